@@ -1,0 +1,55 @@
+# `make test` and `make demo` do everything on a fresh machine: they need python (3.10 or later), make and git.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tiny models on few cores: more threads only make them slower.
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help setup test lint fast demo readme dist clean
+
+help:
+	@echo "make test   set up, then lint, type check and run all tests"
+	@echo "make demo   set up, then find, explain and fix the problems of two bundled training scripts"
+	@echo "make lint   ruff and mypy        make fast   the tests that take no seconds"
+	@echo "make readme refresh the generated parts of README.md"
+	@echo "make dist   build wheel and sdist         make clean  remove the environment and caches"
+
+setup: $(STAMP)
+
+# Editable, so that a change of the code needs no new installation; pyproject.toml and the pins do.
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "no python3 found"; exit 1; }
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "lora-lint needs Python 3.10 or later")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,verify]"
+	touch $@
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+fast: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not torch"
+
+demo: $(STAMP)
+	$(BIN)/python demo/run.py
+
+readme: $(STAMP)
+	$(BIN)/python tools/readme.py
+
+dist: $(STAMP)
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

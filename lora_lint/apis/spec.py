@@ -1,0 +1,95 @@
+"""What an API spec says: the parsed form of rules/apis/*.yaml. Data only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+from lora_lint.lifecycle.vocabulary import Ev, Kind, Verb
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """`$name` or `$name.attr.attr`: a bound parameter, `$self`, `$class` or a name made by `new`/`call … as`."""
+
+    name: str
+    attrs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """`{derive: quantization, from: [$a, $b]}`: a fact computed from values by a function of the closed list."""
+
+    function: str
+    inputs: tuple[Term, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """A condition with three answers. op: set, unset, equals, adapted, quantized, user-defined, not, all, any, true."""
+
+    op: str
+    operands: tuple[Term, ...]
+
+
+Term = Union[Ref, Derived, Test, str, int, float, bool, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One effect of a call.
+
+    fields: verb-specific (see `lora_lint.apis.load`). when: condition, None for always. versions: library -> range in
+    which the effect holds. unknown: what to do when the condition is unknown: "havoc" the model role or "skip".
+    each: a Ref to a list parameter; the effect is repeated with `$item` bound.
+    """
+
+    verb: Verb | str
+    fields: dict[str, Any] = field(default_factory=dict)
+    event: Ev | None = None
+    roles: dict[str, Term] = field(default_factory=dict)
+    args: dict[str, Any] = field(default_factory=dict)
+    when: Test | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    unknown: str = "havoc"
+    each: Ref | None = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CallSpec:
+    """What a call does. name: "peft.get_peft_model", "torch.nn.Module.eval", "peft.LoraConfig" (construction)."""
+
+    name: str
+    params: tuple[str, ...]
+    defaults: dict[str, Any]
+    effects: tuple[Effect, ...]
+    versions: dict[str, str]
+    source: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class TypeSpec:
+    """A library type. match: globs of class names that are of this type. pure: globs of methods without effect on any
+    facet. changes: globs of methods that may change anything. attributes: name -> return form. protocol: methods a
+    framework calls on user subclasses, in order."""
+
+    name: str
+    bases: tuple[str, ...]
+    kind: Kind | None
+    match: tuple[str, ...]
+    pure: tuple[str, ...]
+    attributes: dict[str, Any]
+    protocol: tuple[str, ...]
+    changes: tuple[str, ...]
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Default:
+    """What calls of a module without a spec of their own do. behaviour: "pure" (nothing), "propagate" (tensor in,
+    tensor out), "numpy" (leaves autograd), "havoc" (anything)."""
+
+    prefix: str
+    behaviour: str

@@ -1,0 +1,140 @@
+"""Looks up specs: by qualified name, through re-export paths, type patterns and base types."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
+
+from lora_lint.apis.load import Specs, load_specs
+from lora_lint.apis.spec import CallSpec, TypeSpec
+
+
+def rules_directory() -> Path:
+    """Folder of the knowledge files: inside the wheel, else in the checkout."""
+    packaged = Path(__file__).resolve().parent.parent / "_rules"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parent.parent.parent / "rules"
+
+
+class ApiStore:
+    """All API specs, with the lookups the interpreter needs.
+
+    Public names are canonical: `peft.tuners.lora.LoraConfig` finds the spec of `peft.LoraConfig`.
+    """
+
+    def __init__(self, specs: Specs) -> None:
+        self.specs = specs
+        self._patterns = [(glob, spec) for spec in specs.types.values() for glob in spec.match]
+        self._defaults = sorted(specs.defaults, key=lambda d: -len(d.prefix))
+        self.libraries = frozenset(
+            {name.split(".", 1)[0] for name in (*specs.calls, *specs.types, *specs.aliases)}
+            | {default.prefix.split(".", 1)[0] for default in specs.defaults}
+        )
+        self.canonical = lru_cache(maxsize=4096)(self._canonical)
+        self.type_of = lru_cache(maxsize=4096)(self._type_of)
+        self.mro = lru_cache(maxsize=1024)(self._mro)
+        self.find_call = lru_cache(maxsize=4096)(self._find_call)
+        self.find_method = lru_cache(maxsize=4096)(self._find_method)
+
+    @classmethod
+    def bundled(cls, extra: tuple[Path, ...] = ()) -> ApiStore:
+        """The store of the bundled specs plus the user's own files."""
+        return cls(load_specs([*sorted((rules_directory() / "apis").glob("*.yaml")), *extra]))
+
+    def _canonical(self, name: str) -> str:
+        """The name under which specs know `name`: itself, an alias, or the same tail under the library's top level."""
+        if name in self.specs.aliases:
+            return self.specs.aliases[name]
+        if name in self.specs.calls or name in self.specs.types:
+            return name
+        parts = name.split(".")
+        for keep in (2, 1):
+            if len(parts) > keep + 1 or (len(parts) == keep + 1 and keep == 1):
+                short = ".".join([parts[0], *parts[-keep:]])
+                if short in self.specs.aliases:
+                    return self.specs.aliases[short]
+                if short in self.specs.calls or short in self.specs.types:
+                    return short
+        return name
+
+    def _type_of(self, name: str) -> TypeSpec | None:
+        """The type a class name is, by name or by pattern."""
+        canonical = self._canonical(name)
+        exact = self.specs.types.get(canonical)
+        if exact is not None:
+            return exact
+        short = ".".join((name.split(".")[0], name.rsplit(".", 1)[-1]))
+        for glob, spec in self._patterns:
+            if fnmatchcase(canonical, glob) or fnmatchcase(short, glob):
+                return spec
+        return None
+
+    def _mro(self, name: str) -> tuple[TypeSpec, ...]:
+        """The type and its bases, nearest first."""
+        out: list[TypeSpec] = []
+        queue = [name]
+        while queue and len(out) < 20:
+            spec = self._type_of(queue.pop(0))
+            if spec is not None and spec not in out:
+                out.append(spec)
+                queue.extend(spec.bases)
+        return tuple(out)
+
+    def _find_call(self, name: str) -> tuple[CallSpec, ...]:
+        """Specs of a call by qualified name: a function, a class (its construction) or `Class.method`."""
+        canonical = self._canonical(name)
+        exact = self.specs.calls.get(canonical)
+        if exact:
+            return tuple(exact)
+        if "." in canonical:
+            owner, method = canonical.rsplit(".", 1)
+            if self._type_of(owner) is not None and owner.rsplit(".", 1)[-1][:1].isupper():
+                found = self._find_method(owner, method)
+                if found:
+                    return found
+        return self._find_method(canonical, "__init__") if self._type_of(canonical) else ()
+
+    def _find_method(self, type_name: str, method: str) -> tuple[CallSpec, ...]:
+        """Specs of a method, looked up through the bases of the type."""
+        canonical = self._canonical(type_name)
+        own = self.specs.calls.get(f"{canonical}.{method}")
+        if own:
+            return tuple(own)
+        for spec in self._mro(type_name):
+            found = self.specs.calls.get(f"{spec.name}.{method}")
+            if found:
+                return tuple(found)
+        return ()
+
+    def pure(self, type_name: str, method: str) -> bool:
+        """Whether the type's spec says that the method has no effect on any facet."""
+        return any(fnmatchcase(method, glob) for spec in self.mro(type_name) for glob in spec.pure)
+
+    def attribute(self, type_name: str, name: str) -> object | None:
+        """The return form of an attribute, None when the type says nothing."""
+        for spec in self.mro(type_name):
+            if name in spec.attributes:
+                return spec.attributes[name]
+        return None
+
+    def changes(self, type_name: str, method: str) -> bool:
+        """Whether a method the type does not list is named like one that changes state."""
+        return any(fnmatchcase(method, glob) for spec in self.mro(type_name) for glob in spec.changes)
+
+    def protocol(self, type_name: str) -> tuple[str, ...]:
+        """Methods that the framework calls on instances of a user subclass, in order."""
+        for spec in self.mro(type_name):
+            if spec.protocol:
+                return spec.protocol
+        return ()
+
+    def default(self, name: str) -> str | None:
+        """Behaviour of a call without a spec, by the longest matching module prefix; None when nothing is said."""
+        for default in self._defaults:
+            if name == default.prefix or name.startswith(default.prefix + "."):
+                return default.behaviour
+        return None
+
+    def is_a(self, type_name: str, base: str) -> bool:
+        """Whether a type is `base` or derives from it."""
+        return any(spec.name == base for spec in self.mro(type_name))

@@ -1,0 +1,104 @@
+"""The baseline: findings that are known and accepted, recognised by fingerprints that survive line moves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lora_lint.errors import InputError
+from lora_lint.findings import Finding
+
+VERSION = 1
+
+
+def fingerprints(findings: Sequence[Finding], paths: Sequence[str]) -> list[str]:
+    """One fingerprint for each finding: of path, code, the words of the line, and how many same ones came before.
+
+    paths: for each finding the path relative to the project's root, with slashes, so that the fingerprint is the same
+    whatever folder the run starts in.
+    """
+    seen: Counter[tuple[str, str, str]] = Counter()
+    marks = []
+    for finding, path in zip(findings, paths, strict=True):
+        key = (path, finding.code, " ".join(finding.context.split()))
+        marks.append(_digest(*key, str(seen[key])))
+        seen[key] += 1
+    return marks
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Fingerprints of accepted findings."""
+
+    known: frozenset[str] = frozenset()
+
+    def accepts(self, fingerprint: str) -> bool:
+        """Whether the finding was there when the baseline was written."""
+        return fingerprint in self.known
+
+
+def read_baseline(path: Path) -> Baseline:
+    """The baseline of a file. Raises InputError naming the file when it is missing or no baseline."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such baseline; make one with --write-baseline {path}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text") from error
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}:{error.lineno}:{error.colno}: not valid JSON: {error.msg}") from error
+    if not isinstance(document, dict) or not isinstance(document.get("findings"), list):
+        raise InputError(f"{path}: not a baseline of lora-lint")
+    if document.get("version") != VERSION:
+        raise InputError(f"{path}: baseline version {document.get('version')!r} is not {VERSION}; write it anew")
+    marks = [entry.get("fingerprint") for entry in document["findings"] if isinstance(entry, dict)]
+    if len(marks) != len(document["findings"]) or not all(isinstance(mark, str) for mark in marks):
+        raise InputError(f"{path}: a finding of the baseline has no fingerprint")
+    return Baseline(frozenset(marks))
+
+
+def write_baseline(path: Path, findings: Iterable[Finding], marks: Iterable[str], paths: Iterable[str]) -> int:
+    """Write the baseline and return how many findings it holds. Sorted and without line numbers: small diffs."""
+    entries = [
+        {"path": shown, "code": finding.code, "fingerprint": mark, "line": " ".join(finding.context.split())}
+        for finding, mark, shown in zip(findings, marks, paths, strict=True)
+    ]
+    entries.sort(key=lambda entry: (entry["path"], entry["code"], entry["line"], entry["fingerprint"]))
+    text = json.dumps({"version": VERSION, "findings": entries}, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(path, text)
+    return len(entries)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file by a temporary file and a rename: never half. Raises InputError when it cannot be written."""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
+            stream.write(text)
+        os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        os.unlink(temporary)
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

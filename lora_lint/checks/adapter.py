@@ -1,0 +1,258 @@
+"""Injection itself: LL101, LL102, LL106, LL108, LL115, LL117."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lora_lint.checks.base import Report, check
+from lora_lint.checks.common import TRAINING, has_adapters, name_of, trained, variable_of
+from lora_lint.findings import (
+    Applicability,
+    BindResult,
+    FixPlan,
+    InsertStatement,
+    Intent,
+    MoveStatement,
+    RemoveStatement,
+    SetKeyword,
+    Severity,
+)
+from lora_lint.lifecycle.heap import Obj, TrainOp
+from lora_lint.lifecycle.trace import Event, Trace
+from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Kind, Part, Tri
+
+
+@check("LL101", on=Ev.END)
+def adapter_config_never_applied(event: Event, trace: Trace) -> Iterator[Report]:
+    """A PEFT config was made, a model without any adapter was trained."""
+    for made in trace.of(Ev.CONFIGURE):
+        config = made.role("config")
+        if config is None or config.site is None:
+            continue
+        for training in trace.of(*TRAINING):
+            models = trained(training)
+            if models and all(has_adapters(model).no for model in models):
+                kind = config.type.rsplit(".", 1)[-1]
+                yield Report(
+                    made,
+                    f"{kind} {f'`{config.name}` ' if config.name else ''}is never applied: the model is trained without any adapter",
+                    help="apply it with model = get_peft_model(model, config), or pass it as peft_config= to a TRL trainer",
+                    story=((training, "trained here without an adapter"),),
+                    plan=_apply_config(made, config, models[0], training, trace),
+                    unless=frozenset({("config-used", config.site)}),
+                )
+                break
+
+
+def _apply_config(made: Event, config: Obj, model: Obj, training: Event, trace: Trace) -> FixPlan | None:
+    """Insert the injection: after the config when the model exists by then, else before the optimizer or trainer."""
+    user = next(
+        (e for e in trace.of(Ev.OPTIMIZER, Ev.TRAINER) if e.model is not None and e.model.root is model.root), None
+    )
+    variable = variable_of(user, "model") if user is not None else ""
+    variable = variable or model.root.name
+    if not variable or not config.name or made.statement is None:
+        return None
+    line = f"{variable} = get_peft_model({variable}, {config.name})"
+    loaded = model.root.event
+    imports = (("peft", "get_peft_model"),)
+    anchor = None
+    after = True
+    if loaded is not None and loaded.seq < made.seq and loaded.chain == made.chain:
+        anchor = made.statement
+    elif user is not None and user.chain == made.chain and user.seq > made.seq:
+        anchor, after = user.statement, False
+    if anchor is None or (user is not None and user.seq < made.seq):
+        return None
+    return FixPlan(Applicability.UNSAFE, "inject the adapter", (InsertStatement(anchor, line, after),), imports)
+
+
+@check("LL102", on=Ev.PREPARE)
+def peft_model_refrozen_by_trainer(event: Event, trace: Trace) -> Iterator[Report]:
+    """A TRL trainer prepares the k-bit PeftModel it is given once more."""
+    if "trainer" not in event.roles or not event.adapters:
+        return
+    adapter = event.adapters[-1]
+    trainer = event.by.rsplit(".", 1)[-1]
+    yield Report(
+        event,
+        f"{trainer} prepares {name_of(event, 'model')} for k-bit training again, which freezes its adapter: nothing is trained",
+        help="pass peft_config= and let the trainer inject the adapter, or use trl>=0.23.1",
+        story=((adapter.event, "adapter injected here"),),
+        plan=_hand_over(event, trace),
+        maybe=event.versions if event.maybe else "",
+    )
+
+
+def _hand_over(event: Event, trace: Trace) -> FixPlan | None:
+    """Let the trainer inject: pass peft_config=, drop the manual preparation and injection."""
+    injection = event.adapters[-1].event
+    config = variable_of(injection, "config")
+    if not config or injection.statement is None or injection.chain != event.chain or injection.by != "peft.get_peft_model":
+        return None
+    intents: list[Intent] = [SetKeyword(event.location, "peft_config", config), RemoveStatement(injection.statement)]
+    for other in trace.of(Ev.PREPARE):
+        same = other.model is not None and event.model is not None and other.model.root is event.model.root
+        if same and other is not event and other.statement is not None and other.chain == event.chain:
+            intents.append(RemoveStatement(other.statement))
+    return FixPlan(Applicability.UNSAFE, "let the trainer inject the adapter", tuple(intents))
+
+
+@check("LL106", on=(*TRAINING, Ev.TRAINER))
+def adapter_injected_twice(event: Event, trace: Trace) -> Iterator[Report]:
+    """A model that has an adapter got another full injection."""
+    models = [event.model] if event.kind is Ev.TRAINER and event.model is not None else trained(event)
+    for model in models:
+        for member in model.models():
+            for adapter in member.model.adapters:
+                if not adapter.over:
+                    continue
+                second, first = adapter.event, adapter.over[-1]
+                by_trainer = "trainer" in second.roles
+                if event.kind is Ev.TRAINER and not by_trainer:
+                    continue
+                wrapped = second.args.get("peft", Tri.YES) is Tri.YES
+                lost = "the adapter loaded before is reset" if first.loaded else "the first adapter is buried or replaced"
+                yield Report(
+                    second,
+                    f"injects a second adapter into {name_of(second, 'model')}: {lost}",
+                    help="inject once: continue a saved adapter with PeftModel.from_pretrained(base, …, is_trainable=True), "
+                    "or leave the injection to the trainer",
+                    story=((first.event, "first adapter injected here"),),
+                    plan=_drop_first(first.event, second, wrapped),
+                    severity=None if not by_trainer or wrapped else Severity.WARNING,
+                )
+
+
+def _drop_first(first: Event, second: Event, wrapped: bool) -> FixPlan | None:
+    """Remove the first injection where the second one makes it pointless."""
+    if first.chain != second.chain or first.statement is None or first.by != "peft.get_peft_model":
+        return None
+    if first.guards != second.guards and "trainer" not in second.roles:
+        return None
+    return FixPlan(Applicability.UNSAFE, "drop the first injection", (RemoveStatement(first.statement),))
+
+
+@check("LL108", on=Ev.END)
+def merge_result_discarded(event: Event, trace: Trace) -> Iterator[Report]:
+    """merge_and_unload() or unload() as a statement of its own, the receiver saved or trained later."""
+    for merge in trace.of(Ev.MERGE, Ev.UNLOAD):
+        model = merge.model
+        if model is None or not merge.args.get("needs_result") or not merge.args.get("discarded"):
+            continue
+        later = next(
+            (
+                e
+                for e in trace.of(Ev.SAVE, Ev.INJECT, *TRAINING)
+                if e.seq > merge.seq and any(m.root is model.root for m in ([e.model] if e.model else trained(e)))
+            ),
+            None,
+        )
+        if later is not None:
+            call = merge.by.rsplit(".", 1)[-1]
+            name = variable_of(merge, "model")
+            yield Report(
+                merge,
+                f"the result of `{call}()` is discarded: {name_of(merge, 'model')} stays an emptied adapter model",
+                help=f"{name or 'model'} = {name or 'model'}.{call}()",
+                story=((later, "used here as if it were merged"),),
+                plan=FixPlan(Applicability.SAFE, "keep the merged model", (BindResult(merge.location, name),)) if name else None,
+            )
+
+
+@check("LL115", on=Ev.END)
+def adapted_model_discarded(event: Event, trace: Trace) -> Iterator[Report]:
+    """get_peft_model mutated the base in place, its result went nowhere, the base was trained."""
+    for view in trace.made(Kind.MODEL):
+        injection = view.event
+        if injection is None or injection.kind is not Ev.INJECT or view.wraps is None or view.last_use >= 0:
+            continue
+        training = next(
+            (e for e in trace.of(*TRAINING) if e.seq > injection.seq and any(m.root is view.root for m in trained(e))), None
+        )
+        if training is not None:
+            name = variable_of(injection, "model")
+            bare = bool(injection.args.get("discarded"))
+            yield Report(
+                injection,
+                f"the PeftModel made of {name_of(injection, 'model')} is discarded: the adapter trains, but saving writes no adapter",
+                help=f"{name or 'model'} = {injection.by.rsplit('.', 1)[-1]}({name or 'model'}, …)",
+                story=((training, "the bare base model is trained here"),),
+                plan=FixPlan(Applicability.SAFE, "keep the PeftModel", (BindResult(injection.location, name),))
+                if name and bare
+                else None,
+            )
+
+
+@check("LL117", on=TRAINING)
+def thaw_lost_on_injection(event: Event, trace: Trace) -> Iterator[Report]:
+    """Parameters thawed on purpose were frozen again by the injection and never thawed after it."""
+    for model in trained(event):
+        for member in model.models():
+            ops = member.model.ops
+            for index, op in enumerate(ops):
+                if op.event.kind is not Ev.THAW or not _selective(op):
+                    continue
+                lost = next((o for o in ops[index + 1 :] if _refreezes(o)), None)
+                if lost is None or not member.model.adapters or _kept(member, op):
+                    continue
+                if any(not _refreezes(o) and o.event.kind is not Ev.INJECT and _may_thaw(o) for o in ops[ops.index(lost) + 1 :]):
+                    continue
+                what = op.path or ", ".join(op.event.args.get("extras", ())) or _parts(op)
+                yield Report(
+                    op.event,
+                    f"unfreezes {what} before the adapter is injected, and the injection freezes it again: it is never trained",
+                    help="unfreeze after the injection, or list the module in modules_to_save",
+                    story=((lost.event, "frozen again here"), (event, "trained here")),
+                    plan=_move_below(op.event, lost.event),
+                )
+
+
+def _selective(op: TrainOp) -> bool:
+    """A thaw of chosen parts, not of the whole model."""
+    if op.path:
+        return "*" not in op.path and op.parts.get(Part.BASE, Tri.NO).yes
+    if any(answer.yes for answer in op.event.args.get("extras", {}).values()):
+        return True
+    thawed = {part for part in BASE_PARTS if op.parts.get(part, Tri.NO).yes}
+    return bool(thawed) and thawed != BASE_PARTS and Part.BASE not in thawed
+
+
+def _refreezes(op: TrainOp) -> bool:
+    return op.event.kind in (Ev.INJECT, Ev.PREPARE) and not op.path and op.parts.get(Part.BASE, Tri.YES).no
+
+
+def _may_thaw(op: TrainOp) -> bool:
+    return any(not op.parts.get(part, Tri.NO).no for part in BASE_PARTS) or bool(op.event.args.get("extras"))
+
+
+def _kept(member: Obj, op: TrainOp) -> bool:
+    """Whether modules_to_save of some adapter keeps what was thawed trainable (or may)."""
+    for adapter in member.model.adapters:
+        saved = adapter.config.facts.get("modules_to_save") if adapter.config is not None else None
+        names = [getattr(i, "value", None) for i in getattr(saved, "items", ())] if saved is not None else []
+        if saved is not None and not names and getattr(saved, "value", 0) is not None:
+            return True
+        wanted = {*op.path.split("."), *op.event.args.get("extras", ())}
+        if any(name in wanted or any(str(name) in w for w in wanted if w) for name in names):
+            return True
+        if names and not op.path and not op.event.args.get("extras"):
+            return True
+    return False
+
+
+def _parts(op: TrainOp) -> str:
+    words = {Part.NORM: "the norms", Part.EMBED: "the embeddings", Part.HEAD: "the head", Part.BASE: "base weights"}
+    return " and ".join(words[p] for p in sorted(BASE_PARTS, key=lambda p: p.value) if op.parts.get(p, Tri.NO).yes)
+
+
+def _move_below(thaw: Event, injection: Event) -> FixPlan | None:
+    if thaw.chain != injection.chain or thaw.statement is None or injection.statement is None:
+        return None
+    return FixPlan(
+        Applicability.UNSAFE,
+        "unfreeze after the injection",
+        (MoveStatement(thaw.statement, injection.statement, after=True),),
+    )
+
+

@@ -1,0 +1,89 @@
+"""Questions that several rules ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lora_lint.lifecycle.effects import frozen_by
+from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
+from lora_lint.lifecycle.trace import Event, Trace
+from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Tri
+
+TRAINING = (Ev.TRAIN, Ev.BACKWARD, Ev.STEP)
+
+
+def trained(event: Event) -> list[Obj]:
+    """The models that an event trains: a trainer's model, the sources of a loss, what an optimizer holds."""
+    if event.kind is Ev.BACKWARD:
+        return list(event.args.get("models", ()))
+    if event.kind is Ev.TRAIN:
+        return [event.model] if event.model is not None else []
+    optimizer = event.role("optimizer")
+    return held_models(optimizer) if optimizer is not None else []
+
+
+def held_models(optimizer: Obj) -> list[Obj]:
+    """The models whose parameters an optimizer holds."""
+    found: dict[int, Obj] = {}
+    for capture in optimizer.facts.get("captures") or ():
+        found.setdefault(id(capture.model.root), capture.model)
+    return list(found.values())
+
+
+def learns(model: Obj) -> Tri:
+    """Whether anything in the model requires gradients now."""
+    answers: list[Tri] = []
+    for member in model.models():
+        state = member.model
+        answers.extend(trainable(state, adapter)[0] for adapter in state.adapters)
+        if not state.ops:
+            answers.append(Tri.UNKNOWN)
+        for part in BASE_PARTS:
+            op = next((o for o in reversed(state.ops) if part in o.parts and o.adapter is None), None)
+            if op is not None:
+                answers.append(Tri.UNKNOWN if op.path else op.parts[part])
+    if Tri.YES in answers:
+        return Tri.YES
+    return Tri.UNKNOWN if Tri.UNKNOWN in answers else Tri.NO
+
+
+def frozen_at_training(event: Event) -> Iterator[tuple[Obj, Adapter, Event]]:
+    """Adapters that are certainly frozen in a model that this event trains, with the event that froze each. A frozen
+    model beside one that learns (a teacher, the other net of a GAN) is meant to be frozen."""
+    models = trained(event)
+    for model in models:
+        if any(other is not model and not learns(other).no for other in models):
+            continue
+        for adapter, cause in frozen_by(model):
+            yield model, adapter, cause
+
+
+def name_of(event: Event, role: str, fallback: str = "the model") -> str:
+    """What the user calls the object in a role at this event, in backquotes."""
+    text = event.args.get("names", {}).get(role) or event.args.get("text")
+    if not text:
+        obj = event.role(role)
+        text = obj.name if obj is not None else ""
+    return f"`{text}`" if text else fallback
+
+
+def variable_of(event: Event, role: str) -> str:
+    """The variable in a role at this event, "" when it is not a plain one."""
+    text = event.args.get("names", {}).get(role, "")
+    return text if isinstance(text, str) else ""
+
+
+def optimizers(trace: Trace) -> Iterator[Obj]:
+    """All optimizers made so far."""
+    for event in trace.of(Ev.OPTIMIZER):
+        optimizer = event.role("optimizer")
+        if optimizer is not None and not event.args.get("adds"):
+            yield optimizer
+
+
+def has_adapters(model: Obj) -> Tri:
+    """Whether the model (or one inside it) has an adapter."""
+    if adapters_of(model):
+        return Tri.YES
+    unknown = any(m.model.escaped or not m.model.adapters_known for m in model.models())
+    return Tri.UNKNOWN if unknown else Tri.NO

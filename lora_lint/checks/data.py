@@ -1,0 +1,60 @@
+"""Data loading: LL401, LL402."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lora_lint.checks.base import Report, check
+from lora_lint.findings import Applicability, FixPlan, SetKeyword
+from lora_lint.lifecycle.trace import Event, Trace
+from lora_lint.lifecycle.vocabulary import Ev, Tri
+
+
+def _forks(event: Event) -> bool:
+    """Whether the loader certainly has worker processes, and none of them is spawned afresh."""
+    return event.args.get("workers") is Tri.YES and event.args.get("context", Tri.NO) is Tri.NO
+
+
+@check("LL401", on=Ev.LOADER)
+def cuda_in_dataloader_worker(event: Event, trace: Trace) -> Iterator[Report]:
+    """Code that runs in forked workers moves tensors to CUDA."""
+    if not _forks(event):
+        return
+    for touch in event.args.get("touches", ()):
+        if touch.kind is Ev.TOUCH_CUDA and touch.args.get("move"):
+            yield Report(
+                touch,
+                "moves tensors to CUDA inside a data loader worker: a forked worker cannot use CUDA",
+                help="return CPU tensors and move the batch in the training loop",
+                story=((event, "this loader starts worker processes"),),
+            )
+
+
+@check("LL402", on=Ev.LOADER)
+def cuda_workers_without_spawn(event: Event, trace: Trace) -> Iterator[Report]:
+    """Forked workers use a model or tensors that live on CUDA."""
+    if not _forks(event):
+        return
+    touch = next((t for t in event.args.get("touches", ()) if _uses_cuda(t)), None)
+    if touch is None or any(t.kind is Ev.TOUCH_CUDA and t.args.get("move") for t in event.args.get("touches", ())):
+        return
+    plan = None
+    if event.by.endswith("DataLoader"):
+        plan = FixPlan(
+            Applicability.UNSAFE,
+            "start the workers with spawn",
+            (SetKeyword(event.location, "multiprocessing_context", '"spawn"'),),
+        )
+    yield Report(
+        event,
+        "starts forked workers that use CUDA objects of the parent process: the first batch fails or hangs",
+        help='pass multiprocessing_context="spawn", or keep CUDA out of the dataset',
+        story=((touch, "used in the worker here"),),
+        plan=plan,
+    )
+
+
+def _uses_cuda(event: Event) -> bool:
+    if event.kind is Ev.TOUCH_CUDA:
+        return True
+    return event.kind is Ev.FORWARD and event.model is not None and event.model.model.device == "cuda"

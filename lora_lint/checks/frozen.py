@@ -1,0 +1,147 @@
+"""Adapters that are frozen when training begins: LL103, LL104, LL105, LL107. One question, four causes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lora_lint.checks.base import Report, check
+from lora_lint.checks.common import TRAINING, frozen_at_training, name_of, trained, variable_of
+from lora_lint.findings import (
+    Applicability,
+    FixPlan,
+    InsertStatement,
+    Intent,
+    MoveStatement,
+    SetKeyword,
+    Severity,
+)
+from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, partial_freezes
+from lora_lint.lifecycle.trace import Event, Trace
+from lora_lint.lifecycle.vocabulary import Ev
+
+_LANGUAGE_TOWERS = frozenset({"language_model", "text_model", "llm", "decoder", "lm"})
+
+
+@check("LL103", on=TRAINING)
+def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
+    """A freeze that covers every adapter stands when training begins."""
+    for model, adapter, cause in frozen_at_training(event):
+        if cause.kind is Ev.FREEZE:
+            yield Report(
+                cause,
+                f"freezes the adapter of {name_of(cause, 'model', 'the model')} that was injected before: nothing is trained",
+                help="freeze the base model before the adapter is injected, or leave adapter parameters out of the freeze",
+                story=((adapter.event, "adapter injected here"), (event, "trained here")),
+                plan=_move_above(cause, adapter.event),
+            )
+    for model in trained(event):
+        yield from _partial(event, model)
+
+
+def _partial(event: Event, model: Obj) -> Iterator[Report]:
+    """A freeze of a submodule that holds adapters."""
+    for member, adapter in adapters_of(model):
+        for op in partial_freezes(member.model, adapter):
+            if op.event.kind is Ev.FREEZE and _targets(adapter, op.path):
+                yield Report(
+                    op.event,
+                    f"freezes the adapters inside `{op.path}`, which were injected before: that part is never trained",
+                    help="freeze the submodule before the adapter is injected, or thaw its adapters again",
+                    story=((adapter.event, "adapter injected here"), (event, "trained here")),
+                    plan=_move_above(op.event, adapter.event),
+                    severity=Severity.ERROR if _language(op.path) else Severity.WARNING,
+                )
+
+
+def _language(path: str) -> bool:
+    return not _LANGUAGE_TOWERS.isdisjoint(path.split("."))
+
+
+def _targets(adapter: Adapter, path: str) -> bool:
+    """Whether the adapter certainly has layers inside a submodule."""
+    if "*" in path.split("."):
+        return False
+    target = adapter.config.facts.get("target_modules") if adapter.config is not None else None
+    pattern = getattr(target, "value", None)
+    if pattern == "all-linear":
+        return True
+    if isinstance(pattern, str):
+        return path.split(".")[-1] in pattern
+    return _language(path) and adapter.config is not None
+
+
+def _move_above(freeze: Event, injection: Event) -> FixPlan | None:
+    """Move the freeze above the injection: only within one block, which `fix.build` checks."""
+    if freeze.chain != injection.chain or freeze.statement is None or injection.statement is None:
+        return None
+    return FixPlan(
+        Applicability.UNSAFE,
+        "freeze before the adapter is injected",
+        (MoveStatement(freeze.statement, injection.statement, after=False),),
+    )
+
+
+@check("LL104", on=TRAINING)
+def kbit_prepare_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
+    """The k-bit preparation ran on a model that already had its adapter."""
+    for model, adapter, cause in frozen_at_training(event):
+        if cause.kind is Ev.PREPARE and "trainer" not in cause.roles:
+            yield Report(
+                cause,
+                f"prepares {name_of(cause, 'model')} for k-bit training after its adapter was injected: "
+                "every parameter is frozen, the adapter too",
+                help="prepare the base model first, inject the adapter afterwards",
+                story=((adapter.event, "adapter injected here"), (event, "trained here")),
+                plan=_move_above(cause, adapter.event) if not adapter.loaded else None,
+            )
+
+
+@check("LL105", on=TRAINING)
+def adapter_loaded_frozen(event: Event, trace: Trace) -> Iterator[Report]:
+    """A saved adapter was loaded for inference and is trained."""
+    for model, adapter, cause in frozen_at_training(event):
+        if cause is adapter.event and adapter.loaded:
+            yield Report(
+                cause,
+                f"loads the adapter of {name_of(cause, 'model')} frozen: without `is_trainable=True` nothing is trained",
+                help="pass is_trainable=True",
+                story=((event, "trained here"),),
+                plan=FixPlan(
+                    Applicability.SAFE,
+                    "load the adapter with is_trainable=True",
+                    (SetKeyword(cause.location, "is_trainable", "True"),),
+                ),
+            )
+
+
+@check("LL107", on=TRAINING)
+def inference_mode_config_trained(event: Event, trace: Trace) -> Iterator[Report]:
+    """An adapter was made from a config that says inference_mode."""
+    for model, adapter, cause in frozen_at_training(event):
+        if cause is adapter.event and not adapter.loaded and adapter.config is not None:
+            config = adapter.config
+            saved = getattr(config.facts.get("inference"), "value", None) == "saved"
+            yield Report(
+                cause,
+                f"injects an adapter with an inference config ({'a saved config has' if saved else 'it sets'} "
+                "inference_mode=True): the adapter is frozen and nothing is trained",
+                help="load the saved adapter with PeftModel.from_pretrained(…, is_trainable=True)"
+                if saved
+                else "leave inference_mode out of the config",
+                story=((config.site, "config made here"), (event, "trained here")) if config.site else ((event, "trained here"),),
+                plan=_switch_off(cause, config, saved),
+            )
+
+
+def _switch_off(injection: Event, config: Obj, saved: bool) -> FixPlan | None:
+    title = "set inference_mode to False"
+    if not saved and config.site is not None:
+        intents: tuple[Intent, ...] = (SetKeyword(config.site, "inference_mode", "False"),)
+        return FixPlan(Applicability.SAFE, title, intents)
+    name = variable_of(injection, "config")
+    if name and injection.statement is not None:
+        line = InsertStatement(injection.statement, f"{name}.inference_mode = False", after=False)
+        return FixPlan(Applicability.SAFE, title, (line,))
+    return None
+
+

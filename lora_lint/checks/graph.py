@@ -1,0 +1,128 @@
+"""The autograd graph between forward and backward: LL201, LL202, LL203, LL206."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lora_lint.checks.base import Report, check
+from lora_lint.checks.common import held_models, learns
+from lora_lint.findings import Applicability, FixPlan, InsertStatement, RemoveStatement, Severity
+from lora_lint.lifecycle.trace import Event, Tensor, Trace
+from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Mode
+
+_HOW = {
+    Cut.DETACH: "is detached",
+    Cut.ITEM: "is turned into a number",
+    Cut.DATA: "is taken out of the graph through `.data`",
+    Cut.NUMPY: "goes through numpy",
+    Cut.REBUILT: "is rebuilt as a new tensor",
+}
+
+
+def _loss(event: Event) -> Tensor | None:
+    loss = event.args.get("loss")
+    return loss if isinstance(loss, Tensor) else None
+
+
+@check("LL201", on=Ev.BACKWARD)
+def loss_detached(event: Event, trace: Trace) -> Iterator[Report]:
+    """Backward on a loss whose graph was cut by the user's own code."""
+    loss = _loss(event)
+    if loss is None or loss.graph is not Graph.DETACHED or loss.cut_at is None or loss.hack_at is not None:
+        return
+    if loss.cut in _HOW:
+        name = f"`{loss.name}`" if loss.name else "the loss"
+        story: list[tuple[Event, str]] = [(source, "forward here") for source in loss.sources[:1]]
+        yield Report(
+            loss.cut_at,
+            f"{name} {_HOW[loss.cut]} before the backward: no gradient reaches the model",
+            help="keep the loss attached for backward(); detach a copy for logging",
+            story=(*story, (event, "backward here" if not event.args.get("implicit") else "the trainer's backward uses it here")),
+            guards=loss.cut_guards,
+        )
+
+
+@check("LL202", on=Ev.BACKWARD)
+def loss_requires_grad_hack(event: Event, trace: Trace) -> Iterator[Report]:
+    """requires_grad was set on the loss by hand, so that a backward without a graph does not fail."""
+    loss = _loss(event)
+    if loss is None or loss.hack_at is None:
+        return
+    story: list[tuple[Event, str]] = [(event, "backward here")]
+    certain = loss.graph is not Graph.ATTACHED
+    yield Report(
+        loss.hack_at,
+        "requires_grad is set on the loss by hand: backward() runs, but no gradient reaches the model"
+        if certain
+        else "requires_grad is set on the loss by hand: it does nothing here, and it hides the error when the graph is missing",
+        help="remove it and find out why the loss has no graph",
+        story=tuple(story),
+        plan=_drop_hack(loss),
+        severity=None if certain else Severity.WARNING,
+    )
+
+
+def _drop_hack(loss: Tensor) -> FixPlan | None:
+    """Remove the hack where it is a statement of its own."""
+    if loss.hack_statement is None or loss.hack_at is None or loss.hack_statement.line != loss.hack_at.line:
+        return None
+    if loss.cut is Cut.REBUILT:
+        return None
+    return FixPlan(Applicability.UNSAFE, "remove the hack", (RemoveStatement(loss.hack_statement),))
+
+
+@check("LL203", on=Ev.BACKWARD)
+def training_under_no_grad(event: Event, trace: Trace) -> Iterator[Report]:
+    """The forward that the loss comes from ran without recording gradients."""
+    loss = _loss(event)
+    if loss is None or loss.cut is not Cut.NO_GRAD or loss.graph is not Graph.DETACHED or loss.cut_at is None:
+        return
+    context = loss.context_at
+    story: list[tuple[Event, str]] = [(event, "backward here")]
+    yield Report(
+        loss.cut_at,
+        "the training forward runs under no_grad: the loss has no graph and nothing is trained",
+        help="take the forward out of torch.no_grad() / inference_mode()",
+        story=(*([(context, "gradients are switched off here")] if context is not None else []), *story),
+        guards=loss.cut_guards,
+    )
+
+
+@check("LL206", on=Ev.STEP)
+def training_in_eval_mode(event: Event, trace: Trace) -> Iterator[Report]:
+    """A training step whose forward ran while `.eval()` stood."""
+    optimizer = event.role("optimizer")
+    backward = next(trace.before(event, Ev.BACKWARD), None)
+    if optimizer is None or backward is None:
+        return
+    held = [model.root for model in held_models(optimizer)]
+    loss = _loss(backward)
+    for source in loss.sources if loss is not None else ():
+        model = source.model
+        if model is None or source.args.get("mode") is not Mode.EVAL or learns(model).no:
+            continue
+        roots = {id(m.root) for m in model.models()}
+        if not any(id(root) in roots or any(m.root is model.root for m in root.models()) for root in held):
+            continue
+        cause = source.args.get("mode_event")
+        if not isinstance(cause, Event) or cause.kind is Ev.LOAD:
+            continue
+        yield Report(
+            cause,
+            "leaves the model in eval mode, and it is trained like that: dropout stays off"
+            if cause.kind is Ev.MODE
+            else "loads the adapter in eval mode, and it is trained like that: its dropout stays off",
+            help="call model.train() before the training steps (after every validation)",
+            story=((source, "training forward here"), (event, "optimizer step here")),
+            plan=_train_again(source, cause),
+        )
+
+
+def _train_again(forward: Event, cause: Event) -> FixPlan | None:
+    """Insert `.train()` before the training forward."""
+    text = cause.args.get("names", {}).get("model") or forward.args.get("names", {}).get("model")
+    if not text or forward.statement is None or forward.chain != cause.chain:
+        return None
+    return FixPlan(
+        Applicability.SAFE, "switch back to train mode", (InsertStatement(forward.statement, f"{text}.train()", after=False),)
+    )

@@ -1,0 +1,134 @@
+"""The training loop: LL301, LL302."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lora_lint.checks.base import Report, check
+from lora_lint.checks.common import held_models, name_of, optimizers, trained
+from lora_lint.findings import Applicability, FixPlan, MoveStatement
+from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
+from lora_lint.lifecycle.trace import Event, Trace
+from lora_lint.lifecycle.vocabulary import Ev
+from lora_lint.location import Location
+
+
+@check("LL301", on=(Ev.STEP, Ev.TRAIN))
+def optimizer_before_adapter(event: Event, trace: Trace) -> Iterator[Report]:
+    """The optimizer holds parameters of the model, but they were collected before the adapter existed (or was active)."""
+    for optimizer in _stepped(event):
+        captures = optimizer.facts.get("captures")
+        made = next((e for e in trace.of(Ev.OPTIMIZER) if e.role("optimizer") is optimizer), None)
+        if not captures or made is None or optimizer.facts.get("escaped"):
+            continue
+        for model in held_models(optimizer):
+            for member, adapter in adapters_of(model):
+                if not trainable(member.model, adapter)[0].yes or any(_may_hold(o, adapter) for o in optimizers(trace)):
+                    continue
+                capture = next(
+                    (c for c in captures if c.model.root is member.root and not c.path and c.seq <= _since(adapter, trace)), None
+                )
+                if capture is None:
+                    continue
+                where = made.location if made.location.covers(capture.location) else capture.location
+                changed = _change(adapter, trace)
+                yield Report(
+                    where,
+                    f"the optimizer collects the parameters of {name_of(adapter.event, 'model')} before the adapter is "
+                    f"{'injected' if changed is adapter.event else 'activated'}: it never updates the adapter",
+                    help="build the optimizer (and its scheduler) after the adapter",
+                    story=((changed, "adapter comes here"), (event, "optimizer steps here")),
+                    plan=_move(made, changed, optimizer, trace),
+                    guards=made.guards,
+                )
+
+
+def _stepped(event: Event) -> list[Obj]:
+    optimizer = event.role("optimizer")
+    if optimizer is not None:
+        return [optimizer]
+    given = event.args.get("optimizers")
+    items = getattr(given, "items", None)
+    first = items[0] if isinstance(items, list) and items else event.args.get("optimizer_value")
+    return [first] if isinstance(first, Obj) else []
+
+
+def _may_hold(optimizer: Obj, adapter: Adapter) -> bool:
+    """Whether an optimizer holds the adapter, or may."""
+    captures = optimizer.facts.get("captures")
+    return captures is None or any(not c.holds(adapter).no for c in captures)
+
+
+def _change(adapter: Adapter, trace: Trace) -> Event:
+    """The event that made the adapter trainable: its activation, else its injection."""
+    activations = [
+        e for e in trace.of(Ev.ACTIVATE) if e.seq > adapter.event.seq and e.args.get("adapter") == adapter.name
+    ]
+    return activations[0] if activations else adapter.event
+
+
+def _since(adapter: Adapter, trace: Trace) -> int:
+    return _change(adapter, trace).seq
+
+
+def _move(made: Event, injection: Event, optimizer: Obj, trace: Trace) -> FixPlan | None:
+    """Move the optimizer and what is built on it below the injection."""
+    if made.chain != injection.chain or made.statement is None or injection.statement is None:
+        return None
+    places: list[Location] = [made.statement]
+    for schedule in trace.of(Ev.SCHEDULE):
+        if schedule.role("optimizer") is optimizer and schedule.seq < injection.seq and schedule.statement is not None:
+            if schedule.chain != made.chain:
+                return None
+            places.append(schedule.statement)
+    moves = tuple(MoveStatement(place, injection.statement, after=True) for place in dict.fromkeys(places))
+    return FixPlan(Applicability.UNSAFE, "build the optimizer after the adapter", moves)
+
+
+@check("LL302", on=Ev.STEP)
+def gradients_wiped_before_step(event: Event, trace: Trace) -> Iterator[Report]:
+    """zero_grad() came between the backward and the step that should use its gradients."""
+    optimizer = event.role("optimizer")
+    if optimizer is None:
+        return
+    wipe: Event | None = None
+    for other in trace.before(event, Ev.BACKWARD, Ev.ZERO_GRAD, Ev.STEP):
+        if other.kind is Ev.STEP and other.role("optimizer") is optimizer:
+            return
+        if other.kind is Ev.BACKWARD and _feeds(other, optimizer):
+            if wipe is not None:
+                yield Report(
+                    wipe,
+                    "zero_grad() wipes the gradients between backward() and step(): the step changes nothing",
+                    help="call zero_grad() before backward() or after step()",
+                    story=((other, "gradients computed here"), (event, "step without gradients here")),
+                    plan=_after_step(wipe, event),
+                )
+            return
+        if other.kind is Ev.ZERO_GRAD and wipe is None and _wipes(other, optimizer):
+            wipe = other
+
+
+def _wipes(zero: Event, optimizer: Obj) -> bool:
+    if zero.role("optimizer") is optimizer:
+        return True
+    model = zero.model
+    return model is not None and not model.full_path and any(model.root is m.root for m in held_models(optimizer))
+
+
+def _feeds(backward: Event, optimizer: Obj) -> bool:
+    """Whether a backward gives gradients to what the optimizer holds, as far as is known."""
+    models, held = trained(backward), held_models(optimizer)
+    if not models or not held:
+        return True
+    roots = {id(m.root) for model in models for m in model.models()}
+    inside = {id(m.root) for model in held for m in model.models()}
+    return not roots.isdisjoint(inside)
+
+
+def _after_step(wipe: Event, step: Event) -> FixPlan | None:
+    if wipe.chain != step.chain or wipe.statement is None or step.statement is None:
+        return None
+    return FixPlan(
+        Applicability.SAFE, "clear the gradients after the step", (MoveStatement(wipe.statement, step.statement, after=True),)
+    )

@@ -1,0 +1,167 @@
+"""Loads rule cards and finds the check functions that belong to them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import lora_lint.checks
+from lora_lint.apis.store import rules_directory
+from lora_lint.apis.yaml_reader import Mapping as YamlMapping
+from lora_lint.apis.yaml_reader import read_yaml
+from lora_lint.checks.base import Check, Report
+from lora_lint.errors import KnowledgeError
+from lora_lint.findings import Applicability, Finding, Related, Severity
+from lora_lint.lifecycle.trace import Event
+from lora_lint.location import Location
+
+DOCS_URL = "https://lora-lint.dev/rules/"
+
+_KEYS = frozenset(
+    "code name severity since preview summary why versions fix runtime proof references examples".split()
+)
+_REQUIRED = frozenset("code name severity since summary why".split())
+
+
+@dataclass(frozen=True, slots=True)
+class CardFix:
+    """The fix a card announces."""
+
+    applicability: Applicability
+    title: str
+    safety: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a rule says of itself. `examples` are plain mappings, as written in the card."""
+
+    code: str
+    name: str
+    severity: str
+    summary: str
+    why: str
+    since: str = "0.1"
+    preview: bool = False
+    versions: Mapping[str, str] = field(default_factory=dict)
+    fix: CardFix | None = None
+    runtime: bool = False
+    proof: str = ""
+    references: tuple[str, ...] = ()
+    examples: tuple[Mapping[str, Any], ...] = ()
+    group: str = ""
+    place: str = ""
+
+    @property
+    def url(self) -> str:
+        """Page of the rule in the documentation."""
+        return f"{DOCS_URL}{self.code}"
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """All cards by code, and the checks to run."""
+
+    cards: Mapping[str, Card]
+    checks: tuple[Check, ...]
+
+    def render(self, code: str, report: Report) -> Finding:
+        """The finding that a check's report becomes, with the severity and name of its card."""
+        card = self.cards[code]
+        severity = report.severity or Severity(card.severity)
+        message, help_line = report.message, report.help
+        if report.maybe:
+            severity = Severity.WARNING if severity is Severity.ERROR else severity
+            message = f"{message} (with {report.maybe})"
+            help_line = help_line or "say which versions you use in [tool.lora-lint.target-versions]"
+        related = tuple(Related(_place(event), text) for event, text in report.story)
+        return Finding(code, card.name, severity, message, report.location, help_line, related, report.plan, url=card.url)
+
+
+def _place(where: Event | Location) -> Location:
+    return where.location if isinstance(where, Event) else where
+
+
+def read_card(path: Path) -> Card:
+    """The card of one YAML file. KnowledgeError with file:line when it is broken."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise KnowledgeError(f"{path}:1: cannot be read: {error}") from error
+    document = read_yaml(text, str(path))
+    if not isinstance(document, YamlMapping):
+        raise KnowledgeError(f"{path}:1: a rule card is a mapping")
+    document.only(_KEYS, "a rule card")
+    for key in sorted(_REQUIRED - set(document.data)):
+        raise document.error(f"a rule card needs {key!r}")
+    data = document.plain()
+    if data["severity"] not in {s.value for s in Severity}:
+        raise document.error(f"severity {data['severity']!r} is not error, warning or info", "severity")
+    fix = data.get("fix")
+    return Card(
+        code=data["code"],
+        name=data["name"],
+        severity=data["severity"],
+        summary=data["summary"],
+        why=data["why"],
+        since=str(data.get("since", "0.1")),
+        preview=bool(data.get("preview", False)),
+        versions=data.get("versions") or {},
+        fix=CardFix(Applicability(fix["applicability"]), fix["title"], fix.get("safety", "")) if fix else None,
+        runtime=bool(data.get("runtime", False)),
+        proof=data.get("proof", ""),
+        references=tuple(data.get("references") or ()),
+        examples=tuple(data.get("examples") or ()),
+        group=path.parent.name,
+        place=str(path),
+    )
+
+
+@lru_cache(maxsize=1)
+def _bundled() -> tuple[dict[str, Card], tuple[Check, ...]]:
+    cards: dict[str, Card] = {}
+    for path in sorted(rules_directory().glob("*/LL*.yaml")):
+        card = read_card(path)
+        if card.code in cards:
+            raise KnowledgeError(f"{path}:1: code {card.code} stands twice, also in {cards[card.code].place}")
+        cards[card.code] = card
+    checks: list[Check] = []
+    for info in sorted(pkgutil.iter_modules(lora_lint.checks.__path__), key=lambda i: i.name):
+        checks.extend(_checks_in(importlib.import_module(f"lora_lint.checks.{info.name}")))
+    return cards, tuple(sorted((c for c in checks if c.code in cards), key=lambda c: c.code))
+
+
+def _checks_in(module: Any) -> list[Check]:
+    own = [f for f in vars(module).values() if getattr(f, "__module__", None) == module.__name__]
+    return [check for function in own for check in getattr(function, "lora_lint_checks", ())]
+
+
+def load_checks(extra: Iterable[Path] = ()) -> Registry:
+    """The bundled rules, and the user's own: each extra path is a card `X.yaml` with its check function in `X.py`."""
+    cards, checks = _bundled()
+    cards, found = dict(cards), list(checks)
+    for path in extra:
+        card = read_card(path.with_suffix(".yaml"))
+        cards[card.code] = card
+        found.extend(_checks_in(_load_file(path.with_suffix(".py"))))
+    return Registry(cards, tuple(found))
+
+
+def _load_file(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(f"lora_lint_rule_{path.stem}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise KnowledgeError(f"{path}:1: cannot be loaded")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def render_finding(code: str, report: Report) -> Finding:
+    """The finding of a bundled rule's report."""
+    return load_checks().render(code, report)

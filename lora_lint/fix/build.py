@@ -1,0 +1,147 @@
+"""From what a check intends to edits of the text, or to the reason why it cannot be done safely."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import libcst as cst
+
+from lora_lint.findings import (
+    BindResult,
+    DropKeyword,
+    Fix,
+    FixPlan,
+    InsertStatement,
+    Intent,
+    MoveStatement,
+    RemoveStatement,
+    RenameKeyword,
+    ReplaceText,
+    SetKeyword,
+)
+from lora_lint.fix.calls import KeywordIntent, change_keywords
+from lora_lint.fix.edits import Change, EditConflictError, Lines, apply_changes, ordered, to_edit
+from lora_lint.fix.imports import add_imports
+from lora_lint.fix.moves import carried, moves
+from lora_lint.fix.statements import bind_result, insert, remove, replace
+from lora_lint.fix.tree import RefusedError, Tree
+from lora_lint.location import Location
+from lora_lint.syntax.from_libcst import parse
+from lora_lint.syntax.problem import SyntaxProblem
+
+
+def build(plan: FixPlan, text: str, path: str, cells: Sequence[int] = ()) -> Fix:
+    """Fix for one plan against the text of one file: its edits, or `refused` with a reason for the user.
+
+    path: as in the locations of the plan. cells: lines at which the cells of a notebook start. To build several plans
+    for one text, use a Builder.
+    """
+    return Builder(text, path, cells).build(plan)
+
+
+class Builder:
+    """Builds plans for one text, which is parsed once, when the first plan asks for it."""
+
+    def __init__(self, text: str, path: str, cells: Sequence[int] = ()) -> None:
+        self.text = text
+        self.path = path
+        self.cells = tuple(cells)
+        self.lines = Lines(text)
+        self._tree: Tree | None = None
+        self._refusal = ""
+
+    def build(self, plan: FixPlan) -> Fix:
+        """Fix for one plan: its edits, or `refused` with a reason for the user."""
+        try:
+            tree = self._parsed()
+            changes = ordered(_changes(tree, plan))
+            _check_result(self.text, self.path, changes)
+        except RefusedError as refusal:
+            return Fix(plan.applicability, plan.title, refused=str(refusal))
+        except RecursionError:
+            return Fix(plan.applicability, plan.title, refused="the code is nested too deeply to be changed safely")
+        except EditConflictError:
+            return Fix(plan.applicability, plan.title, refused="its changes overlap")
+        return Fix(plan.applicability, plan.title, tuple(to_edit(change, tree.lines, self.path) for change in changes))
+
+    def statement_lines(self, location: Location) -> tuple[int, int]:
+        """First and last line of the statement around a place, of its header if it is a compound one."""
+        try:
+            return self._parsed().own_lines(location)
+        except RefusedError:
+            return location.line, location.end_line
+
+    def _parsed(self) -> Tree:
+        """Tree of the text. Raises RefusedError when it cannot be read or must not be changed."""
+        if self._refusal:
+            raise RefusedError(self._refusal)
+        if self._tree is None:
+            try:
+                self._tree = Tree(self.text, self.path, self.cells)
+                if self._tree.generated:
+                    raise RefusedError("the file is generated: change what generates it")
+            except RefusedError as refusal:
+                self._refusal = str(refusal)
+                raise
+        return self._tree
+
+
+def places(intent: Intent) -> tuple[Location, ...]:
+    """Locations that an intent names."""
+    if isinstance(intent, (SetKeyword, DropKeyword, RenameKeyword)):
+        return (intent.call,)
+    if isinstance(intent, MoveStatement):
+        return (intent.what, intent.anchor)
+    if isinstance(intent, InsertStatement):
+        return (intent.anchor,)
+    return (intent.what,)
+
+
+def path_of(plan: FixPlan) -> str | None:
+    """File that a plan changes, None when it names no place or several files."""
+    paths = {location.path for intent in plan.intents for location in places(intent)}
+    return paths.pop() if len(paths) == 1 else None
+
+
+def _changes(tree: Tree, plan: FixPlan) -> list[Change]:
+    """Changes for all intents of a plan and its imports."""
+    if not plan.intents:
+        raise RefusedError("there is nothing to change")
+    changes = _in_place(tree, plan.intents)
+    removals = [intent for intent in plan.intents if isinstance(intent, RemoveStatement)]
+    changes += remove(tree, removals)
+    gone = [tree.statement(intent.what) for intent in removals if tree.has_own_lines(intent.what)]
+    for move in moves(tree, [intent for intent in plan.intents if isinstance(intent, MoveStatement)], gone):
+        inner = [c for c in changes if any(a <= c.start and c.end <= b for a, b in move.contents)]
+        changes = [change for change in changes if change not in inner] + carried(tree, move, inner)
+    use = min(change.start for change in changes)
+    return changes + add_imports(tree, plan.imports, use)
+
+
+def _in_place(tree: Tree, intents: Sequence[Intent]) -> list[Change]:
+    """Changes for the intents that change one place only; the keywords of one call are changed together."""
+    changes: list[Change] = []
+    calls: dict[cst.Call, list[KeywordIntent]] = {}
+    for intent in intents:
+        if isinstance(intent, (SetKeyword, DropKeyword, RenameKeyword)):
+            calls.setdefault(tree.call(intent.call), []).append(intent)
+        elif isinstance(intent, InsertStatement):
+            changes += insert(tree, intent)
+        elif isinstance(intent, BindResult):
+            changes += bind_result(tree, intent)
+        elif isinstance(intent, ReplaceText):
+            changes += replace(tree, intent)
+    for call, keywords in calls.items():
+        changes += change_keywords(tree, call, keywords)
+    return changes
+
+
+def _check_result(text: str, path: str, changes: Sequence[Change]) -> None:
+    """Refuse a result that does not parse or is the same as before."""
+    result = apply_changes(text, changes)
+    if result == text:
+        raise RefusedError("there is nothing to change")
+    try:
+        parse(result, path)
+    except SyntaxProblem as problem:
+        raise RefusedError(f"the result would not parse (line {problem.line}: {problem.message})") from problem

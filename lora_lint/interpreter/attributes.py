@@ -1,0 +1,228 @@
+"""Reading and writing attributes and items of abstract values."""
+
+from __future__ import annotations
+
+import lora_lint.interpreter.calls as calls
+import lora_lint.interpreter.conditions as conditions
+import lora_lint.interpreter.evaluate as evaluation
+import lora_lint.interpreter.params as params
+import lora_lint.interpreter.specs as specs
+from lora_lint.interpreter import tensors
+from lora_lint.interpreter.describe import variable
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import (
+    Bound,
+    Choice,
+    ClassVal,
+    Const,
+    DictVal,
+    Element,
+    FuncVal,
+    LibMethod,
+    LibRef,
+    ModuleVal,
+    ParamIter,
+    ParamSet,
+    Scope,
+    SeqVal,
+    Super,
+    Sym,
+    Value,
+    join,
+    key_of,
+)
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import Tensor
+from lora_lint.lifecycle.vocabulary import Cut, Ev, Kind
+from lora_lint.syntax import ir
+
+# Attributes of any model that are plain data, not submodules.
+_DATA_ATTRIBUTES = frozenset("device dtype training name_or_path peft_type active_adapter active_adapters".split())
+
+
+def read(run: Run, value: Value, name: str, node: ir.Node, scope: Scope | None = None) -> Value:
+    """`value.name`."""
+    if isinstance(value, Sym) and value.obj is not None:
+        value = value.obj
+    if isinstance(value, Obj):
+        return _of_object(run, value, name, node)
+    if isinstance(value, Tensor):
+        return _of_tensor(run, value, name, node)
+    if isinstance(value, ModuleVal):
+        return run.program.member(run, value, name, node)
+    if isinstance(value, LibRef):
+        return LibRef(f"{value.name}.{name}")
+    if isinstance(value, ClassVal):
+        found = value.find(name)
+        if isinstance(found, FuncVal) and found.of_class:
+            return Bound(found, value)
+        if found is not None:
+            return found
+        base = value.library_base()
+        return LibRef(f"{base}.{name}") if base else run.fresh(node)
+    if isinstance(value, Super):
+        return _of_super(run, value, name, node)
+    if isinstance(value, Element):
+        return params.element_attribute(run, value, name, node)
+    if isinstance(value, Choice):
+        results = [read(run, v, name, node, scope) for v in value.values if not (isinstance(v, Const) and v.value is None)]
+        if not results:
+            return run.fresh(node)
+        result = results[0]
+        for other in results[1:]:
+            result = join(result, other)
+        return result
+    if isinstance(value, Sym):
+        return _of_unknown(value, name)
+    if isinstance(value, (SeqVal, DictVal, ParamIter, ParamSet, Const, Bound, FuncVal)):
+        return LibMethod(value, name)
+    return run.fresh(node)
+
+
+def _of_unknown(value: Sym, name: str) -> Value:
+    found = value.attrs.get(name)
+    if found is None:
+        found = Sym(("attr", value.key, name), f"{value.text}.{name}" if value.text else name, data=value.data)
+        value.attrs[name] = found
+    if isinstance(found, Sym) and found.obj is not None:
+        return found.obj
+    return found
+
+
+def _of_tensor(run: Run, value: Tensor, name: str, node: ir.Node) -> Value:
+    if name == "data":
+        return tensors.cut(run, value, Cut.DATA, node, ".data")
+    if name in ("grad", "shape", "device", "dtype", "ndim", "requires_grad", "grad_fn", "is_cuda"):
+        return Sym(("tensor", name, id(value)), name)
+    return value
+
+
+def _of_super(run: Run, value: Super, name: str, node: ir.Node) -> Value:
+    chain = list(value.receiver.user_class.mro()) if isinstance(value.receiver, Obj) and value.receiver.user_class else []
+    after = chain[chain.index(value.owner) + 1 :] if value.owner in chain else []
+    for cls in after:
+        found = cls.attrs.get(name)
+        if isinstance(found, FuncVal):
+            return found if found.static else Bound(found, value.receiver)
+    base = value.owner.library_base()
+    return LibMethod(value, name) if base or name == "__init__" else run.fresh(node)
+
+
+def _of_object(run: Run, obj: Obj, name: str, node: ir.Node) -> Value:
+    run.use(obj)
+    for holder in _holders(obj):
+        if name in holder.attrs:
+            value = holder.attrs[name]
+            return value.obj if isinstance(value, Sym) and value.obj is not None else value
+    if obj.user_class is not None:
+        found = obj.user_class.find(name)
+        if isinstance(found, FuncVal):
+            if found.is_property:
+                return calls.call_function(run, found, [(None, obj)], node)
+            return found if found.static else Bound(found, obj.user_class if found.of_class else obj)
+        if found is not None:
+            return found
+    if obj.type:
+        form = run.store.attribute(obj.type, name)
+        if form is not None:
+            return specs.form_value(run, form, {"self": obj}, node)
+        if run.store.find_method(obj.type, name) or run.store.pure(obj.type, name):
+            return LibMethod(obj, name)
+    if obj.kind is Kind.MODEL and not name.startswith("__"):
+        return _submodule_or_data(run, obj, name)
+    value = Sym(("attr", ("obj", obj.site, obj.type), name), f"{obj.name}.{name}" if obj.name else name)
+    obj.attrs[name] = value
+    return value
+
+
+def _holders(obj: Obj) -> list[Obj]:
+    """The object and what it wraps: attributes of the base are readable through the wrapper."""
+    out = [obj]
+    while out[-1].wraps is not None:
+        out.append(out[-1].wraps)
+    return out
+
+
+def _submodule_or_data(run: Run, obj: Obj, name: str) -> Value:
+    if name in _DATA_ATTRIBUTES:
+        if name == "device" and obj.model.device != "unknown":
+            return Const(obj.model.device)
+        return Sym(("attr", ("obj", obj.root.site), name), name)
+    key = f"submodule:{name}"
+    if name.endswith("config"):
+        made = Obj(Kind.MODEL_CONFIG, "transformers.PretrainedConfig", obj.site)
+        obj.attrs[name] = made
+        return made
+    found = obj.facts.get(key)
+    if found is None:
+        found = Obj(Kind.MODEL, "torch.nn.Module", obj.site, parent=obj, path=name)
+        obj.facts[key] = found
+    return found
+
+
+def item_of_object(run: Run, obj: Obj, index: Value, node: ir.Node) -> Value:
+    """`obj[index]`: layers of a model, rows of a dataset, items of an unknown container."""
+    if obj.kind is Kind.MODEL:
+        return Obj(Kind.MODEL, "torch.nn.Module", obj.site, parent=obj, path="*")
+    if obj.user_class is not None:
+        getter = obj.user_class.find("__getitem__")
+        if isinstance(getter, FuncVal):
+            return calls.call_function(run, getter, [(None, obj), (None, index)], node)
+    return Sym(("item", ("obj", obj.site, obj.type), key_of(index)), data=obj.kind in (Kind.LOADER, Kind.DATASET))
+
+
+def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: Scope) -> None:
+    """`value.name = new`."""
+    if isinstance(value, Sym) and value.obj is not None:
+        value = value.obj
+    if isinstance(value, Choice):
+        for each in value.values:
+            if not isinstance(each, Const):
+                write(run, each, name, new, node, scope)
+        return
+    if name == "requires_grad":
+        _write_requires_grad(run, value, new, node, scope)
+        return
+    if isinstance(value, Obj):
+        run.use(value)
+        if isinstance(new, Obj) and not new.name:
+            new.name = variable(node)
+        if value.kind is Kind.MODEL and name == "training":
+            return
+        value.attrs[name] = new
+        value.facts.pop(f"submodule:{name}", None)
+        if isinstance(new, Obj) and new.kind is Kind.ADAPTER_CONFIG and value.kind is not Kind.OBJECT:
+            run.witnesses.add(("config-used", new.site))
+        if value.kind is Kind.ADAPTER_CONFIG:
+            value.facts[specs.fact_name(name)] = new
+    elif isinstance(value, Sym):
+        value.attrs[name] = new
+    elif isinstance(value, ClassVal):
+        value.attrs[name] = new
+    elif isinstance(value, ModuleVal):
+        value.scope.names[name] = new
+
+
+def _write_requires_grad(run: Run, value: Value, new: Value, node: ir.Attr, scope: Scope) -> None:
+    answer = conditions.truth(run, new)
+    if isinstance(value, Element):
+        params.write_element(run, value, answer, node)
+    elif isinstance(value, Obj) and value.kind is Kind.MODEL:
+        kind = Ev.THAW if answer.yes else Ev.FREEZE
+        run.emit(kind, node, {"model": value}, {"value": answer, "text": variable(node.value)})
+    elif isinstance(value, Tensor):
+        if answer.yes:
+            tensors.hacked(run, value, node)
+    elif isinstance(value, Sym) and answer.yes and not value.data and isinstance(node.value, ir.Name):
+        replacement = tensors.hacked(run, value, node)
+        scope.bind(node.value.id, replacement)
+    elif isinstance(value, (ParamIter, ParamSet)):
+        params.write_all(run, value, answer, node)
+
+
+def evaluate_receiver(run: Run, node: ir.Attr, scope: Scope) -> Value:
+    """The receiver of a method call."""
+    value = evaluation.evaluate(run, node.value, scope)
+    if isinstance(value, Sym) and value.obj is not None:
+        return value.obj
+    return value

@@ -1,0 +1,498 @@
+"""Python's own builtins and the parts of the standard library that training scripts are wired with: functools.partial,
+copy, itertools.chain, argparse, contextlib, dataclasses. Language semantics, not knowledge about training libraries."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import lora_lint.interpreter.attributes as attributes
+import lora_lint.interpreter.calls as calls
+import lora_lint.interpreter.conditions as conditions
+import lora_lint.interpreter.execute as execution
+import lora_lint.interpreter.params as params
+from lora_lint.interpreter import tensors
+from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import (
+
+    ClassVal,
+    Const,
+    DictVal,
+    Element,
+    FuncVal,
+    Generator,
+    LazyFilter,
+
+    LibRef,
+    ParamIter,
+    ParamSet,
+    Partial,
+    Scope,
+    SeqVal,
+    Super,
+    Sym,
+    Value,
+    key_of,
+)
+from lora_lint.lifecycle.heap import Adapter, ModelState, Obj, TrainOp
+from lora_lint.lifecycle.trace import Tensor
+from lora_lint.lifecycle.vocabulary import Cut, Kind, Tri
+from lora_lint.syntax import ir
+
+Handler = Callable[[Run, Args, ir.Node, Scope], Value]
+
+_QUERY_PREFIXES = ("is_", "has_", "should_", "use_", "get_", "exists", "isdir", "isfile", "os.path")
+
+
+def is_query(text: str) -> bool:
+    """Whether a call by this name surely answers the same when asked again."""
+    return text.rsplit(".", 1)[-1].startswith(_QUERY_PREFIXES)
+
+
+def call(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """Call a builtin or standard library function by qualified name; NotImplemented when it is none of these."""
+    handler = _HANDLERS.get(name)
+    if handler is not None:
+        return handler(run, args, node, scope)
+    if name.startswith("builtins."):
+        if name.endswith(("Error", "Exception", "Warning")):
+            return run.fresh(node)
+        run.touch_args(args)
+        return run.fresh(node)
+    return NotImplemented
+
+
+def super_value(run: Run, scope: Scope, node: ir.Node) -> Value:
+    """`super()` without arguments."""
+    owner = scope.lookup("__class__")
+    current: Scope | None = scope
+    while current is not None:
+        first = next(iter(current.names.values()), None) if "__class__" not in current.names else None
+        receiver = current.names.get("self", current.names.get("cls", first))
+        if isinstance(owner, ClassVal) and isinstance(receiver, (Obj, ClassVal)):
+            return Super(owner, receiver)
+        current = current.parent
+    return run.fresh(node)
+
+
+def _first(args: Args) -> Value:
+    value = args.first()
+    return value if value is not None else Const(None)
+
+
+def _partial(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    if not args.positional:
+        return run.fresh(node)
+    return Partial(
+        args.positional[0][0],
+        tuple(v for v, _ in args.positional[1:]),
+        {name: value for name, (value, _) in args.keywords.items()},
+    )
+
+
+def _to_list(kind: str) -> Handler:
+    def handler(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+        if not args.positional:
+            return SeqVal(kind, [])
+        value = args.positional[0][0]
+        if isinstance(value, (ParamIter, ParamSet)):
+            return params.materialise(run, value, node)
+        return SeqVal(kind, *_items(run, value, node))
+
+    return handler
+
+
+def _items(run: Run, value: Value, node: ir.Node) -> tuple[list[Value], bool]:
+    """The known items of an iterable, and whether there may be more."""
+    if isinstance(value, SeqVal):
+        return list(value.items), value.open
+    if isinstance(value, DictVal):
+        return [Const(k) for k in value.items], value.open
+    if isinstance(value, Generator):
+        return calls.iterate_generator(run, value, node), True
+    if isinstance(value, Const) and isinstance(value.value, (str, tuple)) and len(value.value) < 50:
+        return [Const(item) for item in value.value], False
+    if isinstance(value, (ParamIter, ParamSet)):
+        return [value], True
+    return [execution.item_of(run, value, node)], True
+
+
+def _same(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    return _first(args)
+
+
+def _sequence(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    value = _first(args)
+    if isinstance(value, (ParamIter, ParamSet)):
+        return value
+    return SeqVal("list", *_items(run, value, node))
+
+
+def _enumerate(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    value = _first(args)
+    if isinstance(value, ParamIter):
+        return value
+    items, opened = _items(run, value, node)
+    return SeqVal("list", [SeqVal("tuple", [run.fresh(node, "index"), item]) for item in items], opened)
+
+
+def _zip(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    columns = [_items(run, v, node) for v, _ in args.positional]
+    if not columns:
+        return SeqVal("list", [])
+    length = max(1, min(len(items) for items, _ in columns))
+    rows: list[Value] = []
+    for i in range(min(length, 8)):
+        rows.append(SeqVal("tuple", [items[i] if i < len(items) else run.fresh(node) for items, _ in columns]))
+    return SeqVal("list", rows, any(opened for _, opened in columns))
+
+
+def _filter(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    if len(args.positional) < 2:
+        return run.fresh(node)
+    predicate, value = args.positional[0][0], args.positional[1][0]
+    if isinstance(value, ParamIter):
+        return ParamIter(
+            value.model, value.named, value.modules, value.parts, LazyFilter(None, None, predicate), value.collected
+        )
+    if isinstance(value, ParamSet):
+        return params.subset(run, value, node)
+    items, _ = _items(run, value, node)
+    return SeqVal("list", items, open=True)
+
+
+def _map(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    if len(args.positional) < 2:
+        return run.fresh(node)
+    function = args.positional[0][0]
+    items, opened = _items(run, args.positional[1][0], node)
+    out = [calls.call_value(run, function, Args([(item, None)]), node, scope) for item in items[:4]]
+    return SeqVal("list", out, opened or len(items) > 4)
+
+
+def _isinstance(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    if len(args.positional) != 2:
+        return run.fresh(node)
+    value, classes = args.positional[0][0], args.positional[1][0]
+    options = classes.items if isinstance(classes, SeqVal) else [classes]
+    answers = [_is_instance(run, value, option) for option in options]
+    if any(a.yes for a in answers):
+        return Const(True)
+    if all(a.no for a in answers):
+        return Const(False)
+    return Sym(("isinstance", key_of(value), tuple(key_of(o) for o in options)), "isinstance(…)")
+
+
+def _is_instance(run: Run, value: Value, option: Value) -> Tri:
+    if isinstance(value, Element) and isinstance(option, LibRef):
+        return params.element_is(run, value, option.name)
+    if isinstance(value, Obj):
+        if isinstance(option, ClassVal):
+            if value.user_class is not None:
+                return Tri.of(option in list(value.user_class.mro()) or None)
+            return Tri.UNKNOWN if value.facts.get("promoted") else Tri.NO
+        if isinstance(option, LibRef) and value.type and not value.facts.get("promoted"):
+            spec = run.store.type_of(option.name)
+            if spec is None:
+                return Tri.UNKNOWN
+            holder: Obj | None = value
+            while holder is not None:
+                if run.store.is_a(holder.type, spec.name):
+                    # Patterns put many classes under one type: only the named type itself is a certain yes.
+                    return Tri.YES if run.store.canonical(option.name) == spec.name else Tri.UNKNOWN
+                holder = None
+            return Tri.NO
+        return Tri.UNKNOWN
+    python = {"builtins.str": str, "builtins.int": int, "builtins.float": float, "builtins.bool": bool, "builtins.bytes": bytes}
+    if isinstance(option, LibRef):
+        if isinstance(value, Const) and option.name in python:
+            return Tri.of(isinstance(value.value, python[option.name]))
+        if option.name in ("builtins.list", "builtins.tuple", "builtins.set") and isinstance(value, SeqVal):
+            return Tri.of(option.name == f"builtins.{value.kind}")
+        if option.name == "builtins.dict" and isinstance(value, (DictVal, SeqVal, Const)):
+            return Tri.of(isinstance(value, DictVal))
+        if option.name in ("builtins.list", "builtins.tuple", "builtins.dict", "builtins.str") and isinstance(value, (Const, DictVal)):
+            return Tri.NO
+    return Tri.UNKNOWN
+
+
+def _hasattr(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    if len(args.positional) != 2:
+        return run.fresh(node)
+    value, name = args.positional[0][0], args.positional[1][0]
+    if isinstance(value, Sym) and value.obj is not None:
+        value = value.obj
+    if isinstance(value, Obj) and isinstance(name, Const) and isinstance(name.value, str):
+        if name.value in value.attrs or (value.user_class is not None and value.user_class.find(name.value) is not None):
+            return Const(True)
+        if value.type and not value.facts.get("promoted") and run.store.find_method(value.type, name.value):
+            return Const(True)
+        wrapped = any("ddp" in str(e.args.get("by")) for e in value.model.wraps) if value.kind is Kind.MODEL else False
+        if name.value == "module" and value.kind is Kind.MODEL and value.wraps is None and value.type and not wrapped:
+            return Const(False)
+    return Sym(("hasattr", key_of(value), key_of(name)), "hasattr(…)")
+
+
+def _getattr(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    if len(args.positional) < 2:
+        return run.fresh(node)
+    value, name = args.positional[0][0], args.positional[1][0]
+    if isinstance(name, Const) and isinstance(name.value, str):
+        return attributes.read(run, value, name.value, node, scope)
+    if isinstance(value, Obj) and value.kind is Kind.MODEL:
+        return Obj(Kind.MODEL, "torch.nn.Module", value.site, parent=value, path="*")
+    return run.fresh(node)
+
+
+def _setattr(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    if len(args.positional) == 3:
+        (value, expr), (name, _), (new, _) = args.positional
+        if isinstance(name, Const) and isinstance(name.value, str):
+            target = ir.Attr(node.loc, expr if expr is not None else ir.Name(node.loc, "_"), name.value)
+            attributes.write(run, value, name.value, new, target, scope)
+        else:
+            calls.escape(run, Args([(new, None)]), node)
+    return Const(None)
+
+
+def _len(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    value = _first(args)
+    if isinstance(value, SeqVal) and not value.open:
+        return Const(len(value.items))
+    if isinstance(value, Const) and isinstance(value.value, (str, bytes, tuple)):
+        return Const(len(value.value))
+    return Sym(("len", key_of(value)), "len(…)")
+
+
+def _number(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    value = _first(args)
+    if isinstance(value, Tensor):
+        return tensors.cut(run, value, Cut.ITEM, node, "float()")
+    if isinstance(value, Const):
+        return value
+    return Sym(("number", key_of(value)), getattr(value, "text", ""), getattr(value, "default", None))
+
+
+def _bool(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    value = _first(args)
+    answer = conditions.truth(run, value)
+    if answer.known:
+        return Const(answer.yes)
+    return value if isinstance(value, Sym) else run.fresh(node)
+
+
+def _any_all(stop: bool) -> Handler:
+    def handler(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+        value = _first(args)
+        if isinstance(value, Generator):
+            value = SeqVal("list", *_items(run, value, node))
+        if isinstance(value, SeqVal):
+            answers = [conditions.truth(run, item) for item in value.items]
+            if any(a.known and a.yes == stop for a in answers):
+                return Const(stop)
+            if not value.open and all(a.known for a in answers):
+                return Const(not stop)
+        return run.fresh(node)
+
+    return handler
+
+
+def _sum(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    value = _first(args)
+    if isinstance(value, (ParamIter, ParamSet)):
+        return run.fresh(node)
+    return tensors.combine(run, [value], node)
+
+
+def _dict(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    out = DictVal({}, args.open_keywords)
+    if args.positional:
+        value = args.positional[0][0]
+        if isinstance(value, DictVal):
+            out.items.update(value.items)
+            out.open = out.open or value.open
+        else:
+            out.open = True
+            if isinstance(value, (ParamIter, ParamSet)):
+                out.items[("unknown", "params")] = value
+    out.items.update({name: value for name, (value, _) in args.keywords.items()})
+    return out
+
+
+def _next(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    value = _first(args)
+    if isinstance(value, ParamIter):
+        return run.fresh(node)
+    items, _ = _items(run, value, node)
+    return items[0] if items else run.fresh(node)
+
+
+def _deepcopy(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    value = _first(args)
+    if not isinstance(value, Obj):
+        if isinstance(value, (SeqVal, DictVal)):
+            return copy.copy(value)
+        return value
+    return clone(run, value, node)
+
+
+def clone(run: Run, obj: Obj, node: ir.Node) -> Obj:
+    """A deep copy: a new object with the same state; what referred to the old one still does."""
+    root = obj.root
+    new = run.make(obj.kind, obj.type, node)
+    new.user_class, new.facts, new.attrs = obj.user_class, dict(root.facts), dict(obj.attrs)
+    new.event = obj.event
+    if root.state is not None:
+        old = root.state
+        state = ModelState(**{name: getattr(old, name) for name in ModelState.__dataclass_fields__})
+        twins = {id(a): Adapter(a.name, a.config, a.event, a.loaded, a.path, a.over, a.active) for a in old.adapters}
+        state.adapters = list(twins.values())
+        state.ops = [TrainOp(o.event, dict(o.parts), o.path, twins.get(id(o.adapter)) if o.adapter else None) for o in old.ops]
+        state.wraps = list(old.wraps)
+        new.state = state
+    return new
+
+
+def _type(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    value = _first(args)
+    if isinstance(value, Obj):
+        return value.user_class if value.user_class is not None else LibRef(value.type) if value.type else run.fresh(node)
+    return run.fresh(node)
+
+
+def _chain(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    return SeqVal("list", [v for v, _ in args.positional], args.open_positional)
+
+
+def _nullcontext(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    context = run.make(Kind.CONTEXT, "contextlib.nullcontext", node)
+    if args.positional:
+        context.facts["enters"] = args.positional[0][0]
+    return context
+
+
+def _parser(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    parser = run.make(Kind.OBJECT, "argparse.ArgumentParser", node)
+    parser.facts["options"] = {}
+    return parser
+
+
+def object_method(run: Run, obj: Obj, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """Methods of standard library objects; NotImplemented when it is none of these."""
+    if obj.type != "argparse.ArgumentParser":
+        return NotImplemented
+    options: dict[str, Const | None] = obj.facts["options"]
+    if name == "add_argument":
+        _add_argument(options, args)
+        return run.fresh(node)
+    if name in ("add_argument_group", "add_mutually_exclusive_group"):
+        return obj
+    if name in ("parse_args", "parse_known_args"):
+        space = run.make(Kind.OBJECT, "argparse.Namespace", node)
+        for option, default in options.items():
+            space.attrs[option] = Sym(("option", obj.site, option), f"args.{option}", default)
+        return space if name == "parse_args" else SeqVal("tuple", [space, run.fresh(node)])
+    if name == "set_defaults":
+        for option, (value, _) in args.keywords.items():
+            options[option] = value if isinstance(value, Const) else None
+    return run.fresh(node)
+
+
+def _add_argument(options: dict[str, Const | None], args: Args) -> None:
+    names = [v.value for v, _ in args.positional if isinstance(v, Const) and isinstance(v.value, str)]
+    long = next((n for n in names if n.startswith("--")), names[0] if names else "")
+    dest = args.keywords.get("dest", (Const(long.lstrip("-").replace("-", "_")), None))[0]
+    if not (isinstance(dest, Const) and isinstance(dest.value, str) and dest.value):
+        return
+    default = args.keywords.get("default", (None, None))[0]
+    action = args.keywords.get("action", (Const(None), None))[0]
+    if default is None and isinstance(action, Const) and action.value in ("store_true", "store_false"):
+        default = Const(action.value == "store_false")
+    if default is None and "required" not in args.keywords:
+        default = Const(None)
+    options[dest.value] = default if isinstance(default, Const) else None
+
+
+def _decorator(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    value = _first(args)
+    return value if isinstance(value, (FuncVal, ClassVal)) else LibRef("builtins.decorator")
+
+
+def _field(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    value = args.keywords.get("default", (None, None))[0]
+    factory = args.keywords.get("default_factory", (None, None))[0]
+    if value is not None:
+        return value
+    if isinstance(factory, (FuncVal, LibRef)):
+        return calls.call_value(run, factory, Args(), node, scope)
+    return run.fresh(node)
+
+
+def _globals(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    return DictVal({}, open=True)
+
+
+def _round(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    value = _first(args)
+    return value if isinstance(value, Const) else _number(run, args, node, scope)
+
+
+def _join_max(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    if any(isinstance(v, Tensor) for v in args.values()):
+        return tensors.combine(run, args.values(), node)
+    return Sym(("max", tuple(key_of(v) for v in args.values())))
+
+
+_HANDLERS: dict[str, Handler] = {
+    "functools.partial": _partial,
+    "functools.wraps": lambda run, args, node, scope: LibRef("builtins.decorator"),
+    "builtins.decorator": _same,
+    "functools.lru_cache": _decorator,
+    "functools.cache": _decorator,
+    "functools.cached_property": _decorator,
+    "builtins.list": _to_list("list"),
+    "builtins.tuple": _to_list("tuple"),
+    "builtins.set": _to_list("set"),
+    "builtins.frozenset": _to_list("set"),
+    "builtins.sorted": _sequence,
+    "builtins.reversed": _sequence,
+    "builtins.iter": _same,
+    "builtins.next": _next,
+    "builtins.enumerate": _enumerate,
+    "builtins.zip": _zip,
+    "builtins.filter": _filter,
+    "builtins.map": _map,
+    "builtins.isinstance": _isinstance,
+    "builtins.hasattr": _hasattr,
+    "builtins.getattr": _getattr,
+    "builtins.setattr": _setattr,
+    "builtins.len": _len,
+    "builtins.float": _number,
+    "builtins.int": _number,
+    "builtins.bool": _bool,
+    "builtins.round": _round,
+    "builtins.abs": _join_max,
+    "builtins.max": _join_max,
+    "builtins.min": _join_max,
+    "builtins.any": _any_all(True),
+    "builtins.all": _any_all(False),
+    "builtins.sum": _sum,
+    "builtins.dict": _dict,
+    "builtins.type": _type,
+    "builtins.globals": _globals,
+    "builtins.locals": _globals,
+    "builtins.vars": _globals,
+    "collections.OrderedDict": _dict,
+    "copy.deepcopy": _deepcopy,
+    "copy.copy": _deepcopy,
+    "itertools.chain": _chain,
+    "itertools.islice": _same,
+    "itertools.cycle": _same,
+    "contextlib.nullcontext": _nullcontext,
+    "argparse.ArgumentParser": _parser,
+    "dataclasses.field": _field,
+    "dataclasses.asdict": lambda run, args, node, scope: DictVal({}, open=True),
+    "typing.cast": lambda run, args, node, scope: args.positional[-1][0] if args.positional else Const(None),
+}
+

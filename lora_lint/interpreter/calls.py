@@ -1,0 +1,302 @@
+"""Calls: user functions are interpreted with their actual arguments, library calls do what their spec says, and anything
+else may do anything to the objects it gets."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import lora_lint.interpreter.attributes as attributes
+import lora_lint.interpreter.evaluate as evaluation
+import lora_lint.interpreter.execute as execution
+import lora_lint.interpreter.methods as methods
+import lora_lint.interpreter.specs as specs
+from lora_lint.interpreter import builtin, tensors
+from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.describe import describe
+from lora_lint.interpreter.run import MAX_DEPTH, Run
+from lora_lint.interpreter.values import (
+    Bound,
+    Choice,
+    ClassVal,
+    Const,
+    DictVal,
+    FuncVal,
+    Generator,
+    LibMethod,
+    LibRef,
+    Partial,
+    Returned,
+    Scope,
+    SeqVal,
+    Sym,
+    Value,
+)
+from lora_lint.lifecycle.heap import Obj, havoc
+from lora_lint.lifecycle.trace import Tensor
+from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Kind
+from lora_lint.syntax import ir
+
+
+def call(run: Run, node: ir.Call, scope: Scope) -> Value:
+    """The value of a call expression."""
+    if isinstance(node.func, ir.Attr):
+        receiver = attributes.evaluate_receiver(run, node.func, scope)
+        args = evaluate_args(run, node, scope)
+        return methods.call_method(run, receiver, node.func.name, args, node, scope, node.func.value)
+    if isinstance(node.func, ir.Name) and node.func.id == "super" and not node.args:
+        return builtin.super_value(run, scope, node)
+    callee = evaluation.evaluate(run, node.func, scope)
+    return call_value(run, callee, evaluate_args(run, node, scope), node, scope)
+
+
+def evaluate_args(run: Run, node: ir.Call, scope: Scope) -> Args:
+    """Evaluate the arguments of a call in source order."""
+    args = Args()
+    for arg in node.args:
+        args.add(arg, evaluation.evaluate(run, arg.value, scope))
+    return args
+
+
+def call_value(run: Run, callee: Value, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """Call a value with evaluated arguments."""
+    if isinstance(callee, FuncVal):
+        return call_function(run, callee, _flat(args), node, args)
+    if isinstance(callee, Bound):
+        return call_function(run, callee.func, [(None, callee.receiver), *_flat(args)], node, args)
+    if isinstance(callee, ClassVal):
+        return instantiate(run, callee, args, node)
+    if isinstance(callee, LibRef):
+        return call_library(run, callee.name, args, node, scope)
+    if isinstance(callee, LibMethod):
+        return methods.call_method(run, callee.receiver, callee.name, args, node, scope, callee.receiver_expr)
+    if isinstance(callee, Partial):
+        merged = Args([*((v, None) for v in callee.args), *args.positional], {}, args.open_positional, args.open_keywords)
+        merged.keywords = {**{k: (v, None) for k, v in callee.kwargs.items()}, **args.keywords}
+        return call_value(run, callee.func, merged, node, scope)
+    if isinstance(callee, Obj):
+        return methods.call_object(run, callee, args, node, scope)
+    if isinstance(callee, Choice):
+        real = [v for v in callee.values if not isinstance(v, Const)]
+        if len(real) == 1:
+            return call_value(run, real[0], args, node, scope)
+    return unknown_call(run, callee, args, node)
+
+
+def _flat(args: Args) -> list[tuple[str | None, Value]]:
+    return [*((None, value) for value, _ in args.positional), *((name, value) for name, (value, _) in args.keywords.items())]
+
+
+def unknown_call(run: Run, callee: Value, args: Args, node: ir.Node) -> Value:
+    """A call we cannot follow: whatever it got may have changed."""
+    escape(run, args, node)
+    if isinstance(callee, Sym):
+        owner = callee.key
+        if run.grad[-1].on.no:
+            # Whatever was computed here has no graph, whoever computed it.
+            return Tensor(
+                Graph.DETACHED, (), Cut.NO_GRAD, run.loc(node), run.statement, tuple(run.guards), context_at=run.grad[-1].at
+            )
+        result = run.fresh(node, f"{callee.text}(…)")
+        if all(isinstance(value, (Const, Sym)) for value in args.values()) and builtin.is_query(callee.text):
+            result = Sym(("call", owner, tuple(evaluation.key_of(v) for v in args.values())), callee.text)
+        return result
+    return run.fresh(node)
+
+
+def escape(run: Run, args: Args, node: ir.Node) -> None:
+    """Objects that go where we cannot follow: forget what is known of models, count configs as used."""
+    event = None
+    stack = list(args.values())
+    budget = 200
+    while stack and budget:
+        budget -= 1
+        value = stack.pop()
+        if isinstance(value, (SeqVal, Choice)):
+            stack.extend(value.items if isinstance(value, SeqVal) else value.values)
+        elif isinstance(value, DictVal):
+            stack.extend(value.items.values())
+        elif isinstance(value, (Partial, Bound)):
+            stack.append(value.func)
+            stack.extend(value.args if isinstance(value, Partial) else [value.receiver])
+        elif isinstance(value, Obj):
+            run.witnesses.add(("escaped", value.root.site))
+            if value.kind is Kind.ADAPTER_CONFIG:
+                run.witnesses.add(("config-used", value.site))
+            elif value.kind is Kind.MODEL:
+                run.unfollowed += 1
+                event = event or run.emit(Ev.CALL, node)
+                havoc(value, event)
+            elif value.kind in (Kind.OBJECT, Kind.TRAINER, Kind.ACCELERATOR):
+                stack.extend(v for v in value.attrs.values() if isinstance(v, Obj) and v is not value)
+            elif value.kind is Kind.OPTIMIZER:
+                value.facts["escaped"] = True
+        elif isinstance(value, FuncVal):
+            run.witnesses.add(("function-escaped", id(value.node)))
+
+
+def call_library(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """A call of a library function or class."""
+    special = builtin.call(run, name, args, node, scope)
+    if special is not NotImplemented:
+        return special
+    found = run.store.find_call(name)
+    if found:
+        return specs.apply_call(run, found, name, None, args, node, scope)
+    owner, _, method = name.rpartition(".")
+    if owner and args.positional and run.store.type_of(owner) is not None and run.store.find_method(owner, method):
+        # Class.method(receiver, …): an unbound call, as in `Trainer.__init__(self, model)`
+        receiver, rest = args.positional[0][0], Args(args.positional[1:], args.keywords, args.open_positional, args.open_keywords)
+        return methods.call_method(run, receiver, method, rest, node, scope, None)
+    behaviour = run.store.default(run.store.canonical(name))
+    type_spec = run.store.type_of(name)
+    if type_spec is not None and type_spec.kind is not None:
+        return specs.construct(run, type_spec, name, args, node)
+    if behaviour == "pure":
+        run.touch_args(args)
+        return run.fresh(node, f"{name}(…)") if not _stable(args) else Sym(
+            ("call", name, tuple(evaluation.key_of(v) for v in args.values())), f"{name}(…)"
+        )
+    if behaviour == "propagate":
+        return tensors.combine(run, args.values(), node)
+    if behaviour == "numpy":
+        return tensors.cut(run, tensors.combine(run, args.values(), node), Cut.NUMPY, node, f"{name.rsplit('.', 1)[-1]}()")
+    escape(run, args, node)
+    if run.grad[-1].on.no:
+        return unknown_call(run, Sym(("lib", name), name), Args(), node)
+    return run.fresh(node, f"{name}(…)")
+
+
+def _stable(args: Args) -> bool:
+    return all(isinstance(value, (Const, Sym)) for value in args.values())
+
+
+# --- user functions and classes ---------------------------------------------------------------------------------------
+
+
+def evaluate_defaults(run: Run, parameters: tuple[ir.Param, ...], scope: Scope) -> dict[str, Value]:
+    """Default values of parameters, evaluated where the function is defined."""
+    return {p.name: evaluation.evaluate(run, p.default, scope) for p in parameters if p.default is not None}
+
+
+def call_function(
+    run: Run, func: FuncVal, given: list[tuple[str | None, Value]], node: ir.Node, args: Args | None = None
+) -> Value:
+    """Interpret a user function with these arguments. Recursion and depth are bounded; past the bound the result is
+    unknown and the arguments escape."""
+    if run.stack.count(id(func.node)) >= 2 or len(run.stack) >= MAX_DEPTH:
+        escape(run, Args([(value, None) for _, value in given]), node)
+        return run.fresh(node)
+    run.executed.add(id(func.node))
+    if getattr(func.node, "generator", False) and id(func.node) not in run.eager_generators:
+        return Generator(func, given)
+    local = Scope({}, func.scope.module, func.scope)
+    if func.owner is not None:
+        local.names["__class__"] = func.owner
+    bind_parameters(run, func, given, local, node, args)
+    with ExitStack() as stack:
+        stack.enter_context(run.frame(func.scope.module, node, id(func.node)))
+        for context, at in func.contexts:
+            execution.enter_context(run, context, at, stack)
+        if isinstance(func.node, ir.Lambda):
+            return evaluation.evaluate(run, func.node.body, local)
+        try:
+            execution.block(run, func.node.body, local)
+        except Returned as returned:
+            return returned.value
+    return Const(None)
+
+
+def bind_parameters(
+    run: Run, func: FuncVal, given: list[tuple[str | None, Value]], local: Scope, node: ir.Node, args: Args | None
+) -> None:
+    """Bind arguments to the parameters of a user function; what is missing gets its default or an unknown."""
+    positional = [value for name, value in given if name is None]
+    keywords = {name: value for name, value in given if name is not None}
+    for param in func.node.params:
+        if param.kind == "*":
+            local.names[param.name] = SeqVal("tuple", positional, open=bool(args and args.open_positional))
+            positional = []
+        elif param.kind == "**":
+            local.names[param.name] = DictVal(dict(keywords), open=bool(args and args.open_keywords))
+        elif param.kind != "keyword" and positional:
+            local.names[param.name] = positional.pop(0)
+        elif param.name in keywords:
+            local.names[param.name] = keywords.pop(param.name)
+        elif param.name in func.defaults and not (args and args.open_keywords):
+            local.names[param.name] = func.defaults[param.name]
+        else:
+            default = func.defaults.get(param.name)
+            value = run.fresh(param, param.name)
+            value.default = default if isinstance(default, Const) else None
+            local.names[param.name] = value
+
+
+def instantiate(run: Run, cls: ClassVal, args: Args, node: ir.Node) -> Value:
+    """A new instance of a user class."""
+    base = cls.library_base()
+    type_spec = run.store.type_of(base) if base else None
+    kind = type_spec.kind if type_spec is not None and type_spec.kind is not None else Kind.OBJECT
+    obj = run.make(kind, base if type_spec is not None else cls.node.name, node)
+    obj.user_class = cls
+    obj.name = cls.node.name
+    if kind is Kind.MODEL:
+        run.emit(Ev.LOAD, node, {"model": obj}, {"random": True, "mode": specs.MODE_TRAIN, "quantization": specs.QUANT_NONE}, by=base)
+        obj.state = obj.model
+    init = cls.find("__init__")
+    if isinstance(init, FuncVal):
+        call_function(run, init, [(None, obj), *_flat(args)], node, args)
+    elif cls.is_dataclass or any(c.is_dataclass for c in cls.mro()):
+        _dataclass_fields(run, obj, cls, args, node)
+    elif base and run.store.find_method(base, "__init__"):
+        specs.initialise(run, obj, base, args, node)
+    if cls.opaque():
+        escape(run, args, node)
+    return obj
+
+
+def _dataclass_fields(run: Run, obj: Obj, cls: ClassVal, args: Args, node: ir.Node) -> None:
+    values = [v for v, _ in args.positional]
+    fields: list[str] = []
+    for owner in reversed(list(cls.mro())):
+        for statement in owner.node.body:
+            if isinstance(statement, ir.Assign) and statement.annotation is not None and isinstance(statement.targets[0], ir.Name):
+                if statement.targets[0].id not in fields:
+                    fields.append(statement.targets[0].id)
+    for name in fields:
+        if values:
+            obj.attrs[name] = values.pop(0)
+        elif name in args.keywords:
+            obj.attrs[name] = args.keywords[name][0]
+        else:
+            default = cls.find(name)
+            if default is None or args.open_keywords:
+                obj.attrs[name] = Sym(("field", obj.site, name), name, default if isinstance(default, Const) else None)
+            else:
+                obj.attrs[name] = default
+    after = cls.find("__post_init__")
+    if isinstance(after, FuncVal):
+        call_function(run, after, [(None, obj)], node)
+
+
+def yielded(run: Run, value: Value, node: ir.Node) -> Value:
+    """A value that a running generator yields."""
+    if run.yields:
+        run.yields[-1].append(value)
+    return run.fresh(node)
+
+
+def iterate_generator(run: Run, generator: Generator, node: ir.Node) -> list[Value]:
+    """The first values of a generator: its body is run through and what it yields is collected."""
+    run.yields.append([])
+    run.eager_generators.add(id(generator.func.node))
+    try:
+        call_function(run, generator.func, generator.args, node)
+        return run.yields[-1][:4]
+    finally:
+        run.eager_generators.discard(id(generator.func.node))
+        run.yields.pop()
+
+
+def text_of(node: ir.Node) -> str:
+    """Text of a node for messages."""
+    return describe(node) if isinstance(node, ir.Call) else ""

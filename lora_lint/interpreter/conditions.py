@@ -1,0 +1,273 @@
+"""Conditions: what is known of them, and which arm an unknown one takes on this path."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+
+import lora_lint.interpreter.evaluate as evaluation
+from lora_lint.interpreter import tensors
+from lora_lint.interpreter.describe import describe
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import (
+    Bound,
+    Choice,
+    ClassVal,
+    Const,
+    DictVal,
+    Element,
+    FuncVal,
+    LibMethod,
+    LibRef,
+    ModuleVal,
+    ParamIter,
+    ParamSet,
+    Partial,
+    Scope,
+    SeqVal,
+    Sym,
+    Value,
+    join,
+    key_of,
+)
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import Guard, Tensor
+from lora_lint.lifecycle.vocabulary import Tri
+from lora_lint.syntax import ir
+
+COMPARISONS = frozenset({"==", "!=", "<", ">", "<=", ">=", "in", "not in", "is", "is not"})
+_NEGATED = {"!=": "==", "not in": "in", "is not": "is"}
+
+
+def truth(run: Run, value: Value) -> Tri:
+    """Whether a value is true, from the value and from what was decided on this path."""
+    if isinstance(value, Const):
+        return Tri.of(bool(value.value))
+    if isinstance(value, (SeqVal, DictVal)):
+        return Tri.YES if value.items else Tri.UNKNOWN if value.open else Tri.NO
+    if isinstance(value, (Obj, FuncVal, ClassVal, LibRef, LibMethod, Bound, Partial, ModuleVal, ParamIter, ParamSet)):
+        return Tri.YES
+    if isinstance(value, Choice):
+        answers = {truth(run, v) for v in value.values}
+        return answers.pop() if len(answers) == 1 else Tri.UNKNOWN
+    if isinstance(value, Sym):
+        return Tri.of(_known(run, value.key))
+    return Tri.UNKNOWN
+
+
+def _known(run: Run, key: Hashable) -> bool | None:
+    """What is known of the truth of a key: decided itself, or following from decisions on its parts."""
+    direct = run.oracle.known(key)
+    if direct is not None:
+        return direct
+    if isinstance(key, tuple) and key and key[0] == "not":
+        inner = _known(run, key[1])
+        return None if inner is None else not inner
+    if isinstance(key, tuple) and len(key) == 3 and key[0] == "==":
+        fixed = run.oracle.values.get(key[1])
+        if fixed is not None:
+            return fixed == key[2]
+        if key[2] in run.oracle.excluded.get(key[1], ()):
+            return False
+        if key[2] == ("const", "NoneType", None) and _known(run, key[1]):
+            return False
+    if isinstance(key, tuple) and key and key[0] in ("and", "or"):
+        parts = [_known(run, part) for part in key[1]]
+        stop = key[0] == "or"
+        if stop in parts:
+            return stop
+        if None not in parts:
+            return not stop
+    fixed = run.oracle.values.get(key)
+    if isinstance(fixed, tuple) and len(fixed) == 3 and fixed[0] == "const":
+        return bool(fixed[2])
+    return None
+
+
+def decide(run: Run, value: Value, node: ir.Node, default: bool | None = None) -> tuple[bool, bool]:
+    """The arm an unknown value takes on this path, and whether that is the default arm."""
+    if isinstance(value, Sym):
+        key, natural = value.key, value.default
+    else:
+        key, natural = ("at", run.module.path, node.loc, run.fresh(node).key), None
+    preferred = default
+    if natural is not None:
+        preferred = bool(natural.value)
+    arm = run.oracle.decide(key, True if preferred is None else preferred)
+    _note(run, key, arm)
+    return arm, preferred is not None and arm == preferred
+
+
+def _note(run: Run, key: Hashable, arm: bool) -> None:
+    """Note what follows from a decision for the parts of the condition."""
+    if not isinstance(key, tuple) or not key:
+        return
+    if key[0] == "not":
+        run.oracle.assume(key[1], not arm)
+        _note(run, key[1], not arm)
+    elif key[0] == "==" and len(key) == 3:
+        if arm:
+            run.oracle.values.setdefault(key[1], key[2])
+        else:
+            run.oracle.excluded.setdefault(key[1], set()).add(key[2])
+    elif (key[0] == "and" and arm) or (key[0] == "or" and not arm):
+        for part in key[1]:
+            run.oracle.assume(part, arm)
+            _note(run, part, arm)
+
+
+def test(run: Run, node: ir.Expr, scope: Scope, owner: ir.Node) -> Tri:
+    """Whether the condition is true here; remembers its value for `decided`."""
+    value = evaluation.evaluate(run, node, scope)
+    answer = truth(run, value)
+    run.last_condition = (owner, value)
+    return answer
+
+
+@contextmanager
+def decided(
+    run: Run, node: ir.Expr, scope: Scope, owner: ir.Node, default: bool | None = None
+) -> Iterator[bool]:
+    """Take an arm of an unknown condition; everything inside happens under it."""
+    guard = choose(run, node, owner, default)
+    with run.guarded(guard):
+        yield guard.arm
+
+
+def choose(run: Run, node: ir.Expr, owner: ir.Node, default: bool | None = None) -> Guard:
+    """The guard of the arm that the condition evaluated last for `owner` takes."""
+    remembered = run.last_condition
+    value = remembered[1] if remembered is not None and remembered[0] is owner else run.fresh(owner)
+    arm, natural = decide(run, value, owner, default)
+    key = value.key if isinstance(value, Sym) else ("at", run.module.path, owner.loc)
+    return Guard(key, describe(node), arm, natural)
+
+
+def boolean(run: Run, node: ir.Op, scope: Scope) -> Value:
+    """`a and b`, `a or b`: short-circuit where the truth is known, else a value that stands for the whole."""
+    stop = node.op == "or"
+    unknown: list[Value] = []
+    last: Value = Const(not stop)
+    for operand in node.operands:
+        last = evaluation.evaluate(run, operand, scope)
+        answer = truth(run, last)
+        if answer.known:
+            if answer.yes == stop:
+                return last if not unknown else _either(node.op, unknown, last)
+            continue
+        unknown.append(last)
+    if not unknown:
+        return last
+    if len(unknown) == 1:
+        return unknown[0] if truth(run, last) is Tri.UNKNOWN else _either(node.op, unknown, last)
+    return _either(node.op, unknown, None)
+
+
+def _either(op: str, unknown: list[Value], known: Value | None) -> Value:
+    """The value of a boolean expression with unknown parts. As a value it may be any of them; as a condition it has the
+    structure that decisions can use."""
+    parts = [*unknown, *([known] if known is not None else [])]
+    if known is not None and not isinstance(known, Const) and op == "or":
+        result: Value = parts[0]
+        for part in parts[1:]:
+            result = join(result, part)
+        return result
+    key = (op, tuple(key_of(v) for v in unknown))
+    default = None
+    if all(isinstance(v, Sym) and v.default is not None for v in unknown):
+        truths = [bool(v.default.value) for v in unknown]
+        default = Const(any(truths) if op == "or" else all(truths))
+    if known is not None and isinstance(known, Const) and bool(known.value) == (op == "or"):
+        return Sym((op, (*key[1], key_of(known))), default=default)
+    return Sym(key, f" {op} ".join(getattr(v, "text", "") for v in unknown), default)
+
+
+def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
+    """Comparisons and `not`."""
+    if op == "not":
+        answer = truth(run, values[0])
+        if answer.known:
+            return Const(answer.no)
+        if isinstance(values[0], Sym):
+            inner = values[0]
+            default = Const(not inner.default.value) if inner.default is not None else None
+            if isinstance(inner.key, tuple) and inner.key and inner.key[0] == "not":
+                return Sym(inner.key[1], inner.text, default)
+            return Sym(("not", inner.key), f"not {inner.text}", default)
+        return run.fresh(node)
+    if op in _NEGATED:
+        return compare(run, "not", [compare(run, _NEGATED[op], values, node)], node)
+    left, right = values[0], values[1]
+    known = _compare_known(run, op, left, right)
+    if known is not None:
+        return Const(known)
+    if any(isinstance(v, Tensor) for v in values):
+        return tensors.combine(run, values, node)
+    if op in ("==", "is") and isinstance(right, Const) and isinstance(left, Sym):
+        key = ("==", left.key, key_of(right))
+        default = Const(left.default.value == right.value) if left.default is not None else None
+        return Sym(key, describe(node) if isinstance(node, ir.Op) else "", default)
+    if op in ("==", "is") and isinstance(left, Const) and isinstance(right, Sym):
+        return compare(run, op, [right, left], node)
+    default = None
+    if isinstance(left, Sym) and left.default is not None and isinstance(right, Const):
+        outcome = _compare_known(run, op, left.default, right)
+        default = None if outcome is None else Const(outcome)
+    return Sym((op, key_of(left), key_of(right)), describe(node) if isinstance(node, ir.Op) else "", default)
+
+
+def _compare_known(run: Run, op: str, left: Value, right: Value) -> bool | None:
+    if isinstance(left, Const) and isinstance(right, Const):
+        return _constants(op, left.value, right.value)
+    if op in ("==", "is"):
+        for one, other in ((left, right), (right, left)):
+            if isinstance(other, Const) and other.value is None and _never_none(one):
+                return False
+        if isinstance(left, Choice) or isinstance(right, Choice):
+            answers = {_compare_known(run, op, a, b) for a in _values(left) for b in _values(right)}
+            return answers.pop() if len(answers) == 1 else None
+        if isinstance(left, Obj) and isinstance(right, Obj):
+            return left is right
+        if isinstance(left, (ClassVal, FuncVal, LibRef)) and isinstance(right, (ClassVal, FuncVal, LibRef)):
+            return key_of(left) == key_of(right)
+    if op == "in":
+        if isinstance(right, SeqVal) and not right.open and all(isinstance(i, Const) for i in right.items):
+            if isinstance(left, Const):
+                return any(i.value == left.value for i in right.items)
+        if isinstance(right, DictVal) and isinstance(left, Const):
+            try:
+                return True if left.value in right.items else None if right.open else False
+            except TypeError:
+                return None
+    return None
+
+
+def _values(value: Value) -> tuple[Value, ...]:
+    return value.values if isinstance(value, Choice) else (value,)
+
+
+def _never_none(value: Value) -> bool:
+    return isinstance(
+        value, (Obj, FuncVal, ClassVal, LibRef, Bound, LibMethod, SeqVal, DictVal, Tensor, ParamIter, ParamSet, Element, Partial)
+    )
+
+
+def _constants(op: str, left: object, right: object) -> bool | None:
+    try:
+        if op == "==":
+            return left == right
+        if op == "is":
+            return left is right if isinstance(left, (bool, type(None))) or isinstance(right, (bool, type(None))) else left == right
+        if op == "in":
+            return left in right  # type: ignore[operator]
+        if op == "<":
+            return left < right  # type: ignore[operator]
+        if op == ">":
+            return left > right  # type: ignore[operator]
+        if op == "<=":
+            return left <= right  # type: ignore[operator]
+        if op == ">=":
+            return left >= right  # type: ignore[operator]
+    except TypeError:
+        return None
+    return None

@@ -1,0 +1,175 @@
+"""Methods of lists, dicts, strings and other plain values."""
+
+from __future__ import annotations
+
+
+from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, Scope, SeqVal, Sym, Value
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.vocabulary import Ev, Kind
+from lora_lint.syntax import ir
+
+
+def method(run: Run, value: SeqVal | DictVal | Const, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """`value.name(args)` for a list, dict or constant."""
+    if isinstance(value, SeqVal):
+        return _list_method(run, value, name, args, node)
+    if isinstance(value, DictVal):
+        return _dict_method(run, value, name, args, node)
+    if isinstance(value.value, (str, bytes)):
+        return _string_method(run, value, name, args, node)
+    if value.value is None:
+        return run.fresh(node)
+    return run.fresh(node)
+
+
+def _list_method(run: Run, value: SeqVal, name: str, args: Args, node: ir.Node) -> Value:
+    given = [v for v, _ in args.positional]
+    if name in ("append", "add") and given:
+        if len(value.items) < 200:
+            value.items.append(given[0])
+        return Const(None)
+    if name == "insert" and len(given) == 2:
+        value.items.append(given[1])
+        return Const(None)
+    if name in ("extend", "update") and given:
+        if isinstance(given[0], SeqVal):
+            value.items.extend(given[0].items[:200])
+            value.open = value.open or given[0].open
+        else:
+            value.items.append(given[0])
+            value.open = True
+        return Const(None)
+    if name == "pop":
+        value.open = True
+        return value.items[-1] if value.items else run.fresh(node)
+    if name in ("clear", "remove", "sort", "reverse"):
+        value.open = name != "clear"
+        if name == "clear":
+            value.items.clear()
+        return Const(None)
+    if name == "copy":
+        return SeqVal(value.kind, list(value.items), value.open)
+    return run.fresh(node)
+
+
+def _dict_method(run: Run, value: DictVal, name: str, args: Args, node: ir.Node) -> Value:
+    key = args.positional[0][0] if args.positional else None
+    if name in ("get", "pop", "setdefault"):
+        fallback = args.positional[1][0] if len(args.positional) > 1 else Const(None)
+        if isinstance(key, Const) and _hashable(key.value):
+            if key.value in value.items:
+                found = value.items[key.value]
+                if name == "pop":
+                    del value.items[key.value]
+                return found
+            if not value.open:
+                if name == "setdefault":
+                    value.items[key.value] = fallback
+                return fallback
+        return run.fresh(node)
+    if name == "items":
+        pairs: list[Value] = [SeqVal("tuple", [_key(k, node), v]) for k, v in value.items.items()]
+        return SeqVal("list", pairs, value.open)
+    if name == "values":
+        return SeqVal("list", list(value.items.values()), value.open)
+    if name == "keys":
+        return SeqVal("list", [_key(k, node) for k in value.items], value.open)
+    if name == "copy":
+        return DictVal(dict(value.items), value.open)
+    if name == "update":
+        if isinstance(key, DictVal):
+            value.items.update(key.items)
+            value.open = value.open or key.open
+        elif key is not None:
+            value.open = True
+        for keyword, (item, _) in args.keywords.items():
+            value.items[keyword] = item
+        return Const(None)
+    if name == "clear":
+        value.items.clear()
+        return Const(None)
+    return run.fresh(node)
+
+
+def _key(key: object, node: ir.Node) -> Value:
+    if isinstance(key, tuple) and key and key[0] == "unknown":
+        return Sym(("key", key))
+    return Const(key)
+
+
+def _hashable(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+_STRING_METHODS = frozenset(
+    "startswith endswith lower upper strip lstrip rstrip split rsplit replace removeprefix removesuffix find count isdigit "
+    "partition rpartition title capitalize join format isnumeric splitlines".split()
+)
+
+
+def _string_method(run: Run, value: Const, name: str, args: Args, node: ir.Node) -> Value:
+    plain = [_plain(v) for v, _ in args.positional]
+    if name in _STRING_METHODS and not args.keywords and all(p is not NotImplemented for p in plain):
+        try:
+            result = getattr(value.value, name)(*plain)
+        except (TypeError, ValueError, IndexError, KeyError):
+            return run.fresh(node)
+        if isinstance(result, (list, tuple)):
+            return SeqVal("list", [Const(item) for item in result])
+        return Const(result)
+    return Sym(("strmethod", run.module.path, node.loc, name), "")
+
+
+def _plain(value: Value) -> object:
+    if isinstance(value, Const):
+        return value.value
+    if isinstance(value, SeqVal) and not value.open and all(isinstance(i, Const) for i in value.items):
+        return tuple(i.value for i in value.items)
+    return NotImplemented
+
+
+def note_device(run: Run, name: str, args: Args, node: ir.Node) -> None:
+    """`.to("cuda")` or `.cuda()` on data: a touch of CUDA that matters in a data loader worker."""
+    if name == "cuda" or (name == "to" and any(device_of(v).startswith("cuda") for v in args.values())):
+        run.emit(Ev.TOUCH_CUDA, node, args={"how": f".{name}()", "move": True})
+
+
+def device_of(value: Value) -> str:
+    """ "cuda", "cpu" or "unknown": the device a value names. Where one of two is chosen by availability, it is CUDA."""
+    if isinstance(value, Choice):
+        found = {device_of(v) for v in value.values}
+        return "cuda" if "cuda" in found else found.pop() if len(found) == 1 else "unknown"
+    if isinstance(value, Const):
+        if isinstance(value.value, str):
+            head = value.value.split(":")[0]
+            if head in ("cuda", "auto", "balanced", "balanced_low_0", "sequential"):
+                return "cuda"
+            return "cpu" if head == "cpu" else "unknown"
+        if isinstance(value.value, int) and not isinstance(value.value, bool):
+            return "cuda"
+        return "unknown"
+    if isinstance(value, DictVal):
+        found = {device_of(v) for v in value.items.values()}
+        return "cuda" if "cuda" in found else "unknown"
+    if isinstance(value, SeqVal) and value.items:
+        known = [device_of(v) for v in value.items]
+        return next((k for k in known if k != "unknown"), "unknown")
+    if isinstance(value, Obj):
+        if value.kind is Kind.MODEL:
+            return "unknown"
+        return str(value.facts.get("device", "unknown"))
+    if isinstance(value, Sym):
+        if value.default is not None and isinstance(value.default.value, str):
+            return device_of(value.default)
+        return "unknown"
+    if isinstance(value, LibRef):
+        return "unknown"
+    return "unknown"
+
+

@@ -1,0 +1,123 @@
+"""Definitions: functions, classes, imports."""
+
+from __future__ import annotations
+
+import lora_lint.interpreter.calls as calls
+import lora_lint.interpreter.evaluate as evaluation
+import lora_lint.interpreter.execute as execution
+from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import ClassVal, FuncVal, LibRef, ModuleVal, Scope, Sym, Value
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.vocabulary import Kind
+from lora_lint.location import Location
+from lora_lint.syntax import ir
+
+# Decorators that leave the function what it is, as far as the lifecycle goes.
+_TRANSPARENT = frozenset("functools.lru_cache functools.cache typing.overload abc.abstractmethod builtins.decorator".split())
+
+
+def function(run: Run, node: ir.FunctionDef, scope: Scope) -> None:
+    """`def`: a function value, with what its decorators make of it."""
+    owner = scope.names.get("__class__")
+    func = FuncVal(node, scope if "__class__" not in scope.names else _outer(scope), owner if isinstance(owner, ClassVal) else None)
+    func.defaults = calls.evaluate_defaults(run, node.params, scope)
+    value: Value = func
+    for decorator in reversed(node.decorators):
+        value = _decorate(run, value, decorator, scope)
+    scope.bind(node.name, value)
+
+
+def _outer(scope: Scope) -> Scope:
+    """Class bodies are no scope for the functions in them."""
+    return scope.parent if scope.parent is not None else scope
+
+
+def _decorate(run: Run, value: Value, decorator: ir.Expr, scope: Scope) -> Value:
+    made = evaluation.evaluate(run, decorator, scope)
+    if isinstance(made, LibRef):
+        name = made.name
+        if isinstance(value, FuncVal):
+            if name == "builtins.staticmethod":
+                value.static = True
+                return value
+            if name == "builtins.classmethod":
+                value.of_class = True
+                return value
+            if name in ("builtins.property", "functools.cached_property"):
+                value.is_property = True
+                return value
+            if name in _TRANSPARENT or name.startswith("builtins."):
+                return value
+            context = _context_of(run, made, decorator, scope)
+            if context is not None:
+                value.contexts = (*value.contexts, (context, Location(run.module.path, *decorator.loc)))
+            # Any other library decorator (commands, jit, retry): the function stays the function.
+            return value
+    if isinstance(made, Obj) and made.kind is Kind.CONTEXT and isinstance(value, FuncVal):
+        value.contexts = (*value.contexts, (made, Location(run.module.path, *decorator.loc)))
+        return value
+    if isinstance(made, FuncVal) and isinstance(value, FuncVal):
+        result = calls.call_value(run, made, Args([(value, None)]), decorator, scope)
+        return result if not isinstance(result, Sym) else value
+    return value
+
+
+def _context_of(run: Run, made: LibRef, decorator: ir.Expr, scope: Scope) -> Obj | None:
+    """`@torch.no_grad` without parentheses."""
+    if not run.store.find_call(made.name):
+        return None
+    probe = calls.call_value(run, made, Args(), decorator, scope)
+    return probe if isinstance(probe, Obj) and probe.kind is Kind.CONTEXT else None
+
+
+def class_(run: Run, node: ir.ClassDef, scope: Scope) -> None:
+    """`class`: run the body once for its attributes."""
+    bases = tuple(evaluation.evaluate(run, b.value, scope) for b in node.bases if b.name is None)
+    inner = Scope({}, scope.module, scope)
+    value = ClassVal(node, scope, bases, {})
+    inner.names["__class__"] = value
+    execution.block(run, node.body, inner)
+    value.attrs = {k: v for k, v in inner.names.items() if k != "__class__"}
+    for decorator in node.decorators:
+        made = evaluation.evaluate(run, decorator, scope)
+        if isinstance(made, LibRef) and made.name.rsplit(".", 1)[-1] in ("dataclass", "dataclass_transform", "define", "decorator"):
+            value.is_dataclass = True
+        elif isinstance(decorator, ir.Call):
+            inner_name = evaluation.evaluate(run, decorator.func, scope)
+            if isinstance(inner_name, LibRef) and inner_name.name.rsplit(".", 1)[-1] in ("dataclass", "define"):
+                value.is_dataclass = True
+    scope.bind(node.name, value)
+
+
+def import_(run: Run, node: ir.Import, scope: Scope) -> None:
+    """`import` and `from … import`: modules of the project are run, others are library names."""
+    if node.names is None:
+        module = run.program.resolve(run, node.module, 0)
+        if node.alias is not None:
+            scope.bind(node.alias, module if module is not None else LibRef(node.module))
+            return
+        head = node.module.split(".")[0]
+        top = run.program.resolve(run, head, 0)
+        scope.bind(head, top if top is not None else LibRef(head))
+        return
+    module = run.program.resolve(run, node.module, node.level)
+    for name, bound in node.names:
+        if name == "*":
+            if module is not None:
+                for key, value in module.scope.names.items():
+                    if not key.startswith("_"):
+                        scope.bind(key, value)
+            continue
+        scope.bind(bound, _imported(run, module, node, name))
+
+
+def _imported(run: Run, module: ModuleVal | None, node: ir.Import, name: str) -> Value:
+    if module is not None:
+        return run.program.member(run, module, name, node)
+    submodule = run.program.resolve(run, f"{node.module}.{name}" if node.module else name, node.level)
+    if submodule is not None:
+        return submodule
+    if node.level:
+        return LibRef(f"{'.' * node.level}{node.module}.{name}")
+    return LibRef(f"{node.module}.{name}")

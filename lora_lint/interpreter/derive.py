@@ -1,0 +1,223 @@
+"""Facts that specs derive from argument values: a closed list of small functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lora_lint.interpreter import conditions
+from lora_lint.interpreter.containers import device_of
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, SeqVal, Sym, Value
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.vocabulary import Kind, Mode, Quant, Tri
+from lora_lint.syntax import ir
+
+
+def derive(run: Run, function: str, inputs: list[Value], node: ir.Node) -> Any:
+    """The fact `function` of these values; a value that was not given is specs.UNSET."""
+    return _FUNCTIONS[function](run, inputs)
+
+
+def _unset(value: Value) -> bool:
+    return type(value).__name__ == "Unset"
+
+
+def _absent(value: Value) -> bool:
+    return _unset(value) or (isinstance(value, Const) and value.value is None)
+
+
+def truth_of(run: Run, value: Value) -> Tri:
+    """Truth of an argument: not given means no."""
+    if _unset(value):
+        return Tri.NO
+    return value if isinstance(value, Tri) else conditions.truth(run, value)
+
+
+def _quantization(run: Run, inputs: list[Value]) -> Quant:
+    config = inputs[0]
+    if isinstance(config, Sym):
+        known = conditions.truth(run, config)
+        if not known.no:
+            return Quant.UNKNOWN
+    if isinstance(config, Choice):
+        return Quant.UNKNOWN
+    if isinstance(config, Obj):
+        found = config.facts.get("quantization", Quant.UNKNOWN)
+        if isinstance(found, Const):
+            found = found.value
+        return Quant(found) if isinstance(found, str) else Quant.UNKNOWN
+    four, eight = (truth_of(run, v) for v in (*inputs[1:3], Const(False), Const(False))[:2])
+    if four.yes:
+        return Quant.BNB4
+    if eight.yes:
+        return Quant.BNB8
+    if not four.known or not eight.known:
+        return Quant.UNKNOWN
+    return Quant.NONE if _absent(config) else Quant.UNKNOWN
+
+
+def _device(run: Run, inputs: list[Value]) -> str:
+    for value in inputs:
+        if not _unset(value):
+            found = device_of(value)
+            if found != "unknown":
+                return found
+    return "unknown"
+
+
+_DTYPES = {
+    "float16": "fp16",
+    "half": "fp16",
+    "bfloat16": "bf16",
+    "float32": "fp32",
+    "float": "fp32",
+    "float64": "fp64",
+    "fp16": "fp16",
+    "bf16": "bf16",
+    "auto": "auto",
+}
+
+
+def _dtype(run: Run, inputs: list[Value]) -> str:
+    stack = list(inputs)
+    while stack:
+        value = stack.pop(0)
+        if isinstance(value, LibRef):
+            found = _DTYPES.get(value.name.rsplit(".", 1)[-1])
+            if found:
+                return found
+        elif isinstance(value, Const) and isinstance(value.value, str):
+            found = _DTYPES.get(value.value.rsplit(".", 1)[-1])
+            if found:
+                return found
+        elif isinstance(value, SeqVal):
+            stack.extend(value.items)
+    return "unknown"
+
+
+def _trainable(run: Run, inputs: list[Value]) -> Tri:
+    """Whether an adapter made with this config starts trainable."""
+    config = inputs[0]
+    if not isinstance(config, Obj):
+        return Tri.YES
+    inference = config.facts.get("inference", Tri.NO)
+    if isinstance(inference, Const):
+        if inference.value == "saved":
+            return Tri.NO
+        inference = conditions.truth(run, inference)
+    if isinstance(inference, Tri):
+        return Tri.NO if inference.yes else Tri.YES if inference.no else Tri.UNKNOWN
+    return conditions.truth(run, inference)
+
+
+def _checkpointing(run: Run, inputs: list[Value]) -> str:
+    answer = truth_of(run, inputs[0])
+    if answer.no:
+        return "off"
+    if not answer.known:
+        return "unknown"
+    kwargs = inputs[1] if len(inputs) > 1 else None
+    if kwargs is None or _absent(kwargs):
+        return "default"
+    if isinstance(kwargs, DictVal) and "use_reentrant" in kwargs.items:
+        reentrant = conditions.truth(run, kwargs.items["use_reentrant"])
+        return "reentrant" if reentrant.yes else "non-reentrant" if reentrant.no else "unknown"
+    return "unknown"
+
+
+def _workers(run: Run, inputs: list[Value]) -> Tri:
+    value = inputs[0]
+    if _unset(value):
+        return Tri.NO
+    if isinstance(value, Sym):
+        if value.default is not None:
+            value = value.default
+        else:
+            return Tri.UNKNOWN
+    if isinstance(value, Const):
+        return Tri.of(isinstance(value.value, (int, float)) and value.value > 0)
+    if isinstance(value, Choice):
+        counts = [v.value for v in value.values if isinstance(v, Const)]
+        return Tri.of(True) if counts and all(isinstance(c, int) and c > 0 for c in counts) else Tri.UNKNOWN
+    return Tri.UNKNOWN
+
+
+def _spawn(run: Run, inputs: list[Value]) -> Tri:
+    """Whether the workers are started by spawn or forkserver."""
+    value = inputs[0]
+    start: Value = value
+    if isinstance(value, Obj):
+        start = value.facts.get("start", Const(None))
+    if _absent(start):
+        start = run.process.facts.get("start", Const("fork"))
+    if isinstance(start, Const):
+        return Tri.of(start.value in ("spawn", "forkserver"))
+    if isinstance(start, Choice):
+        answers = {_spawn(run, [v]) for v in start.values}
+        return Tri.YES if Tri.YES in answers else Tri.UNKNOWN
+    return Tri.UNKNOWN
+
+
+def _mode(run: Run, inputs: list[Value]) -> Any:
+    value = inputs[0]
+    if isinstance(value, Obj) and value.kind is Kind.MODEL:
+        mode = value.model.mode
+        key = ("mode", value.root.site)
+        return Const(mode is Mode.TRAIN) if mode in (Mode.TRAIN, Mode.EVAL) else Sym(key, "training")
+    answer = truth_of(run, value)
+    return Mode.TRAIN if answer.yes else Mode.EVAL if answer.no else Mode.UNKNOWN
+
+
+def _negated(run: Run, inputs: list[Value]) -> Tri:
+    answer = truth_of(run, inputs[0])
+    return Tri.NO if answer.yes else Tri.YES if answer.no else Tri.UNKNOWN
+
+
+def _grad_enabled(run: Run, inputs: list[Value]) -> Tri:
+    return truth_of(run, inputs[0])
+
+
+def _adapter(run: Run, inputs: list[Value]) -> object:
+    value = inputs[0]
+    return value.value if isinstance(value, Const) else None
+
+
+def _architecture(run: Run, inputs: list[Value]) -> str:
+    for value in inputs:
+        if isinstance(value, Const) and isinstance(value.value, str):
+            return value.value
+        if isinstance(value, LibRef):
+            return value.name
+    return ""
+
+
+def is_peft_model(run: Run, model: Obj) -> Tri:
+    """Whether this reference to a model is a PeftModel (and not its mutated base)."""
+    here: Obj | None = model
+    while here is not None:
+        if here.facts.get("promoted"):
+            return Tri.UNKNOWN
+        if run.store.is_a(here.type, "peft.PeftModel"):
+            return Tri.YES
+        here = here.wraps
+    return Tri.NO
+
+
+_FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
+    "quantization": _quantization,
+    "device": _device,
+    "dtype": _dtype,
+    "truth": lambda run, inputs: truth_of(run, inputs[0]),
+    "inference": lambda run, inputs: truth_of(run, inputs[0]),
+    "trainable": _trainable,
+    "checkpointing": _checkpointing,
+    "workers": _workers,
+    "spawn": _spawn,
+    "mode": _mode,
+    "adapter": _adapter,
+    "parts": lambda run, inputs: None,
+    "architecture": _architecture,
+    "negated": _negated,
+    "grad-enabled": _grad_enabled,
+}

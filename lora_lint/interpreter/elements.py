@@ -1,0 +1,160 @@
+"""Representative parameters and modules of a model, with the names they really have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import lora_lint.interpreter.params as params
+from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import Const, Element, ParamIter, SeqVal, Sym, Value
+from lora_lint.lifecycle.heap import ModelState, Obj, trainable
+from lora_lint.lifecycle.vocabulary import Part, Tri
+from lora_lint.syntax import ir
+
+_BLOCK = "model.layers.0."
+_PREFIXES = {
+    "peft.PeftModel": "base_model.model.",
+    "torch.nn.parallel.DistributedDataParallel": "module.",
+}
+
+
+def representatives(run: Run, iterator: ParamIter, extra_names: tuple[str, ...]) -> Iterator[Element]:
+    """Elements that stand for all parameters (or modules) of a model: each part under its realistic names. Names that
+    the user's own conditions mention and no representative bears get one of their own (a projector, a tower)."""
+    known: list[str] = []
+    for member, prefix in _members(iterator.model):
+        for element in _of_member(run, member, prefix, iterator.modules):
+            if iterator.parts is None or element.part in iterator.parts:
+                known.append(element.name)
+                yield element
+    for name in dict.fromkeys(extra_names):
+        bare = name.strip(".")
+        if re.fullmatch(r"[A-Za-z_][\w.]*", bare) and "lora" not in bare.lower() and not any(bare in k for k in known):
+            prefix = _name_prefix(iterator.model)
+            yield Element(iterator.model, Part.BASE, f"{prefix}{bare}.weight", iterator.modules, "matrix", bare)
+
+
+def _members(model: Obj) -> Iterator[tuple[Obj, str]]:
+    yield model, _name_prefix(model)
+    names = {id(value.root): key for key, value in model.root.attrs.items() if isinstance(value, Obj)}
+    for child in model.children():
+        yield child, f"{names.get(id(child.root), 'child')}.{_name_prefix(child)}"
+
+
+def _name_prefix(obj: Obj) -> str:
+    """What the wrappers from here to the root put before every name."""
+    prefix = ""
+    here: Obj | None = obj
+    while here is not None and not here.path:
+        if here.wraps is not None:
+            prefix += _PREFIXES.get(here.type, "")
+        here = here.wraps
+    return prefix
+
+
+def _of_member(run: Run, model: Obj, prefix: str, modules: bool) -> Iterator[Element]:
+    state = model.model
+    if state.adapters or not state.adapters_known:
+        for adapter in state.adapters:
+            name = adapter.name if isinstance(adapter.name, str) else "default"
+            for matrix in ("lora_A", "lora_B"):
+                suffix = "" if modules else ".weight"
+                yield Element(model, Part.ADAPTER, f"{prefix}{_BLOCK}self_attn.q_proj.{matrix}.{name}{suffix}", modules, "matrix")
+            if adapter.config is not None and _saves_modules(adapter.config):
+                yield Element(model, Part.COPY, f"{prefix}lm_head.modules_to_save.{name}.weight", modules, "matrix")
+        if not state.adapters and state.escaped:
+            yield Element(model, Part.ADAPTER, f"{prefix}{_BLOCK}self_attn.q_proj.lora_A.default.weight", modules, "matrix")
+        if state.adapters:
+            yield Element(model, Part.BASE, f"{prefix}{_BLOCK}self_attn.q_proj.base_layer.weight", modules, "matrix")
+    suffix = "" if modules else ".weight"
+    yield Element(model, Part.BASE, f"{prefix}{_BLOCK}mlp.up_proj{suffix}", modules, "matrix")
+    yield Element(model, Part.NORM, f"{prefix}{_BLOCK}input_layernorm{suffix}", modules, "vector")
+    yield Element(model, Part.EMBED, f"{prefix}model.embed_tokens{suffix}", modules, "matrix")
+    head = "score" if "Classification" in model.root.type else "lm_head"
+    yield Element(model, Part.HEAD, f"{prefix}{head}{suffix}", modules, "matrix")
+
+
+def _saves_modules(config: Obj) -> bool:
+    value = config.facts.get("modules_to_save")
+    return value is not None and not (isinstance(value, Const) and value.value is None)
+
+
+def part_trainable(state: ModelState, part: Part) -> Tri:
+    """Whether a part of the base model requires gradients now."""
+    for op in reversed(state.ops):
+        answer = op.parts.get(part)
+        if answer is not None and op.adapter is None:
+            return answer if not op.path else Tri.UNKNOWN
+    return Tri.UNKNOWN
+
+
+def element_attribute(run: Run, element: Element, name: str, node: ir.Node) -> Value:
+    """An attribute of a representative parameter or module."""
+    if name == "requires_grad":
+        return _requires_grad(element)
+    if name in ("ndim",):
+        return Const(2 if element.shape == "matrix" else 1)
+    if name in ("weight", "bias"):
+        return element
+    if name == "data":
+        return Sym(("element-data", element.name), "p.data")
+    if name == "__class__":
+        return Sym(("element-class", element.name), "")
+    return Sym(("element", element.name, name), name)
+
+
+def _requires_grad(element: Element) -> Value:
+    state = element.model.model
+    if element.part in (Part.ADAPTER, Part.COPY):
+        answers = {trainable(state, adapter)[0] for adapter in state.adapters}
+        answer = answers.pop() if len(answers) == 1 else Tri.UNKNOWN
+    else:
+        answer = part_trainable(state, element.part)
+    return Const(answer.yes) if answer.known else Sym(("element", element.name, "requires_grad"), "requires_grad")
+
+
+def element_method(run: Run, element: Element, name: str, args: Args, node: ir.Node) -> Value:
+    """A method of a representative parameter or module."""
+    if name == "requires_grad_":
+        value = args.first()
+        answer = Tri.YES if value is None else Tri.of(bool(value.value)) if isinstance(value, Const) else Tri.UNKNOWN
+        params.write_element(run, element, answer, node)
+        return element
+    if name in ("dim", "ndimension"):
+        return Const(2 if element.shape == "matrix" else 1)
+    if name in ("parameters", "named_parameters", "modules", "named_modules", "children", "named_children"):
+        return SeqVal("list", [SeqVal("tuple", [Const(element.name), element]) if name.startswith("named") else element])
+    if name in ("to", "cuda", "cpu", "float", "half", "bfloat16", "train", "eval", "detach", "clone"):
+        return element if name != "detach" else Sym(("element-data", element.name))
+    return Sym(("element-call", element.name, name), name)
+
+
+_TYPES = {
+    Part.NORM: ("Norm",),
+    Part.EMBED: ("Embedding",),
+    Part.BASE: ("Linear", "Conv1D"),
+    Part.HEAD: ("Linear",),
+    Part.ADAPTER: ("Linear", "LoraLayer", "BaseTunerLayer"),
+}
+
+
+def element_is(run: Run, element: Element, type_name: str) -> Tri:
+    """isinstance(element, type) for representative modules."""
+    last = type_name.rsplit(".", 1)[-1]
+    if last in ("Parameter", "Tensor"):
+        return Tri.of(not element.module)
+    if not element.module:
+        return Tri.UNKNOWN
+    if element.extra:
+        return Tri.UNKNOWN
+    if last in ("LoraLayer", "BaseTunerLayer", "LoraModel"):
+        return Tri.of(element.part is Part.ADAPTER or None)
+    if any(last.endswith(word) for word in _TYPES.get(element.part, ())):
+        return Tri.YES
+    if any(last.endswith(word) for words in _TYPES.values() for word in words) or "Conv" in last or "BatchNorm" in last:
+        return Tri.NO
+    return Tri.UNKNOWN
+
+

@@ -1,0 +1,299 @@
+"""Expressions: IR in, abstract value out."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import lora_lint.interpreter.attributes as attributes
+import lora_lint.interpreter.calls as calls
+import lora_lint.interpreter.conditions as conditions
+import lora_lint.interpreter.params as params
+from lora_lint.interpreter import tensors
+from lora_lint.interpreter.describe import describe
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import (
+    Choice,
+    Const,
+    DictVal,
+
+    FuncVal,
+    LibRef,
+    ParamIter,
+    ParamSet,
+    Scope,
+    SeqVal,
+    Sym,
+    Value,
+    join,
+    key_of,
+)
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import Tensor
+from lora_lint.lifecycle.vocabulary import Ev
+from lora_lint.syntax import ir
+
+
+def evaluate(run: Run, node: ir.Expr | None, scope: Scope) -> Value:
+    """The value of an expression."""
+    if node is None:
+        return Const(None)
+    run.step()
+    return _HANDLERS[type(node)](run, node, scope)
+
+
+def _const(run: Run, node: ir.Const, scope: Scope) -> Value:
+    return Const(node.value)
+
+
+def _name(run: Run, node: ir.Name, scope: Scope) -> Value:
+    value = scope.lookup(node.id)
+    if value is None:
+        return LibRef(f"builtins.{node.id}") if node.id in BUILTINS else Sym(("name", run.module.path, node.id), node.id)
+    if isinstance(value, Sym) and value.obj is not None:
+        value = value.obj
+    run.use(value)
+    return value
+
+
+def _attr(run: Run, node: ir.Attr, scope: Scope) -> Value:
+    return attributes.read(run, evaluate(run, node.value, scope), node.name, node, scope)
+
+
+def _item(run: Run, node: ir.Item, scope: Scope) -> Value:
+    value = evaluate(run, node.value, scope)
+    index = evaluate(run, node.index, scope)
+    return read_item(run, value, index, node)
+
+
+def read_item(run: Run, value: Value, index: Value, node: ir.Node) -> Value:
+    """`value[index]`."""
+    if isinstance(value, Choice):
+        return _join_all([read_item(run, v, index, node) for v in value.values])
+    if isinstance(value, SeqVal):
+        if isinstance(index, Const) and isinstance(index.value, int) and not isinstance(index.value, bool):
+            if -len(value.items) <= index.value < len(value.items) and not (value.open and index.value < 0):
+                return value.items[index.value]
+        if isinstance(index, Sym) and index.key and index.text == "slice":
+            return SeqVal(value.kind, list(value.items), open=True)
+        return _join_all(value.items) if value.items and not value.open else run.fresh(node)
+    if isinstance(value, DictVal):
+        if isinstance(index, Const):
+            try:
+                if index.value in value.items:
+                    return value.items[index.value]
+            except TypeError:
+                pass
+        return run.fresh(node)
+    if isinstance(value, Tensor):
+        if value.device == "cuda" and run.in_worker:
+            run.emit(Ev.TOUCH_CUDA, node, args={"how": "a CUDA tensor", "move": False})
+        return value
+    if isinstance(value, Const) and isinstance(index, Const):
+        try:
+            return Const(value.value[index.value])  # type: ignore[index]
+        except Exception as error:  # noqa: BLE001 - whatever the user's own constants raise
+            _ = error
+            return run.fresh(node)
+    if isinstance(value, (ParamSet, ParamIter)):
+        return params.subset(run, value, node)
+    if isinstance(value, LibRef):
+        return value  # a generic alias: List[int], nn.Module[...]
+    if isinstance(value, Sym):
+        name = f"[{key_of(index)}]"
+        if name not in value.attrs:
+            value.attrs[name] = Sym(("item", value.key, key_of(index)), f"{value.text}[…]", data=value.data)
+        return value.attrs[name]
+    if isinstance(value, Obj):
+        return attributes.item_of_object(run, value, index, node)
+    return run.fresh(node)
+
+
+def _join_all(values: list[Value]) -> Value:
+    result = values[0]
+    for value in values[1:]:
+        result = join(result, value)
+    return result
+
+
+def _slice(run: Run, node: ir.Slice, scope: Scope) -> Value:
+    for part in (node.lower, node.upper, node.step):
+        if part is not None:
+            evaluate(run, part, scope)
+    return Sym(("slice",), "slice")
+
+
+def _call(run: Run, node: ir.Call, scope: Scope) -> Value:
+    return calls.call(run, node, scope)
+
+
+_BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": operator.floordiv,
+    "%": operator.mod,
+    "|": operator.or_,
+    "&": operator.and_,
+}
+
+
+def _op(run: Run, node: ir.Op, scope: Scope) -> Value:
+    op = node.op
+    if op in ("and", "or"):
+        return conditions.boolean(run, node, scope)
+    if op in ("await", "yield", "yield from"):
+        value = evaluate(run, node.operands[0], scope) if node.operands else Const(None)
+        return value if op == "await" else calls.yielded(run, value, node)
+    values = [evaluate(run, operand, scope) for operand in node.operands]
+    if op == "fstring":
+        return _fstring(run, node, values)
+    if op in conditions.COMPARISONS or op == "not":
+        return conditions.compare(run, op, values, node)
+    return binary(run, op, values, node)
+
+
+def _fstring(run: Run, node: ir.Op, values: list[Value]) -> Value:
+    if all(isinstance(v, Const) for v in values) and len(values) == 1:
+        return Sym(("fstring", run.module.path, node.loc, key_of(values[0])), describe(node))
+    return Sym(("fstring", run.module.path, node.loc, tuple(key_of(v) for v in values)), describe(node))
+
+
+def binary(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
+    """An arithmetic operation."""
+    if any(isinstance(v, Tensor) for v in values):
+        return tensors.combine(run, values, node)
+    if all(isinstance(v, Const) for v in values):
+        constants = [v.value for v in values]
+        if len(constants) == 2 and op in _BINARY and _small(constants):
+            try:
+                return Const(_BINARY[op](*constants))
+            except Exception as error:  # noqa: BLE001 - whatever the user's own constants raise
+                _ = error
+                return run.fresh(node)
+        if op == "u-" and isinstance(constants[0], (int, float)):
+            return Const(-constants[0])
+    if op == "+" and len(values) == 2 and any(isinstance(v, (SeqVal, ParamSet)) for v in values):
+        items: list[Value] = []
+        opened = False
+        for value in values:
+            if isinstance(value, SeqVal):
+                items.extend(value.items)
+                opened = opened or value.open
+            elif isinstance(value, (ParamSet, ParamIter)):
+                items.append(value)
+            else:
+                opened = True
+        return SeqVal("list", items, opened)
+    if op == "|" and all(isinstance(v, DictVal) for v in values):
+        return DictVal({**values[0].items, **values[1].items}, values[0].open or values[1].open)
+    keys = tuple(key_of(v) for v in values)
+    if all(isinstance(v, (Const, Sym)) for v in values):
+        data = any(isinstance(v, Sym) and v.data for v in values)
+        return Sym(("op", op, keys), describe(node) if isinstance(node, ir.Op) else "", data=data)
+    return run.fresh(node)
+
+
+def _small(constants: list[Any]) -> bool:
+    """Whether computing with these constants is harmless (no huge strings or numbers)."""
+    return all(
+        isinstance(c, (int, float, bool)) and abs(c) < 1e12 or isinstance(c, (str, bytes)) and len(c) < 2_000 for c in constants
+    ) and not (len(constants) == 2 and {type(c) for c in constants} >= {str, int})
+
+
+def _star(run: Run, node: ir.Star, scope: Scope) -> Value:
+    return evaluate(run, node.value, scope)
+
+
+def _seq(run: Run, node: ir.Seq, scope: Scope) -> Value:
+    items: list[Value] = []
+    opened = False
+    for item in node.items[:500]:
+        if isinstance(item, ir.Star):
+            inner = evaluate(run, item.value, scope)
+            if isinstance(inner, SeqVal):
+                items.extend(inner.items)
+                opened = opened or inner.open
+            elif isinstance(inner, (ParamIter, ParamSet)):
+                items.append(params.materialise(run, inner, item))
+            else:
+                opened = True
+        else:
+            items.append(evaluate(run, item, scope))
+    return SeqVal(node.kind, items, opened or len(node.items) > 500)
+
+
+def _mapping(run: Run, node: ir.Mapping, scope: Scope) -> Value:
+    out = DictVal({})
+    for key_node, value_node in node.pairs[:500]:
+        value = evaluate(run, value_node, scope)
+        if key_node is None:
+            if isinstance(value, DictVal):
+                out.items.update(value.items)
+                out.open = out.open or value.open
+            else:
+                out.open = True
+            continue
+        key = evaluate(run, key_node, scope)
+        if isinstance(key, Const):
+            try:
+                out.items[key.value] = value
+                continue
+            except TypeError:
+                pass
+        out.items[("unknown", key_of(key))] = value
+        out.open = True
+    return out
+
+
+def _cond(run: Run, node: ir.Cond, scope: Scope) -> Value:
+    answer = conditions.test(run, node.test, scope, node)
+    if answer.known:
+        return evaluate(run, node.body if answer.yes else node.orelse, scope)
+    if run.program.is_hot(node):
+        with conditions.decided(run, node.test, scope, node) as arm:
+            return evaluate(run, node.body if arm else node.orelse, scope)
+    first = evaluate(run, node.body, scope)
+    second = evaluate(run, node.orelse, scope)
+    if any(isinstance(v, (Obj, FuncVal, ParamIter, ParamSet)) for v in (first, second)):
+        with conditions.decided(run, node.test, scope, node) as arm:
+            return first if arm else second
+    return join(first, second)
+
+
+def _lambda(run: Run, node: ir.Lambda, scope: Scope) -> Value:
+    return FuncVal(node, scope, defaults=calls.evaluate_defaults(run, node.params, scope))
+
+
+def _comp(run: Run, node: ir.Comp, scope: Scope) -> Value:
+    return params.comprehension(run, node, scope)
+
+
+def _walrus(run: Run, node: ir.Walrus, scope: Scope) -> Value:
+    value = evaluate(run, node.value, scope)
+    if isinstance(node.target, ir.Name):
+        scope.bind(node.target.id, value)
+    return value
+
+
+_HANDLERS: dict[type, Callable[[Run, Any, Scope], Value]] = {
+    ir.Const: _const,
+    ir.Name: _name,
+    ir.Attr: _attr,
+    ir.Item: _item,
+    ir.Slice: _slice,
+    ir.Call: _call,
+    ir.Op: _op,
+    ir.Star: _star,
+    ir.Seq: _seq,
+    ir.Mapping: _mapping,
+    ir.Cond: _cond,
+    ir.Lambda: _lambda,
+    ir.Comp: _comp,
+    ir.Walrus: _walrus,
+}
+
+BUILTINS = frozenset(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__)
+

@@ -1,0 +1,136 @@
+"""Turns the `emit` of a spec into an event: resolves roles to objects and arguments to plain facts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import lora_lint.interpreter.conditions as conditions
+import lora_lint.interpreter.methods as methods
+import lora_lint.interpreter.params as params
+from lora_lint.apis.spec import Effect, Ref
+from lora_lint.interpreter.describe import variable
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import Choice, Const, LibRef, ParamIter, ParamSet, SeqVal, Sym, Value
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import Tensor
+from lora_lint.lifecycle.vocabulary import Ev, Kind, Mode, Quant, Tri
+from lora_lint.syntax import ir
+
+if TYPE_CHECKING:
+    from lora_lint.interpreter.specs import Env
+
+_TRI_ARGS = frozenset({"trainable", "active", "value", "input_grads", "workers", "context"})
+_PROMOTED = {"model": (Kind.MODEL, "torch.nn.Module"), "optimizer": (Kind.OPTIMIZER, "torch.optim.Optimizer")}
+
+
+def emit(run: Run, effect: Effect, env: Env, node: ir.Node, first: int, maybe: str, name: str) -> None:
+    """Make the event of an `emit` effect happen."""
+    import lora_lint.interpreter.specs as specs
+
+    assert effect.event is not None
+    roles: dict[str, Obj] = {}
+    args: dict[str, Any] = {}
+    for role, reference in effect.roles.items():
+        value = specs.term(run, reference, env, node)
+        found = _object(run, role, value, env.exprs.get(reference.name) if isinstance(reference, Ref) else None)
+        if found is not None:
+            roles[role] = found
+        elif not isinstance(value, specs.Unset):
+            args[f"{role}_value"] = value
+        if isinstance(reference, Ref) and (text := variable(env.exprs.get(reference.name))):
+            args.setdefault("names", {})[role] = text
+    for key, form in effect.args.items():
+        args[key] = plain(run, key, specs.form_value(run, form, env, node))
+    if "config" in effect.roles and "config" in roles:
+        run.witnesses.add(("config-used", roles["config"].site))
+    kind = effect.event
+    if kind in (Ev.FREEZE, Ev.THAW):
+        kind = Ev.THAW if args.get("value") is Tri.YES else Ev.FREEZE
+    if "model" in effect.roles and "model" not in roles and kind not in (Ev.TRAINER, Ev.TRAIN, Ev.SAVE):
+        return
+    if kind is Ev.OPTIMIZER:
+        _optimizer(run, roles, args, node)
+        if roles["optimizer"].facts.get("captures") is None:
+            run.unfollowed += 1
+    elif kind is Ev.BACKWARD:
+        _backward(run, args, roles)
+    elif kind is Ev.LOADER:
+        args["touches"] = [e for e in run.trace.events[first:] if "worker" in e.contexts]
+    elif kind is Ev.MOVE and args.get("device") in (None, "unknown"):
+        if not args.get("dtype") or args["dtype"] == "unknown":
+            return
+        kind = Ev.CAST
+    event = run.emit(kind, node, roles, args, name, maybe)
+    if kind is Ev.LOAD and "model" in roles:
+        roles["model"].event = event
+    if kind is Ev.MOVE and args.get("device") == "cuda" and run.in_worker:
+        run.emit(Ev.TOUCH_CUDA, node, args={"how": ".to()", "move": True})
+
+
+def _object(run: Run, role: str, value: Value, expr: ir.Expr | None) -> Obj | None:
+    """The object behind a role's value; an unknown is taken for what its role says."""
+    if isinstance(value, Sym) and value.obj is not None:
+        value = value.obj
+    if isinstance(value, Choice):
+        real = [v for v in value.values if isinstance(v, Obj)]
+        value = real[0] if len(real) == 1 else value
+    if isinstance(value, Obj):
+        return value
+    if isinstance(value, Sym) and not value.data and role in _PROMOTED:
+        kind, type_name = _PROMOTED[role]
+        return methods.promote(run, value, kind, type_name, expr)
+    return None
+
+
+def plain(run: Run, key: str, value: Any) -> Any:
+    """A term's value as the plain fact an event carries."""
+    if type(value).__name__ == "Unset":
+        return None
+    if key in _TRI_ARGS:
+        if isinstance(value, Const) and value.value in ("yes", "no", "unknown"):
+            return Tri(value.value)
+        return value if isinstance(value, Tri) else conditions.truth(run, value)
+    if key == "mode":
+        return Mode(value.value) if isinstance(value, Const) and isinstance(value.value, str) else value
+    if key == "quantization":
+        return Quant(value.value) if isinstance(value, Const) and isinstance(value.value, str) else value
+    if key == "adapter":
+        if isinstance(value, SeqVal):
+            return [v.value for v in value.items if isinstance(v, Const)]
+        return value.value if isinstance(value, Const) else None
+    if isinstance(value, Const):
+        return value.value
+    return value.name if isinstance(value, LibRef) else value
+
+
+def _optimizer(run: Run, roles: dict[str, Obj], args: dict[str, Any], node: ir.Node) -> None:
+    """Fix which parameters the optimizer holds from now on."""
+    optimizer = roles["optimizer"]
+    given = args.get("params")
+    captures = params.captures_of(run, given, node) if given is not None else None
+    if args.get("adds"):
+        held = optimizer.facts.get("captures")
+        optimizer.facts["captures"] = None if held is None or captures is None else [*held, *captures]
+        return
+    optimizer.facts["captures"] = captures
+    if isinstance(given, (ParamIter, ParamSet)) and captures and len(captures) == 1:
+        roles.setdefault("model", captures[0].model)
+
+
+def _backward(run: Run, args: dict[str, Any], roles: dict[str, Obj]) -> None:
+    """Name the models the loss comes from."""
+    value = args.get("loss_value")
+    if isinstance(value, Choice):
+        value = next((v for v in value.values if isinstance(v, Tensor)), value)
+    if isinstance(value, SeqVal) and value.items:
+        value = value.items[0]
+    if getattr(value, "items", None) and isinstance(value.items, dict):
+        value = value.items.get("loss", value)
+    args["loss"] = value if isinstance(value, Tensor) else None
+    models: list[Obj] = []
+    for source in value.sources if isinstance(value, Tensor) else ():
+        if source.model is not None and all(source.model.root is not m.root for m in models):
+            models.append(source.model)
+    args["models"] = models
+    if len(models) == 1:
+        roles["model"] = models[0]

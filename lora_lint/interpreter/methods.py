@@ -1,0 +1,237 @@
+"""Method calls and calls of objects."""
+
+from __future__ import annotations
+
+import lora_lint.interpreter.attributes as attributes
+import lora_lint.interpreter.calls as calls
+import lora_lint.interpreter.params as params
+import lora_lint.interpreter.specs as specs
+from lora_lint.interpreter import builtin, containers, tensors
+from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.describe import variable
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import (
+    Bound,
+    Choice,
+    Const,
+    DictVal,
+    Element,
+    FuncVal,
+    LibMethod,
+    LibRef,
+    ParamIter,
+    ParamSet,
+    Scope,
+    SeqVal,
+    Super,
+    Sym,
+    Value,
+    join,
+)
+from lora_lint.lifecycle.heap import Obj, havoc
+from lora_lint.lifecycle.trace import Tensor
+from lora_lint.lifecycle.vocabulary import Ev, Kind
+from lora_lint.syntax import ir
+
+MODULE_TYPE = "torch.nn.Module"
+TENSOR_TYPE = "torch.Tensor"
+
+# Methods by which an unknown value shows what it is. Only names that nothing else has.
+_MODEL_METHODS = frozenset(
+    "parameters named_parameters requires_grad_ named_modules gradient_checkpointing_enable enable_input_require_grads "
+    "merge_and_unload print_trainable_parameters train eval load_adapter set_adapter disable_adapter resize_token_embeddings".split()
+)
+_TENSOR_METHODS = frozenset("backward detach item numpy requires_grad_ detach_".split())
+
+
+def call_method(
+    run: Run, receiver: Value, name: str, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None = None
+) -> Value:
+    """Call `receiver.name(args)`."""
+    if isinstance(receiver, Choice):
+        real = [v for v in receiver.values if not isinstance(v, Const) or v.value is not None]
+        results = [call_method(run, v, name, args, node, scope, expr) for v in real[:3]]
+        if not results:
+            return run.fresh(node)
+        result = results[0]
+        for other in results[1:]:
+            result = join(result, other)
+        return result
+    if isinstance(receiver, Obj):
+        return _of_object(run, receiver, name, args, node, scope, expr)
+    if isinstance(receiver, Tensor):
+        return _of_tensor(run, receiver, name, args, node, scope)
+    if isinstance(receiver, LibRef):
+        return calls.call_library(run, f"{receiver.name}.{name}", args, node, scope)
+    if isinstance(receiver, Element):
+        return params.element_method(run, receiver, name, args, node)
+    if isinstance(receiver, Super):
+        return _of_super(run, receiver, name, args, node, scope)
+    if isinstance(receiver, Sym):
+        return _of_unknown(run, receiver, name, args, node, scope, expr)
+    if isinstance(receiver, (SeqVal, DictVal, Const)):
+        return containers.method(run, receiver, name, args, node, scope)
+    if isinstance(receiver, (ParamIter, ParamSet)):
+        return receiver
+    callee = attributes.read(run, receiver, name, node, scope)
+    if isinstance(callee, LibMethod):
+        calls.escape(run, args, node)
+        return run.fresh(node)
+    return calls.call_value(run, callee, args, node, scope)
+
+
+def _of_object(run: Run, obj: Obj, name: str, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None) -> Value:
+    run.use(obj)
+    if name in obj.attrs:
+        return calls.call_value(run, obj.attrs[name], args, node, scope)
+    if obj.user_class is not None:
+        found = obj.user_class.find(name)
+        if isinstance(found, FuncVal):
+            return calls.call_value(run, found if found.static else Bound(found, obj), args, node, scope)
+        if found is not None:
+            return calls.call_value(run, found, args, node, scope)
+    for holder in (obj, obj.wraps, obj.wraps.wraps if obj.wraps is not None else None):
+        if holder is None:
+            break
+        if holder is not obj and holder.user_class is not None:
+            found = holder.user_class.find(name)
+            if isinstance(found, FuncVal):
+                return calls.call_value(run, Bound(found, holder), args, node, scope)
+        spec = run.store.find_method(holder.type, name) if holder.type else ()
+        if spec:
+            return specs.apply_call(run, spec, f"{holder.type}.{name}", obj, args, node, scope, expr)
+    special = builtin.object_method(run, obj, name, args, node, scope)
+    if special is not NotImplemented:
+        return special
+    if obj.type and run.store.pure(obj.type, name):
+        run.touch_args(args)
+        return run.fresh(node)
+    if obj.kind is Kind.MODEL:
+        return _unknown_model_method(run, obj, name, args, node)
+    calls.escape(run, args, node)
+    if obj.user_class is not None and obj.user_class.opaque():
+        calls.escape(run, Args([(obj, None)]), node)
+    return run.fresh(node)
+
+
+def _unknown_model_method(run: Run, obj: Obj, name: str, args: Args, node: ir.Node) -> Value:
+    """A method the spec does not list: one that is named like a change may change anything, others compute something."""
+    if run.store.changes(obj.type, name):
+        havoc(obj, run.emit(Ev.CALL, node))
+        run.unfollowed += 1
+        calls.escape(run, args, node)
+        return run.fresh(node)
+    event = run.emit(Ev.FORWARD, node, {"model": obj})
+    result = tensors.attached(run, event, node)
+    return result
+
+
+def _of_tensor(run: Run, tensor: Tensor, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:
+    spec = run.store.find_method(TENSOR_TYPE, name)
+    if spec:
+        return specs.apply_call(run, spec, f"{TENSOR_TYPE}.{name}", tensor, args, node, scope)
+    containers.note_device(run, name, args, node)
+    if name in ("items", "values", "keys"):
+        return SeqVal("list", [SeqVal("tuple", [run.fresh(node, data=True), tensor])] if name == "items" else [tensor], open=True)
+    return tensors.combine(run, [tensor, *args.values()], node)
+
+
+def _of_unknown(run: Run, receiver: Sym, name: str, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None) -> Value:
+    containers.note_device(run, name, args, node)
+    if name in _TENSOR_METHODS and not (name == "requires_grad_" and _looks_like_model(receiver)):
+        tensor: Value = tensors.plain() if receiver.data else receiver
+        spec = run.store.find_method(TENSOR_TYPE, name)
+        result = specs.apply_call(run, spec, f"{TENSOR_TYPE}.{name}", tensor, args, node, scope)
+        if name == "requires_grad_" and isinstance(expr, ir.Name) and isinstance(result, Tensor):
+            scope.bind(expr.id, result)
+        return result
+    if not receiver.data and name in _MODEL_METHODS:
+        return _of_object(run, promote(run, receiver, Kind.MODEL, MODULE_TYPE, expr), name, args, node, scope, expr)
+    if name == "zero_grad" and not receiver.data:
+        kind, type_name = (
+            (Kind.OPTIMIZER, "torch.optim.Optimizer") if "opt" in receiver.text.lower() else (Kind.OBJECT, "")
+        )
+        if kind is Kind.OPTIMIZER:
+            return _of_object(run, promote(run, receiver, kind, type_name, expr), name, args, node, scope, expr)
+    if name == "step" and "opt" in receiver.text.lower() and not receiver.data:
+        obj = promote(run, receiver, Kind.OPTIMIZER, "torch.optim.Optimizer", expr)
+        return _of_object(run, obj, name, args, node, scope, expr)
+    if receiver.data:
+        return Sym(("method", receiver.key, name), data=True)
+    return calls.unknown_call(run, attributes.read(run, receiver, name, node, scope), args, node)
+
+
+def _looks_like_model(receiver: Sym) -> bool:
+    text = receiver.text.lower()
+    return any(word in text for word in ("model", "net", "tower", "encoder", "decoder", "unet", "vae", "module", "lm", "backbone"))
+
+
+def promote(run: Run, value: Sym, kind: Kind, type_name: str, expr: ir.Expr | None) -> Obj:
+    """Turn an unknown value into the object its use shows it to be; everything about its state stays unknown."""
+    if value.obj is None:
+        obj = Obj(kind, type_name, name=value.text or variable(expr))
+        obj.facts["promoted"] = True
+        obj.attrs.update({k: v for k, v in value.attrs.items() if not k.startswith("[")})
+        if kind is Kind.MODEL:
+            event = run.emit(Ev.CALL, expr)
+            havoc(obj, event)
+            obj.model.escaped = False
+        run.trace.objects.append(obj)
+        value.obj = obj
+    return value.obj
+
+
+def _of_super(run: Run, value: Super, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:
+    callee = attributes.read(run, value, name, node, scope)
+    if isinstance(callee, (Bound, FuncVal)):
+        return calls.call_value(run, callee, args, node, scope)
+    base = value.owner.library_base()
+    receiver = value.receiver
+    if name == "__init__":
+        if base and isinstance(receiver, Obj):
+            specs.initialise(run, receiver, base, args, node)
+        return Const(None)
+    if base and isinstance(receiver, Obj):
+        spec = run.store.find_method(base, name)
+        if spec:
+            return specs.apply_call(run, spec, f"{base}.{name}", receiver, args, node, scope)
+        if run.store.pure(base, name):
+            return run.fresh(node)
+        if receiver.kind is Kind.MODEL and not run.store.changes(base, name):
+            return tensors.attached(run, run.emit(Ev.FORWARD, node, {"model": receiver}), node)
+    calls.escape(run, args, node)
+    return run.fresh(node)
+
+
+def call_object(run: Run, obj: Obj, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """Call an object: its __call__ or forward, or what its library type does when called."""
+    run.use(obj)
+    if obj.user_class is not None:
+        for name in ("__call__", "forward"):
+            found = obj.user_class.find(name)
+            if isinstance(found, FuncVal):
+                return _call_user_object(run, obj, found, args, node)
+    if obj.wraps is not None and obj.root.user_class is not None and obj.wraps.user_class is not None:
+        return call_object(run, obj.wraps, args, node, scope)
+    spec = run.store.find_method(obj.type, "__call__") if obj.type else ()
+    if spec:
+        return specs.apply_call(run, spec, f"{obj.type}.__call__", obj, args, node, scope)
+    if obj.kind is Kind.MODEL:
+        return tensors.attached(run, run.emit(Ev.FORWARD, node, {"model": obj}), node)
+    if obj.kind in (Kind.TOKENIZER, Kind.COLLATOR):
+        return tensors.plain()
+    if obj.type and run.store.default(run.store.canonical(obj.type)) == "propagate":
+        return tensors.combine(run, args.values(), node)
+    calls.escape(run, args, node)
+    return run.fresh(node)
+
+
+def _call_user_object(run: Run, obj: Obj, function: FuncVal, args: Args, node: ir.Node) -> Value:
+    flat: list[tuple[str | None, Value]] = [(None, obj), *((None, v) for v, _ in args.positional)]
+    flat.extend((name, value) for name, (value, _) in args.keywords.items())
+    result = calls.call_function(run, function, flat, node, args)
+    if obj.kind is Kind.MODEL and isinstance(result, (Sym, Tensor, DictVal, SeqVal, Obj)):
+        if isinstance(result, Sym) and not result.data:
+            # A user's module whose forward we could not follow to a tensor: its output may hang on anything.
+            return result
+    return result

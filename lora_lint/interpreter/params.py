@@ -1,0 +1,340 @@
+"""Collections of parameters: `parameters()` and its kin, loops and comprehensions over them, name filters.
+
+A loop over parameters is run once per representative parameter (an adapter matrix, a base weight, a norm, …) with its
+realistic name, so any filter the user writes is simply evaluated: `"lora" in n`, `n.startswith(…)`, `continue` guards,
+helper predicates. What cannot be evaluated makes the parts it decides unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import lora_lint.interpreter.conditions as conditions
+import lora_lint.interpreter.elements as elements
+import lora_lint.interpreter.evaluate as evaluation
+import lora_lint.interpreter.execute as execution
+from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.elements import element_attribute, element_is, element_method, representatives
+from lora_lint.interpreter.run import ParamLoop, Run
+from lora_lint.interpreter.values import (
+    Capture,
+    Choice,
+    Const,
+    DictVal,
+    Element,
+    Jump,
+    LazyFilter,
+    ParamIter,
+    ParamSet,
+    Scope,
+    SeqVal,
+    Value,
+)
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.vocabulary import ALL_PARTS, Ev, Part, Tri
+from lora_lint.location import Location
+from lora_lint.syntax import ir
+
+
+def materialise(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSet:
+    """Consume an iterator over parameters now: what the model holds at this moment."""
+    if isinstance(value, ParamSet):
+        return value
+    place = value.collected or run.loc(node)
+    chosen = _apply_filter(run, value, node)
+    captures = []
+    for member in value.model.models():
+        parts = {}
+        for part in ALL_PARTS if value.parts is None else value.parts:
+            answers = {answer for element, answer in chosen if element.part is part}
+            if not chosen and value.keep is None:
+                parts[part] = Tri.YES
+            elif answers:
+                parts[part] = answers.pop() if len(answers) == 1 else Tri.UNKNOWN
+            else:
+                parts[part] = Tri.YES if value.keep is None else Tri.NO
+        adapters = tuple(member.model.adapters)
+        captures.append(Capture(member, member.full_path, parts, adapters, len(run.trace.events), place, run.statement))
+    return ParamSet(captures)
+
+
+def _apply_filter(run: Run, value: ParamIter, node: ir.Node) -> list[tuple[Element, Tri]]:
+    """Each representative with whether the lazy filter keeps it."""
+    out = []
+    for element in representatives(run, value, ()):
+        if value.keep is None:
+            out.append((element, Tri.YES))
+        elif value.keep.comp is not None and value.keep.scope is not None:
+            out.append((element, _kept(run, value.keep.comp, element, value.named, value.keep.scope)[0]))
+        else:
+            import lora_lint.interpreter.calls as calls
+
+            scope = value.keep.scope or run.module.scope
+            item = _item(element, value.named)
+            answer = calls.call_value(run, value.keep.predicate, Args([(item, None)]), node, scope)
+            out.append((element, conditions.truth(run, answer)))
+    return out
+
+
+def _item(element: Element, named: bool) -> Value:
+    return SeqVal("tuple", [Const(element.name), element]) if named else element
+
+
+def _kept(run: Run, comp: ir.Comp, element: Element, named: bool, scope: Scope) -> tuple[Tri, Value]:
+    """Whether a comprehension keeps an element, and what it makes of it."""
+    local = Scope({}, scope.module, scope)
+    clause = comp.clauses[0]
+    execution.bind_target(run, clause.target, _item(element, named), local)
+    answer = Tri.YES
+    for condition in clause.conditions:
+        one = conditions.truth(run, evaluation.evaluate(run, condition, local))
+        if one.no:
+            return Tri.NO, Const(None)
+        if not one.known:
+            answer = Tri.UNKNOWN
+    return answer, evaluation.evaluate(run, comp.element, local)
+
+
+def captures_of(run: Run, value: Value, node: ir.Node) -> list[Capture] | None:
+    """All parameters in what an optimizer is given: an iterator, a list, groups. None when something is unknown."""
+    if isinstance(value, (ParamIter, ParamSet)):
+        return materialise(run, value, node).captures
+    if isinstance(value, SeqVal):
+        out: list[Capture] = []
+        for item in value.items:
+            inner = captures_of(run, item, node)
+            if inner is None:
+                return None
+            out.extend(inner)
+        return None if value.open else out
+    if isinstance(value, DictVal):
+        return captures_of(run, value.items["params"], node) if "params" in value.items else None
+    if isinstance(value, Element):
+        return [Capture(value.model, "", {value.part: Tri.UNKNOWN}, tuple(value.model.model.adapters), 0, run.loc(node))]
+    if isinstance(value, Obj) and value.path:
+        return [Capture(value, value.full_path, dict.fromkeys(ALL_PARTS, Tri.UNKNOWN), tuple(value.model.adapters), 0, run.loc(node))]
+    if isinstance(value, Choice):
+        return None
+    return None
+
+
+def subset(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSet:
+    """Some of the parameters, which ones is unknown."""
+    whole = materialise(run, value, node)
+    return ParamSet(
+        [Capture(c.model, c.path, dict.fromkeys(c.parts, Tri.UNKNOWN), c.adapters, c.seq, c.location, c.statement) for c in whole.captures]
+    )
+
+
+# --- loops ------------------------------------------------------------------------------------------------------------
+
+
+def loop(run: Run, node: ir.For, value: ParamIter | ParamSet, scope: Scope) -> None:
+    """`for p in model.parameters(): …`: run the body once per representative, then make what it wrote happen."""
+    iterators = [value] if isinstance(value, ParamIter) else _iterators(value)
+    names = tuple(_string_constants(node.body))
+    for iterator in iterators:
+        state = ParamLoop()
+        run.param_loops.append(state)
+        seen: list[Element] = []
+        try:
+            for element in _iterate(run, iterator, node, names):
+                seen.append(element)
+                execution.bind_target(run, node.target, _loop_item(node.target, element, iterator.named), scope)
+                try:
+                    execution.block(run, node.body, scope)
+                except Jump as jump:
+                    if jump.kind == "break":
+                        state.broke = True
+                        break
+                    if jump.kind != "continue":
+                        break
+        finally:
+            run.param_loops.pop()
+        _finish(run, iterator.model, state, seen)
+
+
+def _iterators(value: ParamSet) -> list[ParamIter]:
+    out = []
+    for capture in value.captures:
+        parts = frozenset(p for p, answer in capture.parts.items() if not answer.no)
+        out.append(ParamIter(capture.model, parts=parts))
+    return out
+
+
+def _iterate(run: Run, iterator: ParamIter, node: ir.For, names: tuple[str, ...]) -> Iterator[Element]:
+    if iterator.keep is None:
+        yield from representatives(run, iterator, names)
+        return
+    for element, answer in _apply_filter(run, iterator, node):
+        if not answer.no:
+            yield element
+
+
+def _loop_item(target: ir.Expr, element: Element, named: bool) -> Value:
+    item = _item(element, named)
+    enumerated = isinstance(target, ir.Seq) and len(target.items) == 2 and (isinstance(target.items[1], ir.Seq) or not named)
+    return SeqVal("tuple", [Const(0), item]) if enumerated and (not named or isinstance(target.items[1], ir.Seq)) else item
+
+
+def _string_constants(body: Iterable[ir.Stmt]) -> Iterator[str]:
+    """String constants in the conditions of a loop body: names the user tells parameters apart by."""
+    stack: list[object] = list(body)
+    budget = 400
+    while stack and budget:
+        budget -= 1
+        node = stack.pop()
+        if isinstance(node, ir.If):
+            stack.extend([*node.body, *node.orelse])
+            yield from _constants_in(node.test)
+        elif isinstance(node, ir.Assign) and node.value is not None:
+            yield from _constants_in(node.value)
+
+
+def _constants_in(expr: ir.Expr) -> Iterator[str]:
+    stack: list[object] = [expr]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ir.Const) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ir.Op):
+            stack.extend(node.operands)
+        elif isinstance(node, ir.Call):
+            stack.extend([node.func, *(a.value for a in node.args)])
+        elif isinstance(node, ir.Seq):
+            stack.extend(node.items)
+        elif isinstance(node, ir.Comp):
+            stack.extend([node.element, *(c.iter for c in node.clauses)])
+        elif isinstance(node, ir.Attr):
+            stack.append(node.value)
+
+
+def _finish(run: Run, model: Obj, state: ParamLoop, seen: list[Element]) -> None:
+    """Make one event of everything a loop wrote to requires_grad."""
+    if not state.writes or state.where is None:
+        return
+    parts: dict[Part, Tri] = {}
+    for part in {element.part for element in seen if not element.extra}:
+        members = [e for e in seen if e.part is part and not e.extra]
+        answers = [state.writes.get(e.name) for e in members]
+        if all(a is None for a in answers):
+            continue
+        distinct = set(answers)
+        answer = distinct.pop() if len(distinct) == 1 else Tri.UNKNOWN
+        parts[part] = Tri.UNKNOWN if state.broke or answer is None else answer
+    extras = {e.extra: state.writes[e.name] for e in seen if e.extra and e.name in state.writes}
+    emit_parts(run, model, parts, extras, state.where, state.statement)
+
+
+def emit_parts(
+    run: Run, model: Obj, parts: dict[Part, Tri], extras: dict[str, Tri], where: Location, statement: Location | None
+) -> None:
+    """Emit the freeze or thaw that a loop over parameters amounts to."""
+    adapter = parts.get(Part.ADAPTER)
+    answers = [*parts.values(), *extras.values()]
+    freezes = adapter.no if adapter is not None else not any(a.yes for a in answers)
+    saved, run.statement = run.statement, statement
+    run.emit(Ev.FREEZE if freezes else Ev.THAW, None, {"model": model}, {"parts": parts, "extras": extras, "loop": True}, at=where)
+    run.statement = saved
+
+
+def write_element(run: Run, element: Element, answer: Tri, node: ir.Node) -> None:
+    """`p.requires_grad = …` inside a loop over parameters."""
+    if not run.param_loops:
+        emit_parts(run, element.model, {element.part: Tri.UNKNOWN}, {}, run.loc(node), run.statement)
+        return
+    state = run.param_loops[-1]
+    before = state.writes.get(element.name)
+    state.writes[element.name] = answer if not state.weak or before is answer else Tri.UNKNOWN
+    if state.where is None or answer.no:
+        state.where, state.statement = run.statement or run.loc(node), run.statement
+
+
+def write_all(run: Run, value: ParamIter | ParamSet, answer: Tri, node: ir.Node) -> None:
+    """requires_grad written on a whole collection (module.parameters() in a loop over modules)."""
+    for capture in materialise(run, value, node).captures:
+        emit_parts(run, capture.model, dict.fromkeys(capture.parts, answer), {}, run.loc(node), run.statement)
+
+
+# --- comprehensions ---------------------------------------------------------------------------------------------------
+
+
+def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
+    """A comprehension: over parameters by representatives, over anything else by its first items."""
+    first = evaluation.evaluate(run, node.clauses[0].iter, scope)
+    if isinstance(first, ParamSet) and len(first.captures) == 1:
+        first = _iterators(first)[0]
+    if isinstance(first, ParamIter) and len(node.clauses) == 1:
+        if node.kind == "generator":
+            if first.keep is None:
+                return ParamIter(first.model, first.named, first.modules, first.parts, LazyFilter(node, scope), run.loc(node))
+        elif node.kind in ("list", "set"):
+            return _collect(run, first, node, scope)
+        return run.fresh(node)
+    local = Scope({}, scope.module, scope)
+    out: list[tuple[Value, Value]] = []
+    opened = _clauses(run, node, 0, first, local, out)
+    if node.kind == "dict":
+        items: dict[object, Value] = {}
+        for key, value in out:
+            items[key.value if isinstance(key, Const) and isinstance(key.value, (str, int)) else ("unknown", len(items))] = value
+        return DictVal(items, open=True)
+    return SeqVal("set" if node.kind == "set" else "list", [value for _, value in out], opened)
+
+
+def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Value:
+    names = tuple(s for c in node.clauses[0].conditions for s in _constants_in(c))
+    values: list[Value] = []
+    parts: dict[Part, Tri] = {}
+    for element in representatives(run, iterator, names):
+        answer, value = _kept(run, node, element, iterator.named, scope)
+        if element.extra:
+            continue
+        before = parts.get(element.part)
+        parts[element.part] = answer if before is None or before is answer else Tri.UNKNOWN
+        if not answer.no:
+            values.append(value)
+    if any(isinstance(v, Element) and not v.module for v in values) or not values:
+        captures = [
+            Capture(m, m.full_path, dict(parts), tuple(m.model.adapters), len(run.trace.events), run.loc(node), run.statement)
+            for m in iterator.model.models()
+        ]
+        return ParamSet(captures)
+    return SeqVal("list", values[:8], open=True)
+
+
+def _clauses(
+    run: Run, node: ir.Comp, index: int, iterable: Value, local: Scope, out: list[tuple[Value, Value]]
+) -> bool:
+    """Run the clauses from `index` on; whether there may be more items than collected."""
+    clause = node.clauses[index]
+    items, opened = execution.items_for_loop(run, iterable, clause.iter, 3)
+    for item in items:
+        execution.bind_target(run, clause.target, item, local)
+        answers = [conditions.truth(run, evaluation.evaluate(run, c, local)) for c in clause.conditions]
+        if any(a.no for a in answers):
+            continue
+        opened = opened or not all(a.yes for a in answers)
+        if index + 1 < len(node.clauses):
+            inner = evaluation.evaluate(run, node.clauses[index + 1].iter, local)
+            opened = _clauses(run, node, index + 1, inner, local, out) or opened
+            continue
+        key = evaluation.evaluate(run, node.key, local) if node.key is not None else Const(None)
+        out.append((key, evaluation.evaluate(run, node.element, local)))
+    return opened
+
+
+__all__ = [
+    "captures_of",
+    "comprehension",
+    "element_attribute",
+    "element_is",
+    "element_method",
+    "elements",
+    "emit_parts",
+    "loop",
+    "materialise",
+    "subset",
+    "write_all",
+    "write_element",
+]

@@ -1,0 +1,76 @@
+"""Which arm an unknown condition takes. One run follows one path; the explorer runs an entry again for the others.
+
+A condition that was decided once keeps its arm for the rest of the path (same key, same arm), also negated. New paths
+flip one decision of a path that was run; paths with few flips come first, so a bounded number of runs sees every single
+deviation from the user's defaults before any combination.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An arm taken at a condition whose value is unknown."""
+
+    key: Hashable
+    arm: bool
+
+
+class Oracle:
+    """Decides conditions of one path: by the prescribed decisions first, then by defaults."""
+
+    def __init__(self, prescribed: tuple[Decision, ...] = ()) -> None:
+        self._prescribed = {decision.key: decision.arm for decision in prescribed}
+        self.taken: list[Decision] = []
+        self.assumed: dict[Hashable, bool] = {}
+        self.values: dict[Hashable, object] = {}
+        self.excluded: dict[Hashable, set[object]] = {}
+
+    def known(self, key: Hashable) -> bool | None:
+        """The arm this key takes on this path, None when it was not decided yet."""
+        return self.assumed.get(key)
+
+    def decide(self, key: Hashable, default: bool) -> bool:
+        """The arm for this key, decided now unless it was before."""
+        if key in self.assumed:
+            return self.assumed[key]
+        arm = self._prescribed.get(key, default)
+        self.assumed[key] = arm
+        self.taken.append(Decision(key, arm))
+        return arm
+
+    def assume(self, key: Hashable, arm: bool) -> None:
+        """Note what follows from a decision."""
+        self.assumed.setdefault(key, arm)
+
+
+def explore(run: Callable[[Oracle], int], max_paths: int, max_steps: int) -> Iterator[Oracle]:
+    """Run an entry once per path, breadth first by the number of flipped decisions.
+
+    run: follows one path with the given oracle and returns the steps it took. At most `max_paths` paths; no new path is
+    begun once `max_steps` steps were taken.
+    """
+    queue: deque[tuple[Decision, ...]] = deque([()])
+    seen: set[frozenset[tuple[Hashable, bool]]] = set()
+    steps = 0
+    paths = 0
+    while queue and paths < max_paths and steps < max_steps:
+        prefix = queue.popleft()
+        oracle = Oracle(prefix)
+        steps += run(oracle)
+        paths += 1
+        yield oracle
+        pinned = {decision.key for decision in prefix}
+        for index, decision in enumerate(oracle.taken):
+            if decision.key in pinned:
+                continue
+            # Keys must be stable over runs: they are built from source places and values, never from identities.
+            flipped = (*oracle.taken[:index], Decision(decision.key, not decision.arm))
+            signature = frozenset((d.key, d.arm) for d in flipped)
+            if signature not in seen:
+                seen.add(signature)
+                queue.append(flipped)

@@ -1,0 +1,239 @@
+"""A project under analysis: its modules, the entries from which it is interpreted, and the findings of all paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Protocol
+
+from lora_lint.apis.store import ApiStore
+from lora_lint.checks.base import Check, Report
+from lora_lint.findings import Finding
+from lora_lint.interpreter import entry
+from lora_lint.interpreter.execute import block
+from lora_lint.interpreter.linking import Linker
+from lora_lint.interpreter.paths import Oracle, explore
+from lora_lint.interpreter.relevance import Relevance
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import Const, Jump, ModuleVal, OutOfBudget, Returned, Sym, Value
+from lora_lint.lifecycle.vocabulary import Ev
+from lora_lint.syntax import ir
+
+MAX_PATHS = 24
+MAX_STEPS_PER_ENTRY = 150_000
+MAX_CONDITIONS = 1
+
+
+class Versions(Protocol):
+    """What the program needs of a project's target versions."""
+
+    def affected(self, library: str, specifier: str) -> bool | None:
+        """True when every version the project may use lies in the range, False when none does, else None."""
+
+
+@dataclass(slots=True)
+class _Candidate:
+    finding: Finding
+    unless: frozenset[Hashable]
+
+
+class Program:
+    """The files of one project, linked.
+
+    units: path -> module. checks: the rules to run. versions_for: path -> target versions of the project it belongs to.
+    `run` analyses one file, `finish` what only shows when all files were seen.
+    """
+
+    def __init__(
+        self,
+        units: Mapping[str, ir.Module],
+        store: ApiStore,
+        checks: Sequence[Check],
+        versions_for: Callable[[str], Versions],
+        render: Callable[[str, Report], Finding] | None = None,
+    ) -> None:
+        self.units = dict(units)
+        self.store = store
+        self.checks = checks
+        self.linker = Linker(units)
+        self.relevance = Relevance(store, units.values())
+        self.nowhere = ModuleVal("", "", ir.Module("", ()))
+        self.statistics: dict[str, int] = {"files": 0, "entries": 0, "paths": 0, "not-followed": 0, "out-of-budget": 0}
+        self._versions_for = versions_for
+        self._versions: dict[str, Versions] = {}
+        self._holds: dict[tuple[str, tuple[tuple[str, str], ...]], bool | None] = {}
+        if render is None:
+            from lora_lint.checks.registry import render_finding
+
+            render = render_finding
+        self._render = render
+        self._shared: dict[str, ModuleVal] = {}
+        self._executed: set[int] = set()
+        self._witnesses: set[Hashable] = set()
+        self._candidates: dict[tuple[str, object], _Candidate] = {}
+        self._postponed: list[tuple[str, entry.Entry]] = []
+
+    # --- what the interpreter asks ---
+
+    def holds(self, path: str, versions: Mapping[str, str]) -> bool | None:
+        """Whether a range holds for the versions the file's project targets. An unknown version is taken to be a new
+        one: a range open above holds, one that ended is None (maybe)."""
+        if not versions:
+            return True
+        key = (path, tuple(versions.items()))
+        if key not in self._holds:
+            self._holds[key] = self._evaluate_range(path, versions)
+        return self._holds[key]
+
+    def _evaluate_range(self, path: str, versions: Mapping[str, str]) -> bool | None:
+        if path not in self._versions:
+            self._versions[path] = self._versions_for(path)
+        answer: bool | None = True
+        for library, specifier in versions.items():
+            one = self._versions[path].affected(library, specifier)
+            if one is None and "<" not in specifier and "==" not in specifier:
+                one = True
+            if one is False:
+                return False
+            if one is None:
+                answer = None
+        return answer
+
+    def is_hot(self, node: ir.Node) -> bool:
+        """Whether code can matter to the lifecycle."""
+        return self.relevance.node(node)
+
+    def hot_block(self, body: tuple[ir.Stmt, ...]) -> bool:
+        """Whether statements can matter to the lifecycle."""
+        return self.relevance.block(body)
+
+    def resolve(self, run: Run, module: str, level: int) -> ModuleVal | None:
+        """The project module that an import in the current module names; its body is run on first import."""
+        path = self.linker.find(run.module.path, module, level)
+        return self.module(run, path) if path is not None else None
+
+    def module(self, run: Run, path: str) -> ModuleVal:
+        """A module of the project. One that does nothing but define things is shared by all runs."""
+        found = run.modules.get(path) or self._shared.get(path)
+        if found is not None:
+            return found
+        unit = self.units[path]
+        module = ModuleVal(path, PurePosixPath(path).stem, unit)
+        cold = not any(
+            self.relevance.node(s) for s in unit.body if not isinstance(s, (ir.FunctionDef, ir.ClassDef, ir.Import)) and not _is_main_guard(s)
+        )
+        (self._shared if cold else run.modules)[path] = module
+        self._execute_module(run, module, "module")
+        return module
+
+    def _execute_module(self, run: Run, module: ModuleVal, name: str) -> None:
+        module.started = True
+        module.scope.names["__name__"] = Const(name)
+        module.scope.names["__file__"] = Const(module.path)
+        with run.frame(module, None, module.path):
+            try:
+                block(run, module.node.body, module.scope)
+            except (Jump, Returned):
+                pass
+
+    def member(self, run: Run, module: ModuleVal, name: str, node: ir.Node) -> Value:
+        """A name of a project module, or its submodule."""
+        if name in module.scope.names:
+            return module.scope.names[name]
+        path = self.linker.submodule(module.path, name)
+        if path is not None:
+            return self.module(run, path)
+        return Sym(("member", module.path, name), name)
+
+    # --- running ---
+
+    def run(self, path: str) -> list[Finding]:
+        """Analyse one file: its module body, then what nothing else can call. Findings that another path may still
+        refute come from `finish`."""
+        self.statistics["files"] += 1
+        unit = self.units[path]
+        self._explore(path, lambda run: self._execute_module(run, self._fresh_module(run, path), "__main__"))
+        for one in entry.entries(unit, self.relevance):
+            if self.linker.referenced_elsewhere(path, one.name):
+                self._postponed.append((path, one))
+            else:
+                self._run_entry(path, one)
+        return []
+
+    def finish(self) -> list[Finding]:
+        """Run what no other file turned out to call, then give every finding that no path refuted."""
+        for path, one in self._postponed:
+            self._run_entry(path, one)
+        self._postponed = []
+        return [c.finding for c in self._candidates.values() if not (c.unless & self._witnesses)]
+
+    def _run_entry(self, path: str, one: entry.Entry) -> None:
+        if id(one.node) in self._executed:
+            return
+
+        def go(run: Run) -> None:
+            module = self._fresh_module(run, path)
+            self._execute_module(run, module, "module")
+            entry.start(run, module, one)
+
+        self._explore(path, go)
+        self._executed.add(id(one.node))
+
+    def _fresh_module(self, run: Run, path: str) -> ModuleVal:
+        module = ModuleVal(path, PurePosixPath(path).stem, self.units[path])
+        run.modules[path] = module
+        return module
+
+    def _explore(self, path: str, body: Callable[[Run], None]) -> None:
+        self.statistics["entries"] += 1
+
+        def follow(oracle: Oracle) -> int:
+            run = Run(self, oracle)
+            reports = self._subscribe(run)
+            try:
+                body(run)
+                run.module = ModuleVal(path, "", self.units[path])
+                run.emit(Ev.END, None)
+            except OutOfBudget:
+                self.statistics["out-of-budget"] += 1
+            except (Jump, Returned):
+                run.emit(Ev.END, None)
+            self._executed |= run.executed
+            self._witnesses |= run.witnesses
+            self.statistics["not-followed"] += run.unfollowed
+            for code, report in reports:
+                self._consider(code, report)
+            return run.steps
+
+        for _ in explore(follow, MAX_PATHS, MAX_STEPS_PER_ENTRY):
+            self.statistics["paths"] += 1
+
+    def _subscribe(self, run: Run) -> list[tuple[str, Report]]:
+        reports: list[tuple[str, Report]] = []
+        for check in self.checks:
+
+            def see(event: object, check: Check = check) -> None:
+                reports.extend((check.code, report) for report in check.function(event, run.trace))  # type: ignore[arg-type]
+
+            run.trace.subscribe(check.on, see)
+        return reports
+
+    def _consider(self, code: str, report: Report) -> None:
+        """Keep a report unless it needs several independent conditions that nothing says go together."""
+        free = {guard.key for guard in report.conditions() if not guard.default}
+        if len(free) > MAX_CONDITIONS:
+            return
+        key = (code, report.location)
+        held = self._candidates.get(key)
+        if held is None:
+            self._candidates[key] = _Candidate(self._render(code, report), report.unless)
+        else:
+            held.unless &= report.unless
+
+
+def _is_main_guard(statement: ir.Stmt) -> bool:
+    test = statement.test if isinstance(statement, ir.If) else None
+    return isinstance(test, ir.Op) and any(isinstance(o, ir.Name) and o.id == "__name__" for o in test.operands)
+
+

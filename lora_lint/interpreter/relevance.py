@@ -1,0 +1,132 @@
+"""Which code can matter to the lifecycle, judged by the names it calls: keeps the number of paths and the work bounded.
+
+"Hot" code calls something that changes the state of an object with a lifecycle, directly or through functions of the
+project. Only conditions over hot code are worth a decision; the arms of all others are joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+
+from lora_lint.apis.store import ApiStore
+from lora_lint.lifecycle.vocabulary import Ev, Kind
+from lora_lint.syntax import ir
+
+# Events that decide nothing by themselves: both arms around them are simply run.
+_COLD_EVENTS = frozenset(
+    {Ev.SAVE, Ev.FORWARD, Ev.CLIP, Ev.SCHEDULE, Ev.SCHEDULER_STEP, Ev.ARGUMENTS, Ev.TOUCH_CUDA, Ev.LOADER, Ev.CAST, Ev.UNSCALE}
+)
+_HOT_KINDS = frozenset({Kind.MODEL, Kind.ADAPTER_CONFIG, Kind.QUANT_CONFIG, Kind.OPTIMIZER, Kind.TRAINER, Kind.CONTEXT, Kind.PROCESS})
+_HOT_ENDINGS = ("Trainer", "ForCausalLM", "ForConditionalGeneration", "LMHeadModel")
+
+
+def hot_names(store: ApiStore) -> frozenset[str]:
+    """Last names of the calls whose specs change state."""
+    names: set[str] = set()
+    for name, specs in store.specs.calls.items():
+        last = name.rsplit(".", 1)[-1]
+        if last in ("__init__", "__call__"):
+            last = name.rsplit(".", 2)[-2]
+        for effect in (e for spec in specs for e in spec.effects):
+            if (
+                (effect.event is not None and effect.event not in _COLD_EVENTS)
+                or (effect.verb == "new" and effect.fields.get("kind") in _HOT_KINDS)
+                or effect.verb in ("havoc", "set")
+            ):
+                names.add(last)
+    return frozenset(names)
+
+
+class Relevance:
+    """Hotness of the code of one project. Computed once per node and remembered."""
+
+    def __init__(self, store: ApiStore, units: Iterable[ir.Module]) -> None:
+        self._names = set(hot_names(store))
+        self._memo: dict[int, bool] = {}
+        self._keep: list[object] = []  # memo keys are identities: keep their objects alive
+        functions = [node for unit in units for node in _functions(unit.body)]
+        mentions = {id(f): set(_called_names(f)) for f in functions}
+        changed = True
+        while changed:
+            changed = False
+            for function in functions:
+                if function.name not in self._names and not mentions[id(function)].isdisjoint(self._names):
+                    self._names.add(function.name)
+                    changed = True
+
+    def block(self, body: tuple[ir.Stmt, ...]) -> bool:
+        """Whether statements are hot."""
+        if not body:
+            return False
+        key = id(body)
+        found = self._memo.get(key)
+        if found is None:
+            found = any(self._mentions(name) for statement in body for name in _called_names(statement))
+            self._memo[key] = found
+            self._keep.append(body)
+        return found
+
+    def node(self, node: ir.Node) -> bool:
+        """Whether one node is hot."""
+        key = id(node)
+        found = self._memo.get(key)
+        if found is None:
+            found = any(self._mentions(name) for name in _called_names(node))
+            self._memo[key] = found
+            self._keep.append(node)
+        return found
+
+    def _mentions(self, name: str) -> bool:
+        return name in self._names or name.endswith(_HOT_ENDINGS)
+
+
+def _functions(body: Iterable[ir.Stmt]) -> Iterator[ir.FunctionDef]:
+    stack: list[object] = list(body)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ir.FunctionDef):
+            yield node
+        for child in children(node):
+            stack.append(child)
+
+
+def children(node: object) -> Iterator[object]:
+    """Nodes directly inside a node."""
+    if not isinstance(node, ir.Node):
+        return
+    for spec in fields(node):
+        value = getattr(node, spec.name)
+        if isinstance(value, ir.Node):
+            yield value
+        elif isinstance(value, tuple):
+            for item in value:
+                if isinstance(item, ir.Node):
+                    yield item
+                elif isinstance(item, tuple):
+                    yield from (i for i in item if isinstance(i, ir.Node))
+
+
+def _called_names(root: ir.Node) -> Iterator[str]:
+    """Last names of what is called in a node, and "requires_grad" where it is written."""
+    stack: list[object] = [root]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ir.Call):
+            func = node.func
+            if isinstance(func, ir.Attr):
+                yield func.name
+                if isinstance(func.value, ir.Name):
+                    yield func.value.id
+            elif isinstance(func, ir.Name):
+                yield func.id
+            for arg in node.args:  # functions handed over: partial(get_peft_model, …)
+                if isinstance(arg.value, ir.Name):
+                    yield arg.value.id
+                elif isinstance(arg.value, ir.Attr):
+                    yield arg.value.name
+        elif isinstance(node, ir.Assign):
+            for target in node.targets:
+                if isinstance(target, ir.Attr) and target.name == "requires_grad":
+                    yield "requires_grad_"
+        stack.extend(children(node))

@@ -1,0 +1,204 @@
+"""The state of one run: one path through one entry, with its heap, trace, frames and budget."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.paths import Oracle
+from lora_lint.interpreter.values import ModuleVal, OutOfBudget, Sym, Value
+from lora_lint.lifecycle import effects
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import Event, Guard, Trace
+from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
+from lora_lint.location import Location
+from lora_lint.syntax import ir
+
+if TYPE_CHECKING:
+    from lora_lint.interpreter.program import Program
+
+MAX_DEPTH = 40
+MAX_STEPS = 60_000
+
+
+@dataclass(slots=True)
+class GradMode:
+    """Whether gradients are recorded here, and the block or decorator that says so."""
+
+    on: Tri
+    at: Location | None = None
+
+
+@dataclass(slots=True)
+class ParamLoop:
+    """A running loop over parameters: what it wrote so far. weak: depth of conditions that cannot be read."""
+
+    writes: dict[Any, Tri] = field(default_factory=dict)
+    where: Location | None = None
+    statement: Location | None = None
+    weak: int = 0
+    broke: bool = False
+
+
+class Run:
+    """One path through one entry.
+
+    `witnesses` are facts that refute "never" findings of other paths ("this config was applied").
+    """
+
+    def __init__(self, program: Program, oracle: Oracle) -> None:
+        self.program = program
+        self.store = program.store
+        self.oracle = oracle
+        self.trace = Trace()
+        self.module: ModuleVal = program.nowhere
+        self.modules: dict[str, ModuleVal] = {}
+        self.chain: list[Location] = []
+        self.stack: list[object] = []
+        self.guards: list[Guard] = []
+        self.contexts: list[str] = []
+        self.grad: list[GradMode] = [GradMode(Tri.YES)]
+        self.param_loops: list[ParamLoop] = []
+        self.statement: Location | None = None
+        self.process = Obj(Kind.PROCESS, "process")
+        self.witnesses: set[Hashable] = set()
+        self.executed: set[int] = set()
+        self.yields: list[list[Value]] = []
+        self.eager_generators: set[int] = set()
+        self.loop_depth = 0
+        self.steps = 0
+        self.unfollowed = 0
+        self.last_condition: tuple[ir.Node, Value] | None = None
+        self._fresh: dict[Hashable, int] = {}
+
+    # --- places and identities ---
+
+    def loc(self, node: ir.Node) -> Location:
+        """Where a node of the current module stands."""
+        return Location(self.module.path, *node.loc)
+
+    def step(self) -> None:
+        """Count one step of work; OutOfBudget when this path had enough."""
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            raise OutOfBudget
+
+    def fresh(self, node: ir.Node | None, text: str = "", data: bool = False) -> Sym:
+        """A new unknown value, with an identity that is the same in every run that comes here the same way."""
+        place: Hashable = (self.module.path, node.loc) if node is not None else text
+        count = self._fresh.get(place, 0)
+        self._fresh[place] = count + 1
+        return Sym(("at", place, count), text, data=data)
+
+    def make(self, kind: Kind, type_name: str, node: ir.Node | None) -> Obj:
+        """A new object, allocated at `node`."""
+        obj = Obj(kind, type_name, self.loc(node) if node is not None else None)
+        self.trace.objects.append(obj)
+        return obj
+
+    # --- events ---
+
+    def emit(
+        self,
+        kind: Ev,
+        node: ir.Node | None,
+        roles: dict[str, Obj] | None = None,
+        args: dict[str, Any] | None = None,
+        by: str = "",
+        maybe: str = "",
+        at: Location | None = None,
+    ) -> Event:
+        """Make an event happen: state changes first, then the checks see it. `maybe` names the versions it needs when
+        the target is unknown; such an event changes no state."""
+        where = at or (self.loc(node) if node is not None else Location(self.module.path, 1, 1, 1, 1))
+        event = Event(
+            kind,
+            len(self.trace.events),
+            where,
+            roles or {},
+            args or {},
+            by,
+            tuple(self.chain),
+            tuple(self.guards),
+            tuple(self.contexts),
+            maybe=bool(maybe),
+            versions=maybe,
+            statement=self.statement,
+        )
+        for obj in event.roles.values():
+            obj.last_use = event.seq
+        if not maybe:
+            effects.apply(event)
+        elif event.model is not None:
+            event.adapters = tuple(event.model.model.adapters)
+        return self.trace.emit(event)
+
+    def use(self, value: Value) -> None:
+        """Note that an object was used here."""
+        if isinstance(value, Obj):
+            value.last_use = len(self.trace.events)
+
+    def touch_args(self, args: Args) -> None:
+        """Note that the objects among these arguments were used."""
+        for value in args.values():
+            self.use(value)
+
+    # --- nesting ---
+
+    @contextmanager
+    def guarded(self, guard: Guard | None) -> Iterator[None]:
+        """Everything inside happens under this condition."""
+        if guard is None:
+            yield
+            return
+        self.guards.append(guard)
+        try:
+            yield
+        finally:
+            self.guards.remove(guard)
+
+    @contextmanager
+    def context(self, name: str) -> Iterator[None]:
+        """Everything inside happens in this context ("worker", "accumulate", …)."""
+        self.contexts.append(name)
+        try:
+            yield
+        finally:
+            self.contexts.pop()
+
+    @contextmanager
+    def grad_mode(self, on: Tri, at: Location | None) -> Iterator[None]:
+        """Everything inside runs with this grad mode."""
+        self.grad.append(GradMode(on, at))
+        depth = len(self.grad)
+        try:
+            yield
+        finally:
+            del self.grad[depth - 1 :]
+
+    @contextmanager
+    def frame(self, module: ModuleVal, call: ir.Node | None, what: object) -> Iterator[None]:
+        """A call: the callee's module is current, the call site joins the chain."""
+        site = self.loc(call) if call is not None else None
+        saved = (self.module, self.statement, len(self.guards), len(self.grad))
+        if site is not None:
+            self.chain.append(site)
+        self.stack.append(what)
+        self.module = module
+        try:
+            yield
+        finally:
+            self.module, self.statement = saved[0], saved[1]
+            del self.guards[saved[2] :]
+            del self.grad[saved[3] :]
+            self.stack.pop()
+            if site is not None:
+                self.chain.pop()
+
+    @property
+    def in_worker(self) -> bool:
+        """Whether the code runs in a data loader worker."""
+        return "worker" in self.contexts

@@ -1,0 +1,139 @@
+"""Following autograd graphs: which values hang on a model's forward, and what took the graph away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import Choice, Const, DictVal, Element, ParamIter, ParamSet, SeqVal, Sym, Value
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import Event, Tensor
+from lora_lint.lifecycle.vocabulary import Cut, Graph, Kind
+from lora_lint.syntax import ir
+
+
+def attached(run: Run, event: Event | None, node: ir.Node) -> Tensor:
+    """The result of a forward (or a new learnable leaf): on the graph, unless gradients are off here."""
+    sources = (event,) if event is not None else ()
+    return _under_grad_mode(run, Tensor(Graph.ATTACHED, sources), node)
+
+
+def plain(device: str = "unknown") -> Tensor:
+    """Data: never had a graph."""
+    return Tensor(Graph.PLAIN, device=device)
+
+
+def _under_grad_mode(run: Run, tensor: Tensor, node: ir.Node) -> Tensor:
+    mode = run.grad[-1]
+    if mode.on.yes or tensor.graph in (Graph.DETACHED, Graph.PLAIN):
+        return tensor
+    if mode.on.no:
+        return Tensor(
+            Graph.DETACHED,
+            tensor.sources,
+            Cut.NO_GRAD,
+            run.loc(node),
+            run.statement,
+            tuple(run.guards),
+            context_at=mode.at,
+            device=tensor.device,
+        )
+    return Tensor(Graph.UNKNOWN, tensor.sources, device=tensor.device)
+
+
+def combine(run: Run, values: Iterable[Value], node: ir.Node) -> Value:
+    """The result of an operation on these values: attached when one is, detached when all that could carry a graph were
+    cut, unknown in doubt. None of them a tensor: an ordinary unknown."""
+    tensors: list[Tensor] = []
+    doubt = False
+    for value in _leaves(values):
+        if isinstance(value, Tensor):
+            tensors.append(value)
+        elif isinstance(value, Obj) and value.kind is Kind.MODEL:
+            doubt = True  # e.g. a weight of the model in the loss
+        elif isinstance(value, Sym) and not value.data:
+            doubt = True
+        elif isinstance(value, (Element, ParamIter, ParamSet)):
+            doubt = True
+    if not tensors:
+        return run.fresh(node)
+    sources = tuple(dict.fromkeys(source for tensor in tensors for source in tensor.sources))
+    hack = next((t for t in tensors if t.hack_at is not None), None)
+    first_cut = next((t for t in tensors if t.graph is Graph.DETACHED), None)
+    if any(t.graph is Graph.ATTACHED for t in tensors):
+        result = Tensor(Graph.ATTACHED, sources)
+    elif doubt or any(t.graph is Graph.UNKNOWN for t in tensors):
+        result = Tensor(Graph.UNKNOWN, sources)
+    elif first_cut is not None:
+        result = Tensor(Graph.DETACHED, sources)
+        _copy_cut(first_cut, result)
+        result.number = all(t.number or t.graph is Graph.PLAIN for t in tensors)
+    else:
+        result = Tensor(Graph.PLAIN)
+    if hack is not None:
+        result.hack_at, result.hack_statement = hack.hack_at, hack.hack_statement
+        if result.cut is None:
+            _copy_cut(hack, result)
+    return _under_grad_mode(run, result, node)
+
+
+def _copy_cut(source: Tensor, target: Tensor) -> None:
+    target.cut, target.cut_at, target.cut_statement = source.cut, source.cut_at, source.cut_statement
+    target.cut_guards, target.cut_text, target.context_at = source.cut_guards, source.cut_text, source.context_at
+
+
+def _leaves(values: Iterable[Value]) -> Iterable[Value]:
+    stack = list(values)
+    budget = 100
+    while stack and budget:
+        budget -= 1
+        value = stack.pop()
+        if isinstance(value, SeqVal):
+            stack.extend(value.items)
+        elif isinstance(value, DictVal):
+            stack.extend(value.items.values())
+        elif isinstance(value, Choice):
+            stack.extend(value.values)
+        elif not isinstance(value, Const):
+            yield value
+
+
+def cut(run: Run, value: Value, kind: Cut, node: ir.Node, text: str = "") -> Value:
+    """The value without its graph. Data and constants stay what they are."""
+    if isinstance(value, Choice):
+        value = next((v for v in value.values if isinstance(v, Tensor)), value)
+    if isinstance(value, (SeqVal, DictVal)):
+        inner = combine(run, [value], node)
+        value = inner if isinstance(inner, Tensor) else value
+        if not isinstance(value, Tensor):
+            return plain()
+    if isinstance(value, Tensor) and value.graph is Graph.PLAIN:
+        return value
+    if isinstance(value, Const) or (isinstance(value, Sym) and value.data):
+        return plain()
+    if isinstance(value, Sym) and kind is Cut.REBUILT:
+        return plain()  # torch.tensor of something unknown: data
+    number = kind is Cut.ITEM
+    result = Tensor(Graph.DETACHED, number=number)
+    if isinstance(value, Tensor):
+        result.sources = value.sources
+        result.hack_at, result.hack_statement = value.hack_at, value.hack_statement
+        if value.graph is Graph.DETACHED and value.cut is not None:
+            _copy_cut(value, result)
+            if kind is not Cut.REBUILT or value.cut is Cut.NO_GRAD:
+                return result
+    result.cut, result.cut_at, result.cut_statement = kind, run.loc(node), run.statement
+    result.cut_guards, result.cut_text = tuple(run.guards), text
+    return result
+
+
+def hacked(run: Run, value: Value, node: ir.Node) -> Value:
+    """The value after someone set requires_grad on it by hand: a leaf of its own when it is data."""
+    if isinstance(value, Tensor):
+        if value.graph is Graph.PLAIN:
+            return Tensor(Graph.ATTACHED)
+        value.hack_at, value.hack_statement = run.loc(node), run.statement
+        return value
+    if isinstance(value, Sym) and not value.data:
+        return Tensor(Graph.UNKNOWN, hack_at=run.loc(node), hack_statement=run.statement)
+    return Tensor(Graph.ATTACHED)

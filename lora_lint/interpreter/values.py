@@ -1,0 +1,364 @@
+"""Abstract values of the interpreted program. Objects with a lifecycle are `lifecycle.heap.Obj`, tensors are
+`lifecycle.trace.Tensor`; the rest is here."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lora_lint.lifecycle.heap import Adapter, Obj
+from lora_lint.lifecycle.vocabulary import Part, Tri
+from lora_lint.location import Location
+
+if TYPE_CHECKING:
+    from lora_lint.syntax import ir
+
+Value = Any
+
+
+@dataclass(slots=True, eq=False)
+class Const:
+    """A known Python constant."""
+
+    value: object
+
+
+@dataclass(slots=True, eq=False)
+class Sym:
+    """An unknown value with an identity.
+
+    key: equal keys are the same unknown value, so one condition takes one arm. default: what the user's own defaults
+    (argparse, dataclass, parameter) make of it. attrs, items: children that were read, memoised so that their identity is
+    stable. obj: the object it turned out to be, once used like one. data: comes out of a data loader.
+    """
+
+    key: Hashable
+    text: str = ""
+    default: Const | None = None
+    attrs: dict[str, Value] = field(default_factory=dict)
+    obj: Obj | None = None
+    data: bool = False
+    annotation: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Choice:
+    """One of a few known values; which one is unknown."""
+
+    values: tuple[Value, ...]
+
+
+@dataclass(slots=True, eq=False)
+class LibRef:
+    """A name of a library: module, class or function."""
+
+    name: str
+
+
+@dataclass(slots=True, eq=False)
+class Scope:
+    """Names of a module or of one call of a function; `parent` is the lexically enclosing scope."""
+
+    names: dict[str, Value]
+    module: ModuleVal
+    parent: Scope | None = None
+    globals_: set[str] = field(default_factory=set)
+    nonlocals: set[str] = field(default_factory=set)
+
+    def lookup(self, name: str) -> Value | None:
+        """The value of a name here or further out, None when unbound."""
+        scope: Scope | None = self.module.scope if name in self.globals_ else self
+        while scope is not None:
+            if name in scope.names:
+                return scope.names[name]
+            scope = scope.parent
+        return None
+
+    def bind(self, name: str, value: Value) -> None:
+        """Bind a name, minding global and nonlocal."""
+        if name in self.globals_:
+            self.module.scope.names[name] = value
+            return
+        if name in self.nonlocals:
+            scope = self.parent
+            while scope is not None:
+                if name in scope.names:
+                    scope.names[name] = value
+                    return
+                scope = scope.parent
+        self.names[name] = value
+
+
+class ModuleVal:
+    """A module of the project."""
+
+    __slots__ = ("name", "node", "path", "scope", "started")
+
+    def __init__(self, path: str, name: str, node: ir.Module) -> None:
+        self.path = path
+        self.name = name
+        self.node = node
+        self.started = False
+        self.scope = Scope({}, self)
+
+
+@dataclass(slots=True, eq=False)
+class FuncVal:
+    """A function or lambda of the user. contexts: context objects its decorators put around every call."""
+
+    node: ir.FunctionDef | ir.Lambda
+    scope: Scope
+    owner: ClassVal | None = None
+    contexts: tuple[tuple[Obj, Location], ...] = ()
+    static: bool = False
+    of_class: bool = False
+    is_property: bool = False
+    defaults: dict[str, Value] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Its name, "lambda" for lambdas."""
+        return getattr(self.node, "name", "lambda")
+
+
+@dataclass(slots=True, eq=False)
+class ClassVal:
+    """A class of the user. bases: ClassVal, LibRef or unknown values, in order."""
+
+    node: ir.ClassDef
+    scope: Scope
+    bases: tuple[Value, ...]
+    attrs: dict[str, Value]
+    is_dataclass: bool = False
+
+    def mro(self) -> Iterator[ClassVal]:
+        """This class and its user-defined bases, nearest first."""
+        seen: list[ClassVal] = []
+        queue: list[Value] = [self]
+        while queue and len(seen) < 30:
+            here = queue.pop(0)
+            if isinstance(here, ClassVal) and here not in seen:
+                seen.append(here)
+                yield here
+                queue.extend(here.bases)
+
+    def find(self, name: str) -> Value | None:
+        """A class attribute, through user-defined bases."""
+        for cls in self.mro():
+            if name in cls.attrs:
+                return cls.attrs[name]
+        return None
+
+    def library_base(self) -> str:
+        """Qualified name of the nearest library base class, "" when there is none."""
+        for cls in self.mro():
+            for base in cls.bases:
+                if isinstance(base, LibRef) and base.name not in ("abc.ABC", "typing.Generic", "builtins.object"):
+                    return base.name
+        return ""
+
+    def opaque(self) -> bool:
+        """Whether a base is a class we cannot see."""
+        return any(isinstance(base, Sym) for cls in self.mro() for base in cls.bases)
+
+
+@dataclass(slots=True, eq=False)
+class Bound:
+    """A user function bound to an object."""
+
+    func: FuncVal
+    receiver: Value
+
+
+@dataclass(slots=True, eq=False)
+class LibMethod:
+    """A method of a library object (or of a value we know by type), not called yet."""
+
+    receiver: Value
+    name: str
+    receiver_expr: ir.Expr | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Partial:
+    """functools.partial."""
+
+    func: Value
+    args: tuple[Value, ...]
+    kwargs: dict[str, Value]
+
+
+@dataclass(slots=True, eq=False)
+class Super:
+    """super() inside a method."""
+
+    owner: ClassVal
+    receiver: Value
+
+
+@dataclass(slots=True, eq=False)
+class SeqVal:
+    """A list, tuple or set. open: there may be more items than these."""
+
+    kind: str
+    items: list[Value]
+    open: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class DictVal:
+    """A dict with constant keys. open: there may be more."""
+
+    items: dict[object, Value]
+    open: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Generator:
+    """A generator of the user, not run yet."""
+
+    func: FuncVal
+    args: list[tuple[str | None, Value]]
+
+
+@dataclass(slots=True, eq=False)
+class ParamIter:
+    """`model.parameters()` and its kin, lazily evaluated as in torch: what it holds is decided when it is consumed.
+
+    parts: restriction to some parts (None for all). keep: a filter not evaluated yet (comprehension or `filter`).
+    """
+
+    model: Obj
+    named: bool = False
+    modules: bool = False
+    parts: frozenset[Part] | None = None
+    keep: LazyFilter | None = None
+    collected: Location | None = None
+
+
+@dataclass(slots=True, eq=False)
+class LazyFilter:
+    """A filter over parameters: a comprehension with its scope, or a predicate function."""
+
+    comp: ir.Comp | None
+    scope: Scope | None
+    predicate: Value = None
+
+
+@dataclass(slots=True, eq=False)
+class Capture:
+    """Parameters of one model collected at one moment: which parts, and which adapters existed."""
+
+    model: Obj
+    path: str
+    parts: dict[Part, Tri]
+    adapters: tuple[Adapter, ...]
+    seq: int
+    location: Location
+    statement: Location | None = None
+
+    def holds(self, adapter: Adapter) -> Tri:
+        """Whether the collection holds this adapter's parameters."""
+        if adapter not in self.adapters:
+            return Tri.NO
+        return self.parts.get(Part.ADAPTER, Tri.NO)
+
+
+@dataclass(slots=True, eq=False)
+class ParamSet:
+    """Parameters that were collected into a list (or consumed by an optimizer)."""
+
+    captures: list[Capture]
+
+
+@dataclass(slots=True, eq=False)
+class Element:
+    """One representative parameter or module while a loop runs over `parameters()` or `modules()`."""
+
+    model: Obj
+    part: Part
+    name: str
+    module: bool = False
+    shape: str = ""  # "matrix" | "vector"
+    extra: str = ""  # a name from the user's own conditions that no other representative bears
+
+
+class Jump(Exception):
+    """Control flow of the interpreted program: break, continue, raise."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+
+class Returned(Exception):
+    """Return from a function of the interpreted program."""
+
+    def __init__(self, value: Value) -> None:
+        self.value = value
+
+
+class OutOfBudget(Exception):
+    """This path used up its steps; what was found so far stands."""
+
+
+NONE = Const(None)
+
+
+def is_none(value: Value) -> bool:
+    """Whether a value is certainly None."""
+    return isinstance(value, Const) and value.value is None
+
+
+def constant(value: Value) -> object:
+    """The Python constant behind a value, or NotImplemented when it is not one."""
+    return value.value if isinstance(value, Const) else NotImplemented
+
+
+def choices(value: Value) -> tuple[Value, ...]:
+    """The possible values: those of a Choice, or the value itself."""
+    return value.values if isinstance(value, Choice) else (value,)
+
+
+def join(a: Value, b: Value) -> Value:
+    """One value that stands for either of two."""
+    if a is b:
+        return a
+    out: list[Value] = []
+    for value in (*choices(a), *choices(b)):
+        if not any(same(value, other) for other in out):
+            out.append(value)
+    if len(out) == 1:
+        return out[0]
+    if len(out) > 6 or any(isinstance(value, (SeqVal, DictVal)) for value in out):
+        return Sym(object(), "")
+    return Choice(tuple(out))
+
+
+def same(a: Value, b: Value) -> bool:
+    """Whether two values are certainly the same."""
+    if a is b:
+        return True
+    if isinstance(a, Const) and isinstance(b, Const):
+        return type(a.value) is type(b.value) and a.value == b.value
+    if isinstance(a, LibRef) and isinstance(b, LibRef):
+        return a.name == b.name
+    return isinstance(a, Sym) and isinstance(b, Sym) and a.key == b.key
+
+
+def key_of(value: Value) -> Hashable:
+    """A hashable identity of a value: equal keys mean the same value."""
+    if isinstance(value, Const):
+        try:
+            hash(value.value)
+        except TypeError:
+            return ("const", repr(value.value))
+        return ("const", type(value.value).__name__, value.value)
+    if isinstance(value, Sym):
+        return value.key
+    if isinstance(value, LibRef):
+        return ("lib", value.name)
+    if isinstance(value, Choice):
+        return ("choice", id(value))
+    return ("id", id(value))
+

@@ -1,0 +1,209 @@
+"""What an event does to the heap: the transfer functions shared by the interpreter and the runtime recorder.
+
+Each function takes the event (already placed in the trace's order) and changes the state of the objects in its roles.
+They know the lifecycle ("injection freezes the base model and makes the adapter trainable"), never a library: which call
+is an injection is said by the API specs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lora_lint.lifecycle.heap import Adapter, Obj, TrainOp, trainable
+from lora_lint.lifecycle.trace import Event
+from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, ALL_PARTS, BASE_PARTS, Ev, Mode, Part, Quant, Tri
+
+
+def apply(event: Event) -> None:
+    """Change the state of the objects in the event's roles; unknown roles change nothing."""
+    transfer = _TRANSFER.get(event.kind)
+    if transfer is not None and event.model is not None:
+        transfer(event, event.model)
+    elif event.kind is Ev.STEP and (optimizer := event.role("optimizer")):
+        optimizer.facts["stepped"] = event
+    elif event.kind is Ev.ENABLE:
+        return
+
+
+def _load(event: Event, model: Obj) -> None:
+    state = model.model
+    state.quantization = event.args.get("quantization", Quant.NONE)
+    state.mode = event.args.get("mode", Mode.LOADED)
+    state.mode_event = event
+    state.architecture = event.args.get("architecture", "")
+    state.dtype = event.args.get("dtype", "unknown")
+    state.device = event.args.get("device", "unknown")
+    state.ops.append(TrainOp(event, dict.fromkeys(ALL_PARTS, Tri.YES)))
+
+
+def _inject(event: Event, model: Obj) -> None:
+    """args: adapter (name or None), trainable (Tri), loaded (bool), stacks (bool: a full injection over what is there),
+    base ("freeze" | "keep"), merges (bool: what was there is merged first)."""
+    state = model.model
+    before = tuple(state.adapters)
+    event.adapters = before
+    path = model.full_path
+    if event.args.get("merges"):
+        state.adapters.clear()
+    adapter = Adapter(
+        name=event.args.get("adapter"),
+        config=event.role("config"),
+        event=event,
+        loaded=bool(event.args.get("loaded")),
+        path=path,
+        over=before if event.args.get("stacks", True) else (),
+    )
+    if event.args.get("active", Tri.YES) is not Tri.YES:
+        adapter.active = event.args["active"]
+    state.adapters.append(adapter)
+    if event.args.get("base", "freeze") == "freeze":
+        state.ops.append(TrainOp(event, dict.fromkeys(BASE_PARTS, Tri.NO), path))
+    answer = event.args.get("trainable", Tri.YES)
+    state.ops.append(TrainOp(event, dict.fromkeys(ADAPTER_PARTS, answer), path, adapter))
+    if event.args.get("mode") is not None:
+        state.mode, state.mode_event = event.args["mode"], event
+
+
+def _prepare(event: Event, model: Obj) -> None:
+    """prepare_model_for_kbit_training: everything frozen; input grads and checkpointing as the spec says."""
+    state = model.model
+    event.adapters = tuple(state.adapters)
+    state.prepared = event
+    state.ops.append(TrainOp(event, dict.fromkeys(ALL_PARTS, Tri.NO), model.full_path))
+    for key in ("input_grads", "checkpointing"):
+        if key in event.args:
+            setattr(state, key, event.args[key])
+            setattr(state, f"{key}_event", event)
+
+
+def _freeze_thaw(event: Event, model: Obj) -> None:
+    """args: parts (Part -> Tri; default all parts, frozen or thawed by the event's kind), adapter (Adapter or None).
+    A whole model of models (user modules) passes it on to each."""
+    answer = Tri.YES if event.kind is Ev.THAW else Tri.NO
+    if "value" in event.args:
+        answer = event.args["value"]
+    parts: dict[Part, Tri] = event.args.get("parts") or dict.fromkeys(ALL_PARTS, answer)
+    members = list(model.models())
+    event.adapters = tuple(a for m in members for a in m.model.adapters)
+    for member in members:
+        member.model.ops.append(TrainOp(event, dict(parts), member.full_path, event.args.get("only")))
+
+
+def _mode(event: Event, model: Obj) -> None:
+    for member in model.models():
+        if not member.full_path or member is not model:
+            member.model.mode = event.args.get("mode", Mode.UNKNOWN)
+            member.model.mode_event = event
+
+
+def _move(event: Event, model: Obj) -> None:
+    for member in model.models():
+        member.model.device = event.args.get("device", "unknown")
+
+
+def _cast(event: Event, model: Obj) -> None:
+    for member in model.models():
+        member.model.dtype = event.args.get("dtype", "unknown")
+
+
+def _wrap(event: Event, model: Obj) -> None:
+    for member in model.models():
+        member.model.wraps.append(event)
+
+
+def _input_grads(event: Event, model: Obj) -> None:
+    model.model.input_grads, model.model.input_grads_event = event.args.get("value", Tri.YES), event
+
+
+def _checkpointing(event: Event, model: Obj) -> None:
+    model.model.checkpointing = event.args.get("value", "unknown")
+    model.model.checkpointing_event = event
+    if "input_grads" in event.args:
+        model.model.input_grads, model.model.input_grads_event = event.args["input_grads"], event
+
+
+def _resize(event: Event, model: Obj) -> None:
+    model.model.resized = event
+
+
+def _merge(event: Event, model: Obj) -> None:
+    """merge_and_unload / unload: no adapter any more in the returned base; the wrapper keeps a shell."""
+    state = model.model
+    event.adapters = tuple(state.adapters)
+    if not event.args.get("keeps_adapters"):
+        state.adapters.clear()
+    state.merged = event
+
+
+def _disable(event: Event, model: Obj) -> None:
+    model.model.disabled = event
+
+
+def _enable(event: Event, model: Obj) -> None:
+    model.model.disabled = None
+
+
+def _activate(event: Event, model: Obj) -> None:
+    """set_adapter: the named one active and trainable, the others inactive and frozen (unless inference_mode)."""
+    wanted = event.args.get("adapter")
+    names = wanted if isinstance(wanted, (list, tuple)) else [wanted]
+    answer: Tri = event.args.get("trainable", Tri.YES)
+    for adapter in model.model.adapters:
+        if wanted is None or adapter.name is None:
+            chosen = Tri.UNKNOWN
+        else:
+            chosen = Tri.of(adapter.name in names)
+        adapter.active = chosen
+        value = chosen if answer.yes else Tri.NO if answer.no else Tri.UNKNOWN
+        model.model.ops.append(TrainOp(event, dict.fromkeys(ADAPTER_PARTS, value), "", adapter))
+
+
+def _forward(event: Event, model: Obj) -> None:
+    """A forward remembers the mode it ran in: by the time of the step it may have changed."""
+    event.adapters = tuple(model.model.adapters)
+    event.args.setdefault("mode", model.model.mode)
+    event.args.setdefault("mode_event", model.model.mode_event)
+
+
+def _train(event: Event, model: Obj) -> None:
+    """A trainer's own train() puts the model in train mode."""
+    if event.args.get("mode", Mode.TRAIN) is Mode.TRAIN and event.kind is Ev.TRAIN:
+        for member in model.models():
+            member.model.mode, member.model.mode_event = Mode.TRAIN, event
+
+
+_TRANSFER: dict[Ev, Callable[[Event, Obj], Any]] = {
+    Ev.LOAD: _load,
+    Ev.INJECT: _inject,
+    Ev.PREPARE: _prepare,
+    Ev.FREEZE: _freeze_thaw,
+    Ev.THAW: _freeze_thaw,
+    Ev.MODE: _mode,
+    Ev.MOVE: _move,
+    Ev.CAST: _cast,
+    Ev.WRAP: _wrap,
+    Ev.INPUT_GRADS: _input_grads,
+    Ev.CHECKPOINTING: _checkpointing,
+    Ev.RESIZE: _resize,
+    Ev.MERGE: _merge,
+    Ev.UNLOAD: _merge,
+    Ev.DISABLE: _disable,
+    Ev.ENABLE: _enable,
+    Ev.ACTIVATE: _activate,
+    Ev.FORWARD: _forward,
+    Ev.TRAIN: _train,
+}
+
+
+def frozen_by(model: Obj) -> list[tuple[Adapter, Event]]:
+    """Adapters of the model that are certainly frozen now, with the event that froze each; empty when one adapter is
+    trainable or unknown (then something may still be learned)."""
+    out: list[tuple[Adapter, Event]] = []
+    for member in model.models():
+        for adapter in member.model.adapters:
+            answer, cause = trainable(member.model, adapter)
+            if not answer.no or cause is None:
+                return []
+            out.append((adapter, cause))
+    return out

@@ -1,0 +1,132 @@
+"""Events in program order, and the trace that hands each to its subscribers the moment it happens.
+
+The interpreter emits events while it follows a program, the runtime recorder emits the same ones from a live process.
+Checks subscribe; they see the state of the heap as it is at that event, so "before" and "after" need no snapshots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from lora_lint.lifecycle.heap import Adapter, Obj
+from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Kind, Tri
+from lora_lint.location import Location
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A condition under which an event happened: its text, the arm taken, and whether that is the default arm
+    (the value the user's own defaults give it)."""
+
+    key: object
+    text: str
+    arm: bool
+    default: bool
+
+
+@dataclass(eq=False, slots=True)
+class Event:
+    """One thing that happened.
+
+    roles: the objects by role ("model", "config", "optimizer", "loader", "loss", …). args: plain facts of the call, by
+    the names of the event's spec. by: qualified name of the call, e.g. "trl.SFTTrainer". chain: call sites from the
+    entry to here, outermost first. guards: conditions it is nested in. maybe: it happens only for some of the library
+    versions the project may use; `versions` then names the range.
+    """
+
+    kind: Ev
+    seq: int
+    location: Location
+    roles: dict[str, Obj] = field(default_factory=dict)
+    args: dict[str, Any] = field(default_factory=dict)
+    by: str = ""
+    chain: tuple[Location, ...] = ()
+    guards: tuple[Guard, ...] = ()
+    contexts: tuple[str, ...] = ()
+    maybe: bool = False
+    versions: str = ""
+    statement: Location | None = None  # the statement it happened in
+    adapters: tuple[Adapter, ...] = ()  # adapters in the model just before the event
+
+    @property
+    def model(self) -> Obj | None:
+        """The model it happened to, if known."""
+        return self.roles.get("model")
+
+    def role(self, name: str) -> Obj | None:
+        """The object in a role, None when unknown."""
+        return self.roles.get(name)
+
+
+@dataclass(eq=False, slots=True)
+class Tensor:
+    """A tensor-like value (loss, logits, batch entry, a Python number taken from one).
+
+    sources: forward events it comes from. cut: what took the graph away, and the event or place where.
+    hack: the place where requires_grad was set on it by hand.
+    """
+
+    graph: Graph = Graph.UNKNOWN
+    sources: tuple[Event, ...] = ()
+    cut: Cut | None = None
+    cut_at: Location | None = None
+    cut_statement: Location | None = None
+    cut_guards: tuple[Guard, ...] = ()
+    cut_text: str = ""
+    context_at: Location | None = None  # the no_grad block or decorator behind a NO_GRAD cut
+    hack_at: Location | None = None
+    hack_statement: Location | None = None
+    number: bool = False  # a Python number, no tensor any more
+    device: str = "unknown"
+    name: str = ""
+
+
+Subscriber = Callable[[Event], None]
+
+
+class Trace:
+    """The events of one path through the program, newest last."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.objects: list[Obj] = []
+        self._subscribers: dict[Ev, list[Subscriber]] = {}
+
+    def subscribe(self, kinds: tuple[Ev, ...], subscriber: Subscriber) -> None:
+        """Have `subscriber` called at every event of these kinds."""
+        for kind in kinds:
+            self._subscribers.setdefault(kind, []).append(subscriber)
+
+    def emit(self, event: Event) -> Event:
+        """Append an event and let the subscribers see it."""
+        self.events.append(event)
+        for subscriber in self._subscribers.get(event.kind, ()):
+            subscriber(event)
+        return event
+
+    def of(self, *kinds: Ev) -> Iterator[Event]:
+        """Events of these kinds so far, oldest first."""
+        return (e for e in self.events if e.kind in kinds)
+
+    def before(self, event: Event, *kinds: Ev) -> Iterator[Event]:
+        """Events of these kinds before `event`, newest first."""
+        for other in reversed(self.events):
+            if other.seq < event.seq and other.kind in kinds:
+                yield other
+
+    def made(self, *kinds: Kind) -> Iterator[Obj]:
+        """Objects of these kinds made on this path."""
+        return (o for o in self.objects if o.kind in kinds)
+
+
+def same_model(a: Obj | None, b: Obj | None) -> Tri:
+    """Whether two references are (views of, parts of, or contain) one model."""
+    if a is None or b is None:
+        return Tri.UNKNOWN
+    if a.root is b.root:
+        return Tri.YES
+    if any(m.root is b.root for m in a.models()) or any(m.root is a.root for m in b.models()):
+        return Tri.YES
+    return Tri.NO

@@ -1,0 +1,370 @@
+"""One run, in order: find files, read, parse, analyse, suppress, select, fix, compare with the baseline and the diff.
+
+The only place that knows this order, and (in `_guarded`) the only one that catches our own bugs: each becomes LL000
+for its file, and the run goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+from lora_lint import __version__
+from lora_lint.baseline import fingerprints, read_baseline, write_baseline
+from lora_lint.config import Configuration
+from lora_lint.discovery import discover, is_excluded
+from lora_lint.errors import InputError
+from lora_lint.findings import Finding, Severity
+from lora_lint.fix.apply import FixOutcome, fix_project, with_fixes
+from lora_lint.fix.diff import unified_diff
+from lora_lint.fix.write import replace_file
+from lora_lint.gitdiff import changed_since
+from lora_lint.interpreter.program import Program
+from lora_lint.knowledge import Knowledge
+from lora_lint.location import Location
+from lora_lint.project import Loader, Project
+from lora_lint.report.model import RunReport, lines_of
+from lora_lint.selection import relative_to_root
+from lora_lint.syntax import ir
+from lora_lint.syntax.from_libcst import lower_module
+from lora_lint.syntax.problem import SyntaxProblem
+from lora_lint.syntax.source import SourceFile
+from lora_lint.syntax.suppress import find_suppressions
+from lora_lint.versions import TargetVersions
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Fixing:
+    """What to do with fixes: write them (and keep backups), or show them as a diff."""
+
+    write: bool = False
+    show: bool = False
+    backup: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one run is asked for. stdin: the bytes of standard input when `paths` is `-`, named `stdin_name`."""
+
+    paths: tuple[str, ...]
+    configuration: Configuration
+    stdin: bytes | None = None
+    stdin_name: str = "<stdin>"
+    fixing: Fixing = field(default_factory=Fixing)
+    write_baseline: Path | None = None
+    diff_base: str | None = None
+    debug: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one run gives: the report, text for standard output (a diff, or fixed standard input), and remarks."""
+
+    report: RunReport
+    output: str | bytes = ""
+    notes: tuple[str, ...] = ()
+
+
+def run(request: Request) -> Outcome:
+    """Check what is asked for. Raises InputError and KnowledgeError for what makes the whole run impossible."""
+    return _Run(request).outcome()
+
+
+class _Run:
+    """One run: what it is asked for, the knowledge it uses, and what goes wrong on the way."""
+
+    def __init__(self, request: Request):
+        self._request = request
+        self._configuration = request.configuration
+        self._cwd = str(Path.cwd().resolve())
+        self._crashes: dict[str, Finding] = {}
+        self._notes: list[str] = []
+
+    def outcome(self) -> Outcome:
+        """All steps, in order."""
+        request = self._request
+        found = discover(() if request.stdin is not None else request.paths, self._configuration, self._cwd)
+        self._knowledge = Knowledge(self._configuration, self._cwd)
+        loader = Loader(self._cwd, request.paths, self._parse)
+        if request.stdin is not None:
+            loader.add_text(request.stdin_name, request.stdin)
+        self._project = loader.load(found.files, self._knowledge.store.libraries)
+        self._errors = [*found.errors, *self._project.errors]
+        self._statistics: Mapping[str, int] = {}
+        self._first = self._judged(self._project)
+        if request.write_baseline is not None:
+            return self._accept_all(request.write_baseline)
+        shown = self._shown(self._first)
+        fixing = request.fixing
+        if fixing.show:
+            return self._diff(shown)
+        if fixing.write:
+            return self._fix(shown)
+        return Outcome(self._report(shown), notes=tuple(self._notes))
+
+    # --- analysis -----------------------------------------------------------------------------------------------------
+
+    def _parse(self, source: SourceFile) -> ir.Module | None:
+        """The module of a source; None after an internal error was noted. SyntaxProblem: it does not parse."""
+        result = self._guarded(source.path, lambda: _lowered(source))
+        if isinstance(result, SyntaxProblem):
+            raise result
+        return result
+
+    def _guarded(self, path: str, step: Callable[[], T]) -> T | None:
+        """The result of a step for one file; None after noting the LL000 that a bug of ours becomes."""
+        try:
+            return step()
+        except Exception as error:  # noqa: BLE001
+            first_line = (str(error).splitlines() or [""])[0]
+            what = f"{type(error).__name__}: {first_line}".removesuffix(": ")
+            message = f"internal error, please report it as a bug of lora-lint: {what}"
+            self._crashes[path] = self._meta("LL000", Location(path, 1, 1, 1, 1), message)
+            if self._request.debug:
+                self._notes.append(f"{path}: {traceback.format_exc()}")
+            return None
+
+    def _meta(self, code: str, location: Location, message: str, help_line: str = "") -> Finding:
+        """A finding of the pipeline itself."""
+        card = self._knowledge.cards[code]
+        return Finding(code, card.name, Severity(card.severity), message, location, help_line)
+
+    def _judged(self, project: Project) -> list[Finding]:
+        """All findings of a project that are neither suppressed nor switched off, in order of place."""
+        raw = self._analysed(project)
+        raw += [
+            self._meta("LL001", Location(one.path, one.line, one.column, one.line, one.column), one.message)
+            for one in project.broken
+        ]
+        by_path: dict[str, list[Finding]] = {path: [] for path in project.targets}
+        for finding in dict.fromkeys(raw):
+            by_path.setdefault(finding.location.path, []).append(finding)
+        kept: list[Finding] = list(self._crashes.values())
+        for path, findings in by_path.items():
+            if path in project.targets or not is_excluded(path, self._configuration, self._cwd):
+                kept += self._kept(path, project.sources.get(path), findings)
+        return sorted(kept, key=lambda finding: finding.sort_key)
+
+    def _analysed(self, project: Project) -> list[Finding]:
+        """What the checks say, each finding once."""
+        if not project.targets:
+            return []
+        knowledge = self._knowledge
+
+        def versions_for(path: str) -> TargetVersions:
+            return knowledge.versions(path, [line for _, line in project.sources[path].shell_lines])
+
+        program = self._guarded(
+            project.targets[0], lambda: Program(project.units, knowledge.store, knowledge.checks, versions_for)
+        )
+        if program is None:
+            return []
+        findings: list[Finding] = []
+        for path in project.targets:
+            findings += self._guarded(path, lambda path=path: program.run(path)) or []  # type: ignore[misc]
+        findings += self._guarded(project.targets[0], program.finish) or []
+        self._statistics = program.statistics
+        best: dict[tuple[str, Location], Finding] = {}
+        for finding in findings:
+            best.setdefault((finding.code, finding.location), finding)
+        return list(best.values())
+
+    def _kept(self, path: str, source: SourceFile | None, findings: Iterable[Finding]) -> list[Finding]:
+        """The findings of one file after suppressions and selection, with their context lines."""
+        suppressions = find_suppressions(source.text if source else "")
+        lines = lines_of(source.text) if source else ()
+        selected = self._knowledge.selection(path)
+        relative = relative_to_root(path, str(self._knowledge.settings(path).root), self._cwd)
+        kept = []
+        for finding in findings:
+            place = finding.location
+            if finding.code != "LL001" and suppressions.covers(finding.code, finding.name, place.line, place.end_line):
+                continue
+            if selected.reports(finding.code, relative):
+                context = lines[place.line - 1].strip() if place.line <= len(lines) else ""
+                kept.append(replace(finding, context=finding.context or context))
+        if path in self._project.targets and selected.reports("LL002", relative):
+            kept += self._unused(path, suppressions.unused(self._knowledge.spoken_for(path)))
+        return kept
+
+    def _unused(self, path: str, places: Iterable[tuple[int, int, int, str]]) -> list[Finding]:
+        """LL002 for suppressions that suppress nothing."""
+        return [
+            self._meta(
+                "LL002",
+                Location(path, line, column, line, end_column),
+                f"this suppresses no finding of {codes}" if codes else "this suppresses no finding",
+                "remove the comment",
+            )
+            for line, column, end_column, codes in places
+        ]
+
+    # --- what is shown ------------------------------------------------------------------------------------------------
+
+    def _marks(self, findings: list[Finding]) -> list[str]:
+        return fingerprints(findings, self._root_paths(findings))
+
+    def _root_paths(self, findings: list[Finding]) -> list[str]:
+        """For each finding the path from the project's root: the same whatever folder the run starts in."""
+        root = str(self._configuration.main.root) if self._configuration.main.source else self._cwd
+        return [relative_to_root(finding.location.path, root, self._cwd) for finding in findings]
+
+    def _shown(self, findings: list[Finding]) -> _Shown:
+        """The findings that neither the baseline nor the diff leaves out."""
+        marked = list(zip(findings, self._marks(findings), strict=True))
+        baseline = self._configuration.main.baseline
+        if baseline is not None:
+            known = read_baseline(baseline)
+            marked = [(finding, mark) for finding, mark in marked if not known.accepts(mark)]
+        fresh = len(marked)
+        if self._request.diff_base is not None:
+            changed = changed_since(self._request.diff_base, self._cwd)
+            marked = [(one, mark) for one, mark in marked if changed.touches_finding(one, self._cwd)]
+        return _Shown(marked, baselined=len(findings) - fresh, outside_diff=fresh - len(marked))
+
+    def _report(self, shown: _Shown, project: Project | None = None, fixed: int = 0) -> RunReport:
+        """The report, with the fixes built against the text that they would change."""
+        project = project or self._project
+        return RunReport(
+            findings=tuple(with_fixes(shown.findings, _texts(project), _cells(project))),
+            fingerprints=tuple(mark for _, mark in shown.marked),
+            sources=project.sources,
+            rules=self._knowledge.cards,
+            checked=project.checked,
+            fixed=fixed,
+            baselined=shown.baselined,
+            outside_diff=shown.outside_diff,
+            errors=tuple(self._errors),
+            statistics=self._statistics,
+            version=__version__,
+        )
+
+    def _accept_all(self, path: Path) -> Outcome:
+        """Write the baseline. Crashes and files that do not parse cannot be accepted."""
+        accepted = [finding for finding in self._first if finding.code not in ("LL000", "LL001")]
+        rest = [finding for finding in self._first if finding.code in ("LL000", "LL001")]
+        count = write_baseline(path, accepted, self._marks(accepted), self._root_paths(accepted))
+        shown = _Shown(list(zip(rest, self._marks(rest), strict=True)), baselined=count)
+        note = f"wrote {count} finding{'s' * (count != 1)} to the baseline {path}"
+        return Outcome(self._report(shown), notes=(*self._notes, note))
+
+    # --- fixes --------------------------------------------------------------------------------------------------------
+
+    def _fixed(self, shown: _Shown) -> FixOutcome:
+        """Fixes for the findings that are shown, each confirmed by a new analysis."""
+        wanted = {_identity(finding) for finding in shown.findings}
+        original = _texts(self._project)
+
+        def analyze(texts: Mapping[str, str]) -> list[Finding]:
+            return self._first if texts == original else self._judged(self._with_texts(texts))
+
+        def select(finding: Finding) -> bool:
+            return _identity(finding) in wanted and self._knowledge.selection(finding.location.path).fixes(finding.code)
+
+        unsafe = self._configuration.main.unsafe_fixes
+        fixed = fix_project(original, analyze, unsafe=unsafe, select=select, cells=_cells(self._project))
+        for finding, reason in fixed.reverted:
+            place = f"{finding.location}: {finding.code}"
+            self._notes.append(f"{place}: fix dropped, please report it as a bug of lora-lint: {reason}")
+        return fixed
+
+    def _with_texts(self, texts: Mapping[str, str]) -> Project:
+        """The project with some files changed; only those are parsed again."""
+        changed = {path: text for path, text in texts.items() if text != self._project.sources[path].text}
+        project = replace(self._project, sources=dict(self._project.sources), units=dict(self._project.units))
+        for path, text in changed.items():
+            project.sources[path] = replace(self._project.sources[path], text=text)
+            module = self._parse(project.sources[path])
+            if module is not None:
+                project.units[path] = module
+        return project
+
+    def _diff(self, shown: _Shown) -> Outcome:
+        """What --fix would change, as a diff."""
+        fixed = self._fixed(shown)
+        diffs = [
+            unified_diff(path, self._project.sources[path].text, text) for path, text in sorted(fixed.texts.items())
+        ]
+        count = len(fixed.applied)
+        self._notes.append(f"would fix {count} problem{'s' * (count != 1)}")
+        return Outcome(self._report(shown), "".join(diffs), tuple(self._notes))
+
+    def _fix(self, shown: _Shown) -> Outcome:
+        """Write the fixes and report what remains."""
+        fixed = self._fixed(shown)
+        unwritten = {path for path, text in fixed.texts.items() if not self._written(path, text)}
+        output: str | bytes = ""
+        if self._request.stdin is not None:
+            output = self._encoded(self._request.stdin_name, fixed)
+        texts = {path: text for path, text in fixed.texts.items() if path not in unwritten}
+        project = self._with_texts(texts)
+        remaining = list(fixed.remaining) if not unwritten else self._judged(project)
+        applied = [finding for finding, _ in fixed.applied if finding.location.path not in unwritten]
+        return Outcome(self._report(self._shown(remaining), project, len(applied)), output, tuple(self._notes))
+
+    def _encoded(self, path: str, fixed: FixOutcome) -> bytes:
+        """The fixed standard input, in its own encoding."""
+        source = self._project.sources.get(path)
+        if source is None or path not in fixed.texts:
+            return self._request.stdin or b""
+        return source.encode(fixed.texts[path])
+
+    def _written(self, path: str, text: str) -> bool:
+        """Whether the file could be written; standard input is not a file."""
+        if self._request.stdin is not None and path == self._request.stdin_name:
+            return True
+        source = self._project.sources[path]
+        try:
+            place = os.path.join(self._cwd, path)
+            replace_file(place, source.raw, source.encode(text), backup=self._request.fixing.backup)
+        except InputError as error:
+            self._errors.append(str(error))
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """Findings with their fingerprints, and how many were left out."""
+
+    marked: list[tuple[Finding, str]]
+    baselined: int = 0
+    outside_diff: int = 0
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Without the fingerprints."""
+        return [finding for finding, _ in self.marked]
+
+
+def _lowered(source: SourceFile) -> ir.Module | SyntaxProblem:
+    """The module of a source, or what is wrong with it."""
+    try:
+        return lower_module(source.text, source.path)
+    except SyntaxProblem as problem:
+        return problem
+
+
+def _texts(project: Project) -> dict[str, str]:
+    """The texts that fixes may change: those of the files that were asked for."""
+    return {path: project.sources[path].text for path in project.targets}
+
+
+def _cells(project: Project) -> dict[str, list[int]]:
+    """For each notebook the lines at which its cells start."""
+    return {
+        path: [cell.marker for cell in source.notebook.cells]
+        for path, source in project.sources.items()
+        if source.notebook is not None
+    }
+
+
+def _identity(finding: Finding) -> tuple[str, str, str]:
+    """What makes a finding the same one after lines have moved."""
+    return finding.code, finding.location.path, " ".join(finding.context.split())

@@ -1,0 +1,64 @@
+"""Which parameters an optimizer holds, in the terms of the checks: by model, part and adapter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lora_lint.lifecycle.heap import Adapter, Obj
+from lora_lint.lifecycle.vocabulary import Part, Tri
+from lora_lint.location import Location
+from lora_lint.verify.models import Live
+
+if TYPE_CHECKING:
+    from lora_lint.verify.recorder import Recorder
+
+
+@dataclass(eq=False, slots=True)
+class Capture:
+    """Parameters of one model that an optimizer holds: which parts, and the adapters that existed then."""
+
+    model: Obj
+    path: str
+    parts: dict[Part, Tri]
+    adapters: tuple[Adapter, ...]
+    seq: int
+    location: Location
+    statement: Location | None = None
+    held: frozenset[str] = frozenset()
+
+    def holds(self, adapter: Adapter) -> Tri:
+        """Whether the collection holds this adapter's parameters."""
+        if adapter not in self.adapters:
+            return Tri.NO
+        return Tri.of(str(adapter.name) in self.held)
+
+
+def captures_of(recorder: Recorder, optimizer: Any, at: Location) -> list[Capture]:
+    """One capture for each model that the optimizer holds parameters of."""
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    models: list[Live] = []
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            live = recorder.models.owner(parameter)
+            if live is not None and live not in models:
+                models.append(live)
+    found: list[Capture] = []
+    for live in models:
+        parts: dict[Part, list[bool]] = {}
+        adapters: set[str] = set()
+        for row in live.rows():
+            inside = id(row.parameter) in held
+            parts.setdefault(row.part, []).append(inside)
+            if inside and row.adapter:
+                adapters.add(row.adapter)
+        answers = {
+            part: Tri.YES if all(flags) else Tri.UNKNOWN if any(flags) else Tri.NO for part, flags in parts.items()
+        }
+        state = live.obj.model
+        found.append(
+            Capture(
+                live.obj, "", answers, tuple(state.adapters), len(recorder.trace.events), at, at, frozenset(adapters)
+            )
+        )
+    return found

@@ -1,0 +1,77 @@
+"""The command to observe: a script, a module, a notebook, or a launcher around one of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lora_lint.errors import InputError
+
+_PROCESSES = re.compile(r"--(?:nproc[-_]per[-_]node|num[-_]processes|nproc)(?:[= ]+)(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """words: what is executed. aliases: files that stand for others, by real path. processes: how many ranks a launcher
+    was asked for, 1 without one, 0 when unknown."""
+
+    words: tuple[str, ...]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    processes: int = 1
+
+
+def build(target: str, arguments: Sequence[str], *, module: bool, launch: str, folder: Path) -> Command:
+    """The command for a target. Raises InputError when there is no such script. `folder` takes a notebook's code."""
+    aliases: dict[str, str] = {}
+    if module:
+        words = ["-m", target, *arguments]
+    else:
+        path = Path(target)
+        if not path.is_file():
+            raise InputError(f"{target}: no such script")
+        if path.suffix == ".ipynb":
+            script = _from_notebook(path, folder)
+            aliases[str(script.resolve())] = str(path.resolve())
+            words = [str(script), *arguments]
+        else:
+            words = [target, *arguments]
+    if not launch:
+        return Command((sys.executable, *words), aliases)
+    before = _launcher(launch)
+    found = _PROCESSES.search(launch)
+    return Command((*before, *words), aliases, int(found.group(1)) if found else 0)
+
+
+def _launcher(text: str) -> list[str]:
+    """The launcher's words; the well-known ones run under this interpreter, so that they need not be on PATH."""
+    words = shlex.split(text)
+    if not words:
+        raise InputError("--launch: no command given")
+    modules = {"torchrun": ["torch.distributed.run"], "accelerate": ["accelerate.commands.accelerate_cli"]}
+    name = os.path.basename(words[0])
+    if name in modules:
+        return [sys.executable, "-m", *modules[name], *words[1:]]
+    if name in ("python", "python3"):
+        return [sys.executable, *words[1:]]
+    return words
+
+
+def _from_notebook(path: Path, folder: Path) -> Path:
+    """The code cells of a notebook as a script whose lines are those that lora-lint counts."""
+    from lora_lint.syntax.source import read_source
+
+    source = read_source(str(path), path.read_bytes())
+    script = folder / (path.stem + ".py")
+    first = f"import sys as _s; _s.path[0] = {str(path.resolve().parent)!r}; del _s"
+    lines = list(source.lines)
+    if lines and not lines[0].strip():
+        lines[0] = first
+    else:
+        lines = [f"{first}; {lines[0]}" if lines and not lines[0].startswith((" ", "@", "class", "def", "for", "if")) else first, *lines[1:]]
+    script.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return script

@@ -1,0 +1,78 @@
+"""What the model is fed: data loaders, batches, targets of the loss."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lora_lint.lifecycle.record import BatchRecord
+from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
+
+if TYPE_CHECKING:
+    from lora_lint.verify.watch import Watch
+
+MAX_TARGETS = 256
+
+
+class Data:
+    """loader_size: batches in the loader that the last batch came from, None when it came from none."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.recorder = watch.recorder
+        self.loader_size: int | None = None
+        self.loader_made = self.recorder.guard(self._loader_made)
+        self.targets = self.recorder.guard(self._targets)
+        self._drawn = self.recorder.guard(self._note_drawn)
+
+    def _loader_made(self, loader: Any) -> None:
+        at = self.recorder.frames.here()
+        obj = self.recorder.make(loader, Kind.LOADER, at)
+        if obj.event is not None:
+            return
+        context = getattr(loader, "multiprocessing_context", None)
+        args = {
+            "workers": loader.num_workers,
+            "context": getattr(context, "_name", None),
+            "pin": loader.pin_memory,
+        }
+        self.recorder.emit(Ev.LOADER, {"loader": obj}, args, by="torch.utils.data.DataLoader", at=at)
+
+    def batch_drawn(self, batch: Any, iterator: Any) -> Any:
+        """A loader gave a batch: pass it on."""
+        self._drawn(iterator)
+        return batch
+
+    def _note_drawn(self, iterator: Any) -> None:
+        sampler = getattr(iterator, "_index_sampler", None)
+        try:
+            self.loader_size = len(sampler) if sampler is not None else None
+        except TypeError:
+            self.loader_size = None
+
+    def _targets(self, target: Any, ignore: int) -> None:
+        """The targets of a cross entropy with gradients: how many count."""
+        import torch
+
+        targets = self.recorder.rank.targets
+        if len(targets) >= MAX_TARGETS or not torch.is_grad_enabled() or target.is_floating_point():
+            return
+        supervised = int((target != ignore).sum())
+        targets.append(BatchRecord("", self.recorder.frames.here(), None, target.numel(), supervised, str(target.device)))
+
+    def mark(self, tensors: list[Any]) -> str:
+        """A checksum of tensors, the same for the same batch."""
+        import torch
+
+        parts = []
+        for tensor in tensors[:6]:
+            flat = tensor.detach().reshape(-1)
+            stride = max(1, flat.numel() // 512)
+            flat = flat[::stride].double()
+            weights = torch.arange(1, flat.numel() + 1, device=flat.device, dtype=torch.float64)
+            parts.append(f"{'x'.join(map(str, tensor.shape))}:{float((flat * weights).sum()):.6g}")
+        return " ".join(parts)
+
+
+def workers_answer(count: int) -> Tri:
+    """Whether a loader works in other processes."""
+    return Tri.of(count > 0)

@@ -1,0 +1,221 @@
+"""Forward passes: which models run, with or without gradients, and which of their modules take part."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import weakref
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from lora_lint.lifecycle.record import BatchRecord
+from lora_lint.lifecycle.trace import Event
+from lora_lint.lifecycle.vocabulary import Ev
+from lora_lint.location import Location
+from lora_lint.verify.frames import Point
+from lora_lint.verify.models import Live, unwrapped
+from lora_lint.verify.parts import adapter_layers
+
+if TYPE_CHECKING:
+    from lora_lint.verify.watch import Watch
+
+MAX_BATCHES = 64
+
+
+class Forwards:
+    """Module hooks: on every module until the first optimizer step, then only on the outermost ones.
+
+    recent: FORWARD events with gradients since the last backward. ran: identities of modules that ran with gradients.
+    """
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.recorder = watch.recorder
+        self.recent: list[Event] = []
+        self.ran: set[int] = set()
+        self._depth = 0
+        self._roots: dict[int, weakref.ref[Any]] = {}
+        self._handles: list[Any] = []
+        self._blind: tuple[Location, tuple[Point, ...], bool] | None = None
+        self._outermost = self.recorder.guard(self._root_ran)
+
+    def start(self, torch: Any) -> None:
+        """Hook into every module."""
+        self._torch = torch
+        modules = torch.nn.modules.module
+        self._handles = [
+            modules.register_module_forward_pre_hook(self._enter),
+            modules.register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
+        ]
+
+    def only_roots(self) -> None:
+        """From now on hook only into the modules that were called from outside."""
+        if not self._handles:
+            return
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        for reference in self._roots.values():
+            module = reference()
+            if module is not None:
+                module.register_forward_pre_hook(self._enter)
+                module.register_forward_hook(self._leave, with_kwargs=True, always_call=True)
+
+    def _enter(self, module: Any, args: Any) -> None:
+        if self._torch.compiler.is_compiling() or self.recorder.busy:
+            return
+        self._depth += 1
+        if self._handles and self._torch.is_grad_enabled() and not self.watch.training.in_backward:
+            self.ran.add(id(module))
+
+    def _leave(self, module: Any, args: Any, kwargs: Any, output: Any) -> None:
+        if self._torch.compiler.is_compiling() or self.recorder.busy:
+            return
+        self._depth = max(0, self._depth - 1)
+        if self._depth == 0 and not self.watch.training.in_backward:
+            self._outermost(module, args, kwargs, output)
+
+    def _root_ran(self, module: Any, args: Any, kwargs: Any, output: Any) -> None:
+        if next(module.parameters(), None) is None:
+            return
+        self._roots.setdefault(id(module), weakref.ref(module))
+        known = self.recorder.models.known(module)
+        live = known if known is not None else self.recorder.live(module)
+        at = self.recorder.frames.here()
+        grad = self._torch.is_grad_enabled()
+        first = not live.record.forwards
+        live.record.forwards += 1
+        for part in (live, *live.inner):
+            part.record.forwards = max(part.record.forwards, 1)
+        if first:
+            self.watch.training.table.stale = True
+            self._describe(live)
+        if not grad:
+            live.record.role = "used" if live.record.role == "idle" else live.record.role
+            self._blind = (at, self._points(), bool(unwrapped(module).training))
+            return
+        self._with_grad(live, module, args, kwargs, at)
+
+    def _with_grad(self, live: Live, module: Any, args: Any, kwargs: Any, at: Location) -> None:
+        record = live.record
+        record.grad_forwards += 1
+        record.role = "trained"
+        record.forward_at = record.forward_at or at
+        for part in live.inner:
+            part.record.role = "trained"
+        live.forward_input = (args, dict(kwargs))
+        if record.grad_forwards <= 4:
+            self._look_at(live)
+        self._note_batch(args, kwargs, at)
+        bypassed = self._bypassed(live, module)
+        event = self.recorder.emit(Ev.FORWARD, {"model": live.obj}, {"bypasses": bypassed}, at=at)
+        self.recent = [*self.recent[-15:], event]
+        self._blind = None
+
+    def _bypassed(self, live: Live, module: Any) -> str:
+        """The data-parallel wrapper of the model that this forward did not go through."""
+        for name, wrapper in self.watch.structure.wrappers_of(live):
+            if wrapper is module or any(child is wrapper for child in module.modules()):
+                return ""
+            return str(name)
+        return ""
+
+    def _describe(self, live: Live) -> None:
+        module = live.named
+        record = live.record
+        layers = adapter_layers(module)
+        record.adapter_layers = len(layers)
+        record.adapters = sorted({row.adapter for row in live.rows() if row.adapter})
+
+    def _look_at(self, live: Live) -> None:
+        """Adapters that take part, dropout that is on or off."""
+        module = live.named
+        record = live.record
+        on = off = 0
+        layers = ran = 0
+        for child in module.modules():
+            if isinstance(child, self._torch.nn.modules.dropout._DropoutNd) and child.p > 0:
+                on += child.training
+                off += not child.training
+            if getattr(child, "adapter_layer_names", None) and hasattr(child, "disable_adapters"):
+                layers += 1
+                ran += not child.disable_adapters and not getattr(child, "merged", False)
+        if self._handles or record.grad_forwards == 1:
+            record.dropout_on, record.dropout_off = on, off
+        record.adapter_layers = max(record.adapter_layers, layers)
+        record.adapter_layers_ran = max(record.adapter_layers_ran, ran)
+        record.disabled = layers > 0 and record.adapter_layers_ran == 0
+
+    def _note_batch(self, args: Any, kwargs: Any, at: Location) -> None:
+        batches = self.recorder.rank.batches
+        if len(batches) >= MAX_BATCHES:
+            return
+        tensors = [v for v in (*args, *kwargs.values()) if isinstance(v, self._torch.Tensor) and v.numel()]
+        if not tensors and args and hasattr(args[0], "items"):
+            tensors = [v for v in args[0].values() if isinstance(v, self._torch.Tensor) and v.numel()]
+        if not tensors:
+            return
+        data = self.watch.data
+        batch = BatchRecord(data.mark(tensors), at, data.loader_size, device=str(tensors[0].device))
+        labels = kwargs.get("labels")
+        if isinstance(labels, self._torch.Tensor) and not labels.is_floating_point() and labels.dim() > 1:
+            batch.labels = labels.numel()
+            batch.supervised = int((labels != -100).sum())
+        batches.append(batch)
+
+    def _points(self) -> tuple[Point, ...]:
+        """Frames of the user's and of torch's context decorators, innermost first."""
+        found: list[Point] = []
+        frame = sys._getframe(1)
+        here: Any = frame
+        while here is not None and len(found) < 40:
+            code = here.f_code
+            if self.recorder.frames.is_user(code.co_filename) or code.co_name == "decorate_context":
+                found.append((code, here.f_lasti, here.f_lineno))
+            here = here.f_back
+        return tuple(found)
+
+    def without_grad(self) -> tuple[Location, Location | None] | None:
+        """The last forward, when it ran without gradients, and the block or decorator that turned them off."""
+        if self._blind is None or self.recent:
+            return None
+        at, points, _ = self._blind
+        return at, self._switch(points)
+
+    def _switch(self, points: tuple[Point, ...]) -> Location | None:
+        inner: Point | None = None
+        for point in points:
+            code = point[0]
+            if code.co_name == "decorate_context":
+                if inner is not None:
+                    line = inner[0].co_firstlineno
+                    return Location(self.recorder.frames.shown(inner[0].co_filename), line, 1, line, 1)
+                continue
+            line = _with_line(code.co_filename, point[2])
+            if line:
+                return Location(self.recorder.frames.shown(code.co_filename), line, 1, line, 1)
+            inner = point
+        return None
+
+
+@lru_cache(maxsize=32)
+def _with_blocks(filename: str) -> tuple[tuple[int, int], ...]:
+    """Lines of `with no_grad():` blocks and the like in a file: first line and last."""
+    try:
+        with open(filename, encoding="utf-8") as stream:
+            tree = ast.parse(stream.read())
+    except (OSError, SyntaxError, ValueError):
+        return ()
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.With, ast.AsyncWith)):
+            text = " ".join(ast.dump(item.context_expr) for item in node.items)
+            if "no_grad" in text or "inference_mode" in text or "set_grad_enabled" in text:
+                found.append((node.lineno, node.end_lineno or node.lineno))
+    return tuple(found)
+
+
+def _with_line(filename: str, line: int) -> int:
+    """The line of the innermost grad-switching `with` around a line, 0 when there is none."""
+    around = [start for start, end in _with_blocks(filename) if start <= line <= end]
+    return max(around, default=0)

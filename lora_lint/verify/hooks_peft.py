@@ -1,0 +1,372 @@
+"""What peft tells: adapter configs, injection, loading, activation, merging, preparation for k-bit training."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.vocabulary import Ev, Kind, Mode, Part, Tri
+from lora_lint.verify.models import Live
+from lora_lint.verify.patching import wrap
+
+if TYPE_CHECKING:
+    from lora_lint.verify.watch import Watch
+
+
+class Injection:
+    """An injection that is under way: the model and its adapters before it."""
+
+    def __init__(self, watch: Watch, model: Any) -> None:
+        self.watch = watch
+        self.recorder = watch.recorder
+        self.live = self.recorder.live(model)
+        self.names = _adapter_names(self.live)
+
+    def done(self, by: str, result: Any, config: Any, adapter: Any, **args: Any) -> None:
+        """Tell of it, with what is true now."""
+        live = self.live
+        if result is not None and hasattr(result, "peft_config") and _is_peft_model(result):
+            self.recorder.models.alias(result, live)
+            live.shell = weakref.ref(result)
+        self.recorder.models.claim(live)
+        self.watch.training.table.stale = True
+        name = adapter if isinstance(adapter, str) else _new_name(self.names, _adapter_names(live))
+        flags = [
+            row.parameter.requires_grad
+            for row in live.rows()
+            if row.part in (Part.ADAPTER, Part.COPY) and row.adapter == name
+        ]
+        trainable = Tri.NO if not any(flags) else Tri.YES if all(flags) else Tri.UNKNOWN
+        roles: dict[str, Obj] = {"model": live.obj}
+        found = self.recorder.obj(config) if config is not None else None
+        if found is not None:
+            roles["config"] = found
+        trainer = self.watch.trainer_in_stack()
+        if trainer is not None:
+            roles["trainer"] = trainer
+        if args.get("loaded") and live.named is not None and not live.named.training:
+            args["mode"] = Mode.EVAL
+        self.recorder.emit(Ev.INJECT, roles, {"adapter": name, "trainable": trainable, **args}, by)
+        self.recorder.reconcile(live)
+        self.watch.ledger(f"after {by.rsplit('.', 1)[-1]}", self.recorder.frames.here(), live)
+
+
+def _adapter_names(live: Live) -> set[str]:
+    return {row.adapter for row in live.rows() if row.adapter}
+
+
+def _new_name(before: set[str], after: set[str]) -> str:
+    fresh = sorted(after - before)
+    return fresh[0] if fresh else "default"
+
+
+def _is_peft_model(thing: Any) -> bool:
+    return any(kind.__name__ in ("PeftModel", "PeftMixedModel") for kind in type(thing).__mro__)
+
+
+def injecting(
+    watch: Watch, by: str, model_of: Callable[..., Any], pick: Callable[..., tuple[Any, Any]], **facts: Any
+) -> Callable[..., Any]:
+    """A wrapper for a call that injects: `model_of` gives the model, `pick` the config and the adapter's name, both from
+    the call's arguments."""
+    begin = watch.recorder.guard(lambda model: Injection(watch, model))
+    end = watch.recorder.guard(lambda injection, *a, **k: injection.done(*a, **k))
+
+    def around(original: Any, *args: Any, **kwargs: Any) -> Any:
+        if watch.recorder.quiet:
+            return original(*args, **kwargs)
+        injection = begin(model_of(*args, **kwargs))
+        with watch.recorder.silently():
+            result = original(*args, **kwargs)
+        if injection is not None:
+            config, adapter = pick(*args, **kwargs)
+            shell = result if result is not None else args[0]
+            end(injection, by, shell, config, adapter, **facts)
+        return result
+
+    return around
+
+
+def patch_config(watch: Watch, module: ModuleType) -> None:
+    """peft.config."""
+    recorder = watch.recorder
+
+    def note(config: Any, loaded: bool = False) -> None:
+        at = recorder.frames.here()
+        obj = recorder.make(config, Kind.ADAPTER_CONFIG, at)
+        inference = bool(getattr(config, "inference_mode", False))
+        obj.facts.update(
+            inference="saved" if loaded else Tri.of(inference),
+            target_modules=getattr(config, "target_modules", None),
+            task_type=getattr(config, "task_type", None),
+            modules_to_save=getattr(config, "modules_to_save", None),
+            loaded=loaded,
+        )
+        if obj.event is None:
+            watch.configs.append((config, at))
+            recorder.emit(Ev.CONFIGURE, {"config": obj}, by=obj.type, at=at)
+
+    note_guarded = recorder.guard(note)
+
+    def made(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
+        if not recorder.quiet:
+            note_guarded(self)
+        return result
+
+    def loaded(original: Any, cls: Any, *args: Any, **kwargs: Any) -> Any:
+        if recorder.quiet:
+            return original(cls, *args, **kwargs)
+        with recorder.silently():
+            result = original(cls, *args, **kwargs)
+        note_guarded(result, True)
+        return result
+
+    wrap(module.PeftConfigMixin, "__post_init__", made)
+    wrap(module.PeftConfigMixin, "from_pretrained", loaded)
+
+
+def patch_model(watch: Watch, module: ModuleType) -> None:
+    """peft.peft_model."""
+    kind = module.PeftModel
+    recorder = watch.recorder
+
+    def init(original: Any, self: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+        if recorder.quiet:
+            return original(self, model, *args, **kwargs)
+        config = args[0] if args else kwargs.get("peft_config")
+        name = args[1] if len(args) > 1 else kwargs.get("adapter_name", "default")
+        begin = recorder.guard(lambda: Injection(watch, model))
+        injection = begin()
+        with recorder.silently():
+            result = original(self, model, *args, **kwargs)
+        if injection is not None:
+            recorder.guard(injection.done)("peft.PeftModel", self, config, name, stacks=True)
+        return result
+
+    wrap(kind, "__init__", init)
+    wrap(
+        kind,
+        "from_pretrained",
+        injecting(
+            watch,
+            "peft.PeftModel.from_pretrained",
+            lambda cls, model, *a, **k: model,
+            lambda cls, model, *a, **k: (k.get("config"), a[1] if len(a) > 1 else k.get("adapter_name", "default")),
+            loaded=True,
+            stacks=True,
+        ),
+    )
+    wrap(
+        kind,
+        "load_adapter",
+        injecting(
+            watch,
+            "peft.PeftModel.load_adapter",
+            lambda self, *a, **k: self,
+            lambda self, *a, **k: (None, a[1] if len(a) > 1 else k.get("adapter_name")),
+            loaded=True,
+            stacks=False,
+            base="keep",
+        ),
+    )
+    wrap(
+        kind,
+        "add_adapter",
+        injecting(
+            watch,
+            "peft.PeftModel.add_adapter",
+            lambda self, *a, **k: self,
+            lambda self, *a, **k: (
+                a[1] if len(a) > 1 else k.get("peft_config"),
+                a[0] if a else k.get("adapter_name"),
+            ),
+            stacks=False,
+            base="keep",
+        ),
+    )
+    wrap(kind, "set_adapter", activating(watch, "peft.PeftModel.set_adapter"))
+    wrap(kind, "save_pretrained", saving(watch))
+
+
+def activating(watch: Watch, by: str) -> Callable[..., Any]:
+    """A wrapper for a call that makes an adapter the active one."""
+    recorder = watch.recorder
+
+    def note(model: Any, adapter: Any) -> None:
+        live = recorder.live(model)
+        names = adapter if isinstance(adapter, (list, tuple)) else [adapter]
+        flags = [r.parameter.requires_grad for r in live.rows() if r.adapter in names]
+        trainable = Tri.NO if not any(flags) else Tri.YES if all(flags) else Tri.UNKNOWN
+        watch.training.table.stale = True
+        recorder.emit(Ev.ACTIVATE, {"model": live.obj}, {"adapter": adapter, "trainable": trainable}, by)
+        recorder.reconcile(live)
+
+    guarded = recorder.guard(note)
+
+    def around(original: Any, self: Any, adapter_name: Any, *args: Any, **kwargs: Any) -> Any:
+        if recorder.quiet:
+            return original(self, adapter_name, *args, **kwargs)
+        with recorder.silently():
+            result = original(self, adapter_name, *args, **kwargs)
+        guarded(self, adapter_name)
+        return result
+
+    return around
+
+
+def saving(watch: Watch) -> Callable[..., Any]:
+    """A wrapper for save_pretrained."""
+    recorder = watch.recorder
+
+    def note(model: Any) -> None:
+        live = recorder.models.known(model)
+        if live is not None:
+            recorder.emit(Ev.SAVE, {"model": live.obj}, by="peft.PeftModel.save_pretrained")
+
+    guarded = recorder.guard(note)
+
+    def around(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        guarded(self)
+        return original(self, *args, **kwargs)
+
+    return around
+
+
+def patch_mapping(watch: Watch, module: ModuleType) -> None:
+    """peft.mapping and peft.mapping_func: the functions that inject."""
+    wrap(
+        module,
+        "get_peft_model",
+        injecting(
+            watch,
+            "peft.get_peft_model",
+            lambda model, *a, **k: model,
+            lambda model, *a, **k: (
+                a[0] if a else k.get("peft_config"),
+                a[1] if len(a) > 1 else k.get("adapter_name", "default"),
+            ),
+            stacks=True,
+        ),
+    )
+    wrap(
+        module,
+        "inject_adapter_in_model",
+        injecting(
+            watch,
+            "peft.inject_adapter_in_model",
+            lambda *a, **k: a[1] if len(a) > 1 else k["model"],
+            lambda *a, **k: (
+                a[0] if a else k.get("peft_config"),
+                a[2] if len(a) > 2 else k.get("adapter_name", "default"),
+            ),
+            stacks=True,
+        ),
+    )
+
+
+def patch_tuners(watch: Watch, module: ModuleType) -> None:
+    """peft.tuners.tuners_utils: switching layers on and off, merging."""
+    recorder = watch.recorder
+
+    def enable(original: Any, self: Any, enabled: bool, *args: Any, **kwargs: Any) -> Any:
+        if not enabled and recorder.active:
+            watch.disabled_at = recorder.frames.point()
+        recorder.quiet += 1
+        try:
+            return original(self, enabled, *args, **kwargs)
+        finally:
+            recorder.quiet -= 1
+
+    wrap(module.BaseTunerLayer, "enable_adapters", enable)
+    for name in ("merge_and_unload", "unload", "merge_adapter"):
+        wrap(module.BaseTuner, name, merging(watch, name))
+
+
+def merging(watch: Watch, name: str) -> Callable[..., Any]:
+    """A wrapper for a call that merges or takes out the adapters."""
+    recorder = watch.recorder
+
+    def note(tuner: Any, result: Any) -> None:
+        live = recorder.models.known(tuner) or _live_of(watch, tuner)
+        if live is None:
+            return
+        kind = Ev.UNLOAD if name == "unload" else Ev.MERGE
+        recorder.emit(kind, {"model": live.obj}, {"keeps_adapters": name == "merge_adapter"}, f"peft.PeftModel.{name}")
+        watch.training.table.stale = True
+
+    guarded = recorder.guard(note)
+
+    def around(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        if recorder.quiet:
+            return original(self, *args, **kwargs)
+        with recorder.silently():
+            result = original(self, *args, **kwargs)
+        guarded(self, result)
+        return result
+
+    return around
+
+
+def _live_of(watch: Watch, module: Any) -> Live | None:
+    for parameter in module.parameters():
+        owner = watch.recorder.models.owner(parameter)
+        if owner is not None:
+            return owner
+    return None
+
+
+def patch_lora_model(watch: Watch, module: ModuleType) -> None:
+    """peft.tuners.lora.model: older releases merge here."""
+    for name in ("merge_and_unload", "unload"):
+        if name in module.LoraModel.__dict__:
+            wrap(module.LoraModel, name, merging(watch, name))
+
+
+def patch_other(watch: Watch, module: ModuleType) -> None:
+    """peft.utils.other: preparation for k-bit training."""
+    recorder = watch.recorder
+
+    def note(model: Any, checkpointing: bool, options: Any) -> None:
+        live = recorder.live(model)
+        live_obj = live.obj
+        roles = {"model": live_obj}
+        trainer = watch.trainer_in_stack()
+        if trainer is not None:
+            roles["trainer"] = trainer
+        args: dict[str, Any] = {"input_grads": Tri.UNKNOWN}
+        if checkpointing:
+            reentrant = (options or {}).get("use_reentrant")
+            args["checkpointing"] = "default" if reentrant is None else "reentrant" if reentrant else "non-reentrant"
+        by = "peft.prepare_model_for_kbit_training" if trainer is None else trainer.type
+        recorder.emit(Ev.PREPARE, roles, args, by)
+        recorder.reconcile(live)
+        watch.ledger("after prepare_model_for_kbit_training", recorder.frames.here(), live)
+
+    guarded = recorder.guard(note)
+    register = recorder.guard(lambda model: recorder.live(model))
+
+    def prepare(original: Any, model: Any, use_gradient_checkpointing: bool = True, *args: Any, **kwargs: Any) -> Any:
+        if recorder.quiet:
+            return original(model, use_gradient_checkpointing, *args, **kwargs)
+        register(model)
+        with recorder.silently():
+            result = original(model, use_gradient_checkpointing, *args, **kwargs)
+        guarded(result, use_gradient_checkpointing, args[0] if args else kwargs.get("gradient_checkpointing_kwargs"))
+        return result
+
+    wrap(module, "prepare_model_for_kbit_training", prepare)
+
+
+PATCHERS: dict[str, Callable[[Any, ModuleType], None]] = {
+    "peft.config": patch_config,
+    "peft.peft_model": patch_model,
+    "peft.mapping": patch_mapping,
+    "peft.mapping_func": patch_mapping,
+    "peft.tuners.tuners_utils": patch_tuners,
+    "peft.tuners.lora.model": patch_lora_model,
+    "peft.utils.other": patch_other,
+}

@@ -1,0 +1,65 @@
+"""The shared check functions, listening to the recorded events in the observed process."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import lora_lint.checks
+from lora_lint.checks.base import Check, Report
+from lora_lint.lifecycle.trace import Event, Trace
+from lora_lint.location import Location
+
+
+def all_checks(runtime_only: bool = False) -> Iterator[Check]:
+    """The checks of the modules in `lora_lint.checks`; `runtime_only`: those of the modules named runtime_*."""
+    seen: set[int] = set()
+    for module in pkgutil.iter_modules(lora_lint.checks.__path__):
+        if module.name.startswith("runtime_") is not runtime_only:
+            continue
+        loaded = importlib.import_module(f"lora_lint.checks.{module.name}")
+        for value in vars(loaded).values():
+            for check in getattr(value, "lora_lint_checks", ()):
+                if id(value) not in seen:
+                    yield check
+            seen.add(id(value))
+
+
+class Judge:
+    """Collects what the checks report while the run goes on."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._reports: list[tuple[str, Report]] = []
+        for check in all_checks():
+            trace.subscribe(check.on, partial(self._see, check))
+
+    def _see(self, check: Check, event: Event) -> None:
+        for report in check.function(event, self._trace):
+            self._reports.append((check.code, report))
+
+    def collected(self) -> list[dict[str, Any]]:
+        """The reports as plain data, without repetitions."""
+        found: dict[tuple[str, Location, str], dict[str, Any]] = {}
+        for code, report in self._reports:
+            found.setdefault((code, report.location, report.message), plain(code, report))
+        return list(found.values())
+
+
+def plain(code: str, report: Report) -> dict[str, Any]:
+    """One report as plain data."""
+    return {
+        "code": code,
+        "message": report.message,
+        "help": report.help,
+        "location": asdict(report.location),
+        "story": [
+            {"location": asdict(at.location if isinstance(at, Event) else at), "message": text} for at, text in report.story
+        ],
+        "severity": report.severity.value if report.severity is not None else None,
+        "maybe": report.maybe,
+    }

@@ -1,0 +1,224 @@
+"""Measures what optimizer steps do: gradients before, changes after, for the parameters under observation."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lora_lint.lifecycle.record import OptimizerRecord, Sample
+from lora_lint.lifecycle.vocabulary import Ev, Kind
+from lora_lint.verify.table import Entry, Table
+from lora_lint.verify.tensors import changes, equal, norms, samples
+
+if TYPE_CHECKING:
+    from lora_lint.verify.recorder import Recorder
+
+
+@dataclass(eq=False)
+class Watched:
+    """One optimizer. pending: a backward ran since its last step or clearing. wiped: gradients were cleared unused since
+    its last step. measured: the state before the running step was read (closures: after their first evaluation)."""
+
+    reference: weakref.ref[Any]
+    record: OptimizerRecord
+    number: int
+    pending: bool = False
+    wiped: bool = False
+    measured: list[Entry] = field(default_factory=list)
+    grads: list[float | None] = field(default_factory=list)
+    lrs: dict[int, float | None] = field(default_factory=dict)
+    in_step: bool = False
+
+
+class Meter:
+    """Keeps one Watched per optimizer and fills the samples of the table."""
+
+    def __init__(self, recorder: Recorder, table: Table) -> None:
+        self._recorder = recorder
+        self.table = table
+        self.optimizers: list[Watched] = []
+        self._by_id: dict[int, Watched] = {}
+        self._orphans_at = -1
+        self._checked_stale = True
+
+    # --- optimizers ---
+
+    def watch(self, optimizer: Any) -> Watched:
+        """The watched optimizer, registered on first sight."""
+        known = self._by_id.get(id(optimizer))
+        if known is not None and known.reference() is optimizer:
+            return known
+        obj = self._recorder.make(optimizer, Kind.OPTIMIZER)
+        made = obj.site or self._recorder.frames.here(2)
+        record = OptimizerRecord(obj.type, made)
+        watched = Watched(weakref.ref(optimizer), record, len(self.optimizers))
+        self.optimizers.append(watched)
+        self._recorder.rank.optimizers.append(record)
+        self._by_id[id(optimizer)] = watched
+        return watched
+
+    # --- steps ---
+
+    def before_step(self, optimizer: Any) -> None:
+        """Read gradients and values of what the optimizer holds, and the gradients of trainable parameters that no
+        optimizer holds."""
+        watched = self.watch(optimizer)
+        held = [p for group in optimizer.param_groups for p in group["params"]]
+        if self.table.stale or any(self.table.of(p) is None for p in held):
+            self.table.refresh(tuple(held))
+        watched.lrs = {id(p): _rate(group) for group in optimizer.param_groups for p in group["params"]}
+        entries = [e for e in (self.table.of(p) for p in held) if e is not None]
+        for entry in entries:
+            if watched.number not in entry.owners:
+                entry.owners.add(watched.number)
+                entry.record.optimizers = sorted(entry.owners)
+            entry.record.trainable = entry.record.trainable or bool(entry.row.parameter.requires_grad)
+        watched.measured = [e for e in entries if e.row.parameter.requires_grad or e.row.parameter.grad is not None]
+        watched.grads = self._gradients(watched.measured)
+        self._values_before(watched.measured)
+        watched.in_step = True
+        record = watched.record
+        record.tensors = len(held)
+        record.trainable = sum(bool(p.requires_grad) for p in held)
+        record.in_models = sum(e.live is not None for e in entries)
+        record.with_gradient = max(record.with_gradient, sum(g is not None for g in watched.grads))
+        rates = [r for r in watched.lrs.values() if r is not None]
+        record.lrs.append(max(rates) if rates else None)
+        self._orphans()
+
+    def _gradients(self, entries: list[Entry]) -> list[float | None]:
+        found: list[float | None] = [None] * len(entries)
+        present = [(i, e.row.parameter.grad) for i, e in enumerate(entries) if e.row.parameter.grad is not None]
+        values = norms([grad for _, grad in present])
+        views = samples([grad for _, grad in present if not grad.is_sparse])
+        at_samples = iter(norms(views))
+        for (index, grad), value in zip(present, values, strict=True):
+            found[index] = value
+            entries[index].sampled = bool(value) if grad.is_sparse else next(at_samples) != 0.0
+        return found
+
+    def _values_before(self, entries: list[Entry]) -> None:
+        values = samples([e.row.parameter for e in entries])
+        zero = norms(values)
+        again = [i for i, e in enumerate(entries) if e.earlier is not None and e.earlier.shape == values[i].shape]
+        same = dict(zip(again, equal([values[i] for i in again], [entries[i].earlier for i in again]), strict=True))
+        for index, (entry, value) in enumerate(zip(entries, values, strict=True)):
+            entry.before = value
+            entry.record.samples.append(
+                Sample(
+                    step=self._recorder.rank.steps + 1,
+                    grad=None,
+                    zero=zero[index] == 0.0,
+                    stepped=True,
+                    stale=entry.stale,
+                    restored=same.get(index, False),
+                )
+            )
+
+    def _orphans(self) -> None:
+        """Gradients of trainable parameters in no optimizer, once for each step of the run."""
+        step = self._recorder.rank.steps + 1
+        if self._orphans_at == self._recorder.rank.cycles:
+            return
+        self._orphans_at = self._recorder.rank.cycles
+        entries = [e for e in self.table.entries.values() if not e.owners and e.row.parameter.requires_grad]
+        for entry, grad in zip(entries, self._gradients(entries), strict=True):
+            entry.record.trainable = True
+            entry.record.samples.append(Sample(step=step, grad=grad, sampled_grad=bool(grad) and bool(entry.sampled)))
+
+    def after_step(self, optimizer: Any, skipped: bool = False) -> None:
+        """Read what the step changed."""
+        watched = self.watch(optimizer)
+        if not watched.in_step:
+            return
+        watched.in_step = False
+        entries = watched.measured
+        deltas = changes([e.row.parameter for e in entries], [e.before for e in entries]) if not skipped else []
+        for index, entry in enumerate(entries):
+            sample = entry.record.samples[-1]
+            grad = watched.grads[index]
+            sample.grad = grad
+            sample.sampled_grad = bool(grad) and bool(entry.sampled)
+            sample.lr = watched.lrs.get(id(entry.row.parameter))
+            if skipped:
+                entry.record.samples.pop()
+                continue
+            sample.delta = deltas[index]
+            entry.earlier, entry.before = entry.before, None
+            tensor = entry.row.parameter.grad
+            entry.last_grad = weakref.ref(tensor) if tensor is not None and grad else None
+            entry.last_norm = grad or 0.0
+            entry.stale = False
+        if skipped:
+            watched.record.lrs.pop()
+            watched.record.skipped += 1
+            return
+        watched.record.steps += 1
+        watched.record.wiped += watched.wiped
+        watched.wiped = False
+        for other in self.optimizers:
+            other.pending = False
+        self._checked_stale = False
+
+    def first_closure(self, optimizer: Any) -> None:
+        """A closure was evaluated inside the step: read again what was read too early."""
+        watched = self.watch(optimizer)
+        if not watched.in_step:
+            return
+        for entry in watched.measured:
+            entry.record.samples.pop()
+        watched.record.lrs.pop()
+        watched.in_step = False
+        self._orphans_at = -1 if self._orphans_at == self._recorder.rank.cycles else self._orphans_at
+        self.before_step(optimizer)
+
+    # --- between steps ---
+
+    def before_backward(self) -> None:
+        """Find gradients that the last step used and nobody cleared."""
+        for watched in self.optimizers:
+            watched.pending = True
+        if not self._checked_stale:
+            self._checked_stale = True
+            candidates = [
+                e for e in self.table.entries.values() if e.last_grad is not None and e.last_grad() is e.row.parameter.grad
+            ]
+        else:
+            candidates = [e for e in self.table.entries.values() if e.stale]
+        present = [e for e in candidates if e.row.parameter.grad is not None]
+        values = dict(zip(map(id, present), norms([e.row.parameter.grad for e in present]), strict=True))
+        for entry in candidates:
+            value = values.get(id(entry), 0.0)
+            entry.stale = value != 0.0 and (entry.stale or value == entry.last_norm)
+
+    def cleared(self, optimizer: Any | None, parameters: list[Any]) -> bool:
+        """Gradients are about to be cleared. Returns whether some were there that a backward made since the last step."""
+        identities = {id(p) for p in parameters if p.grad is not None}
+        found = False
+        for watched in self.optimizers:
+            held = watched.reference()
+            if held is None or not watched.pending:
+                continue
+            mine = [p for group in held.param_groups for p in group["params"] if id(p) in identities]
+            watched.pending = False
+            if mine and any(value for value in norms([p.grad for p in mine])):
+                watched.wiped = True
+                watched.record.wiped_at = self._recorder.frames.here(2)
+                found = True
+        return found
+
+
+def _rate(group: dict[str, Any]) -> float | None:
+    rate = group.get("lr")
+    try:
+        return None if rate is None else float(rate)
+    except (TypeError, ValueError):
+        return None
+
+
+def losses_alive(references: list[weakref.ref[Any]]) -> int:
+    """How many of the losses still live with their graphs."""
+    gc.collect()
+    return sum(1 for ref in references if (loss := ref()) is not None and loss.grad_fn is not None)

@@ -1,0 +1,183 @@
+"""One observed run from the outside: start the command, wait, stop it in time, collect what its processes wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lora_lint.verify.command import Command
+from lora_lint.verify.config import VARIABLE, Observation
+
+BOOTSTRAP = Path(__file__).parent / "bootstrap"
+GRACE = 10.0  # seconds that a process gets to write its report after the time is up
+TAIL = 40  # lines of output kept for the report of a crash
+
+# Trackers that would upload a three-step run; the user's own setting wins.
+_OFFLINE = {"WANDB_MODE": "offline", "COMET_MODE": "DISABLED", "NEPTUNE_MODE": "offline", "CLEARML_OFFLINE_MODE": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """steps: optimizer cycles to watch. timeout: seconds, 0 for none. memory: bytes of address space, 0 for none."""
+
+    steps: int = 3
+    timeout: float = 0.0
+    memory: int = 0
+    probes: bool = True
+
+
+@dataclass(slots=True)
+class Observed:
+    """What a run left behind. reports: one per process that saw a training, rank 0 first. status: exit status of the
+    command, None when we ended it. output: its last lines."""
+
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    status: int | None = None
+    timed_out: bool = False
+    interrupted: bool = False
+    seconds: float = 0.0
+    output: list[str] = field(default_factory=list)
+    stacks: str = ""
+    expected: int = 0
+
+
+def observe(
+    command: Command, limits: Limits, progress: Callable[[list[dict[str, Any]], float], None], show_output: bool = False
+) -> Observed:
+    """Run the command under observation. Ctrl-C and the time limit end it with all its children."""
+    folder = Path(tempfile.mkdtemp(prefix="lora-lint-verify-"))
+    try:
+        return _observe(command, limits, progress, show_output, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _observe(
+    command: Command,
+    limits: Limits,
+    progress: Callable[[list[dict[str, Any]], float], None],
+    show_output: bool,
+    folder: Path,
+) -> Observed:
+    start = time.time()
+    settings = folder / "observation.json"
+    observation = Observation(
+        folder=str(folder),
+        cwd=os.getcwd(),
+        steps=limits.steps,
+        deadline=start + limits.timeout if limits.timeout else 0.0,
+        memory_limit=limits.memory,
+        probes=limits.probes,
+        aliases=dict(command.aliases),
+    )
+    observation.write(settings)
+    log = folder / "output.txt"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            list(command.words),
+            env=_environment(settings),
+            stdin=subprocess.DEVNULL,
+            stdout=None if show_output else stream,
+            stderr=None if show_output else subprocess.STDOUT,
+            start_new_session=True,
+        )
+        result = Observed(expected=command.processes)
+        try:
+            _wait(process, limits, progress, folder, start, result)
+        except KeyboardInterrupt:
+            result.interrupted = True
+        finally:
+            _end(process)
+    result.status = None if result.timed_out or result.interrupted else process.returncode
+    result.seconds = time.time() - start
+    result.reports = _collect(folder)
+    result.output = _tail(log)
+    if result.timed_out:
+        result.stacks = "\n".join(path.read_text(errors="replace") for path in sorted(folder.glob("stacks-*")))[-8000:]
+    return result
+
+
+def _environment(settings: Path) -> dict[str, str]:
+    environment = {**_OFFLINE, **os.environ, VARIABLE: str(settings)}
+    paths = [str(BOOTSTRAP), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
+    environment.setdefault("PYTHONUNBUFFERED", "1")
+    return environment
+
+
+def _wait(
+    process: subprocess.Popen[bytes],
+    limits: Limits,
+    progress: Callable[[list[dict[str, Any]], float], None],
+    folder: Path,
+    start: float,
+    result: Observed,
+) -> None:
+    limit = start + limits.timeout + GRACE if limits.timeout else None
+    while True:
+        try:
+            process.wait(0.1)
+            return
+        except subprocess.TimeoutExpired:
+            pass
+        now = time.time()
+        progress(_progress(folder), now - start)
+        if limits.timeout and now > start + limits.timeout and not result.timed_out:
+            result.timed_out = True
+            _dump_stacks(folder)
+        if limit is not None and now > limit:
+            return
+
+
+def _progress(folder: Path) -> list[dict[str, Any]]:
+    found = []
+    for path in sorted(folder.glob("progress-*")):
+        try:
+            found.append(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError:
+            continue  # being written
+    return found
+
+
+def _dump_stacks(folder: Path) -> None:
+    """Ask the observed processes for the stacks of their threads, for the report of a stuck run."""
+    for path in folder.glob("stacks-*"):
+        try:
+            os.kill(int(path.name.split("-")[1]), signal.SIGUSR1)
+        except ProcessLookupError:
+            continue
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the command's whole process group, gently first."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            break
+        try:
+            process.wait(3)
+        except subprocess.TimeoutExpired:
+            continue
+        if number is signal.SIGTERM:
+            time.sleep(0.05)
+    process.wait()
+
+
+def _collect(folder: Path) -> list[dict[str, Any]]:
+    reports = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("report-*.json"))]
+    training = [r for r in reports if r["rank"]["backwards"] or r["rank"]["steps"] or r["error"]]
+    return training or reports[:1]
+
+
+def _tail(log: Path) -> list[str]:
+    return log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]

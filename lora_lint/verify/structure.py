@@ -1,0 +1,104 @@
+"""Changes of models as a whole: modes, devices, wrappers, state dicts."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from lora_lint.lifecycle.vocabulary import Ev, Mode
+from lora_lint.verify.models import Live
+
+if TYPE_CHECKING:
+    from lora_lint.verify.watch import Watch
+
+
+class Structure:
+    """in_mode: a train() or eval() call is running (it recurses). wrapping: depth of running wrapper constructors."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.recorder = watch.recorder
+        self.in_mode = False
+        self.wrapping = 0
+        self._wrappers: list[tuple[str, weakref.ref[Any], Live]] = []
+        guard = self.recorder.guard
+        self.mode_changed = guard(self._mode_changed)
+        self.moved = guard(self._moved)
+        self.wrapped = guard(self._wrapped)
+        self.compiled = guard(self._compiled)
+        self.sharded = guard(self._sharded)
+        self.state_loaded = guard(self._state_loaded)
+
+    def _mode_changed(self, module: Any) -> None:
+        live = self.recorder.models.known(module)
+        if live is None or self.recorder.quiet:
+            return
+        mode = Mode.TRAIN if module.training else Mode.EVAL
+        if live.obj.model.mode is not mode:
+            self.recorder.emit(Ev.MODE, {"model": live.obj}, {"mode": mode})
+
+    def placement(self, module: Any) -> tuple[str, str] | None:
+        """Device and dtype of a known model before a move, None for what is not a known model."""
+        if self.recorder.quiet or self.recorder.busy or self.recorder.models.known(module) is None:
+            return None
+        return _place(module)
+
+    def _moved(self, module: Any, before: tuple[str, str] | None) -> None:
+        live = self.recorder.models.known(module)
+        after = _place(module)
+        if before is None or live is None or after is None or after == before:
+            return
+        if after[0] != before[0]:
+            self.recorder.emit(Ev.MOVE, {"model": live.obj}, {"device": after[0]})
+        if after[1] != before[1]:
+            self.recorder.emit(Ev.CAST, {"model": live.obj}, {"dtype": after[1]})
+
+    def _wrapped(self, wrapper: Any, module: Any, by: str) -> None:
+        live = self.recorder.live(module)
+        self.recorder.models.alias(wrapper, live)
+        live.record.wrapped.append(by)
+        self._wrappers.append((by, weakref.ref(wrapper), live))
+        self.recorder.emit(Ev.WRAP, {"model": live.obj}, {"by": by}, by=f"{type(wrapper).__module__}.{type(wrapper).__name__}")
+        self.watch.ledger("wrapped in " + by.upper(), self.recorder.frames.here())
+
+    def _compiled(self, wrapper: Any, module: Any) -> None:
+        live = self.recorder.live(module)
+        self.recorder.models.alias(wrapper, live)
+        live.record.wrapped.append("compile")
+        self.recorder.emit(Ev.COMPILE, {"model": live.obj}, by="torch.compile")
+
+    def _sharded(self, module: Any) -> None:
+        live = self.recorder.models.known(module)
+        if live is None:
+            owners = {id(live): live for live in (self.recorder.models.owner(p) for p in module.parameters()) if live is not None}
+            if len(owners) == 1 and next(iter(owners.values())).module is not module:
+                return  # a block of a known model: the root follows
+            live = self.recorder.live(module)
+        self.recorder.models.claim(live)
+        live.record.wrapped.append("fsdp")
+        self.watch.training.table.stale = True
+        self.recorder.emit(Ev.WRAP, {"model": live.obj}, {"by": "fsdp"}, by="torch.distributed.fsdp.fully_shard")
+
+    def _state_loaded(self, module: Any, result: Any, args: Any, kwargs: Any) -> None:
+        live = self.recorder.models.known(module)
+        if live is None or self.recorder.quiet:
+            return
+        strict = kwargs.get("strict", args[1] if len(args) > 1 else True)
+        missing = len(getattr(result, "missing_keys", ()) or ())
+        unexpected = len(getattr(result, "unexpected_keys", ()) or ())
+        self.recorder.emit(
+            Ev.LOAD_STATE, {"model": live.obj}, {"strict": strict, "missing": missing, "unexpected": unexpected}
+        )
+
+    def wrappers_of(self, live: Live) -> Iterator[tuple[str, Any]]:
+        """Live DDP wrappers of a model or of a part of it."""
+        for by, reference, wrapped in self._wrappers:
+            wrapper = reference()
+            if by == "ddp" and wrapper is not None and (wrapped is live or wrapped.top is live.top):
+                yield by, wrapper
+
+
+def _place(module: Any) -> tuple[str, str] | None:
+    first = next(module.parameters(), None)
+    return None if first is None else (first.device.type, str(first.dtype).removeprefix("torch."))

@@ -1,0 +1,201 @@
+"""The observation of one process: its parts, its ledger, its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+import weakref
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
+
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.record import LedgerRow, to_json
+from lora_lint.lifecycle.vocabulary import Ev, Kind, Part
+from lora_lint.location import Location
+from lora_lint.verify.config import Observation
+from lora_lint.verify.data import Data
+from lora_lint.verify.forwards import Forwards
+from lora_lint.verify.frames import Point
+from lora_lint.verify.judge import Judge
+from lora_lint.verify.models import Live
+from lora_lint.verify.parts import elements
+from lora_lint.verify.recorder import Recorder
+from lora_lint.verify.structure import Structure
+from lora_lint.verify.training import Training
+
+WAIT_FOR_OTHERS = 20.0
+
+
+class Watch:
+    """Everything that observes this process. outcome: how the observation ended; "" while it runs."""
+
+    def __init__(self, observation: Observation) -> None:
+        self.observation = observation
+        self.started_at = time.time()
+        self.recorder = Recorder(observation)
+        self.judge = Judge(self.recorder.trace)
+        self.training = Training(self)
+        self.forwards = Forwards(self)
+        self.structure = Structure(self)
+        self.data = Data(self)
+        self.scaler: weakref.ref[Any] | None = None
+        self.trainers: list[Any] = []
+        self.error: dict[str, Any] | None = None
+        self.outcome = ""
+        self.configs: list[tuple[Any, Location]] = []
+        self.disabled_at: Point | None = None
+        self._torch: ModuleType | None = None
+        self._written = False
+        self._main_thread = threading.main_thread()
+        rank = self.recorder.rank
+        rank.rank = int(os.environ.get("RANK") or 0)
+        rank.world = int(os.environ.get("WORLD_SIZE") or 1)
+        self.recorder.on_new_model = self._model_added
+
+    def start(self, torch: ModuleType) -> None:
+        """torch is there."""
+        self._torch = torch
+        self.forwards.start(torch)
+
+    def _model_added(self, live: Live) -> None:
+        """Optimizers that were made before their model was known get their captures now."""
+        from lora_lint.verify.captures import captures_of
+
+        for watched in self.training.meter.optimizers:
+            optimizer = watched.reference()
+            obj = self.recorder.obj(optimizer) if optimizer is not None else None
+            if obj is not None and not obj.facts.get("captures"):
+                obj.facts["captures"] = captures_of(self.recorder, optimizer, watched.record.made_at)
+
+    def trainer_in_stack(self) -> Obj | None:
+        """The trainer whose constructor is running."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            if frame.f_code.co_name == "__init__":
+                owner = frame.f_locals.get("self")
+                if type(owner).__name__.endswith("Trainer"):
+                    return self.recorder.make(owner, Kind.TRAINER)
+            frame = frame.f_back
+        return None
+
+    # --- the ledger ---
+
+    def ledger(self, moment: str, at: Location, only: Live | None = None) -> None:
+        """Count the trainable parameters of the models now."""
+        tops = [only.top] if only is not None else [live for live in self.recorder.models.all if live.outer is None]
+        for live in tops:
+            if live.module is None:
+                continue
+            number = self.training.table.model_number(live)
+            row = LedgerRow(moment, at, number, 0, 0, 0)
+            for one in live.rows():
+                count = elements(one.parameter)
+                row.total += count
+                if one.parameter.requires_grad:
+                    row.trainable += count
+                    row.tensors += 1
+                    group = _group(one.part, one.adapter)
+                    row.groups[group] = row.groups.get(group, 0) + count
+            rows = [r for r in self.recorder.rank.ledger if r.model == number]
+            if moment == "first step" and rows and not row.total:
+                continue
+            self.recorder.rank.ledger.append(row)
+
+    # --- progress ---
+
+    def progress(self) -> None:
+        """Tell the parent how far we are."""
+        rank = self.recorder.rank
+        loss = next((entry.value for entry in reversed(rank.losses) if entry.value is not None), None)
+        line = {"rank": rank.rank, "cycles": rank.cycles, "steps": rank.steps, "loss": loss, "time": time.time()}
+        with open(Path(self.observation.folder) / f"progress-{os.getpid()}", "w", encoding="utf-8") as stream:
+            json.dump(line, stream)
+
+    def peak_memory(self) -> float:
+        """Peak megabytes: of the GPU when one is used, else of the process."""
+        torch = self._torch
+        if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+            return float(torch.cuda.max_memory_allocated()) / 2**20
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+    # --- the end ---
+
+    def finish(self, reason: str) -> None:
+        """Enough was seen: write the report and end the process without running what follows the training."""
+        if not self.recorder.active:
+            return
+        self.outcome = reason or "done"
+        on_main = threading.current_thread() is self._main_thread
+        torch = self._torch
+        if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        self.write(probes=self.observation.probes and on_main and not reason)
+        self._wait_for_others()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+    def _wait_for_others(self) -> None:
+        """Other ranks may still need this one's half of a collective: end together, but do not wait for ever."""
+        world = self.recorder.rank.world
+        limit = time.time() + WAIT_FOR_OTHERS
+        folder = Path(self.observation.folder)
+        while world > 1 and time.time() < limit and len(list(folder.glob("report-*.json"))) < world:
+            time.sleep(0.05)
+
+    @property
+    def relevant(self) -> bool:
+        """Whether anything of a training was seen here; worker and launcher processes have nothing to report."""
+        rank = self.recorder.rank
+        return bool(rank.backwards or rank.steps or rank.optimizers or self.recorder.models.all or self.configs)
+
+    def write(self, probes: bool = False) -> None:
+        """Write the report of this process, once."""
+        if self._written:
+            return
+        self._written = True
+        finish = self.recorder.guard(self._complete)
+        finish(probes)
+        self.recorder.active = False
+        report = {
+            "pid": os.getpid(),
+            "outcome": self.outcome or "ended",
+            "relevant": self.relevant,
+            "error": self.error,
+            "rank": to_json(self.recorder.rank),
+            "reports": self.judge.collected(),
+            "faults": self.recorder.faults,
+            "events": [[e.kind.value, str(e.location), e.by] for e in self.recorder.trace.events[:500]],
+            "environment": self._environment(),
+        }
+        name = f"report-{self.recorder.rank.rank:05d}-{os.getpid()}.json"
+        target = Path(self.observation.folder) / name
+        partial = target.with_suffix(".partial")
+        partial.write_text(json.dumps(report), encoding="utf-8")
+        partial.rename(target)
+
+    def _complete(self, probes: bool) -> None:
+        from lora_lint.verify.closing import complete
+
+        self.recorder.flush()
+        complete(self, probes)
+        self.recorder.emit(Ev.END, {}, {})
+
+    def _environment(self) -> dict[str, Any]:
+        from lora_lint.verify.environment import of_process
+
+        return of_process(self._torch)
+
+
+def _group(part: Part, adapter: str) -> str:
+    if part in (Part.ADAPTER, Part.COPY):
+        kind = "adapter" if part is Part.ADAPTER else "modules_to_save"
+        return f"{kind} {adapter}"
+    return part.value
