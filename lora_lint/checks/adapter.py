@@ -144,7 +144,7 @@ def merge_result_discarded(event: Event, trace: Trace) -> Iterator[Report]:
             (
                 e
                 for e in trace.of(Ev.SAVE, Ev.INJECT, *TRAINING)
-                if e.seq > merge.seq and any(m.root is model.root for m in ([e.model] if e.model else trained(e)))
+                if e.seq > merge.seq and any(_is_view_of(m, model) for m in ([e.model] if e.model else trained(e)))
             ),
             None,
         )
@@ -160,6 +160,16 @@ def merge_result_discarded(event: Event, trace: Trace) -> Iterator[Report]:
             )
 
 
+def _is_view_of(model: Obj, receiver: Obj) -> bool:
+    """Whether a reference goes through the object on which merge was called (the base itself was merged in place)."""
+    here: Obj | None = model
+    while here is not None:
+        if here is receiver:
+            return True
+        here = here.wraps
+    return False
+
+
 @check("LL115", on=Ev.END)
 def adapted_model_discarded(event: Event, trace: Trace) -> Iterator[Report]:
     """get_peft_model mutated the base in place, its result went nowhere, the base was trained."""
@@ -167,6 +177,8 @@ def adapted_model_discarded(event: Event, trace: Trace) -> Iterator[Report]:
         injection = view.event
         if injection is None or injection.kind is not Ev.INJECT or view.wraps is None or view.last_use >= 0:
             continue
+        if any(injection is first.event for later in view.model.adapters for first in later.over):
+            continue  # injected again: LL106 says it
         training = next(
             (e for e in trace.of(*TRAINING) if e.seq > injection.seq and any(m.root is view.root for m in trained(e))), None
         )
@@ -194,7 +206,7 @@ def thaw_lost_on_injection(event: Event, trace: Trace) -> Iterator[Report]:
                 if op.event.kind is not Ev.THAW or not _selective(op):
                     continue
                 lost = next((o for o in ops[index + 1 :] if _refreezes(o)), None)
-                if lost is None or not member.model.adapters or _kept(member, op):
+                if lost is None or not member.model.adapters or _kept(member, op) or _trained_between(member, op, lost, trace):
                     continue
                 if any(not _refreezes(o) and o.event.kind is not Ev.INJECT and _may_thaw(o) for o in ops[ops.index(lost) + 1 :]):
                     continue
@@ -206,6 +218,12 @@ def thaw_lost_on_injection(event: Event, trace: Trace) -> Iterator[Report]:
                     story=((lost.event, "frozen again here"), (event, "trained here")),
                     plan=_move_below(op.event, lost.event),
                 )
+
+
+def _trained_between(member: Obj, op: TrainOp, lost: TrainOp, trace: Trace) -> bool:
+    """Whether what was thawed had its training before the injection: an earlier stage."""
+    window = (e for e in trace.of(*TRAINING) if op.event.seq < e.seq < lost.event.seq)
+    return any(m.root is member.root for e in window for m in trained(e))
 
 
 def _selective(op: TrainOp) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import held_models, learns
+from lora_lint.checks.common import held_models, learns, trained
 from lora_lint.findings import Applicability, FixPlan, InsertStatement, RemoveStatement, Severity
+from lora_lint.lifecycle.heap import trainable
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
-from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Mode
+from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Mode, Tri
 
 _HOW = {
     Cut.DETACH: "is detached",
@@ -86,6 +87,34 @@ def training_under_no_grad(event: Event, trace: Trace) -> Iterator[Report]:
         story=(*([(context, "gradients are switched off here")] if context is not None else []), *story),
         guards=loss.cut_guards,
     )
+
+
+@check("LL203", on=Ev.STEP)
+def adapters_under_no_grad(event: Event, trace: Trace) -> Iterator[Report]:
+    """Adapters in a part of the network (a tower, an encoder) whose every training forward ran without gradients, while
+    the rest of the network learns."""
+    optimizer = event.role("optimizer")
+    backward = next(trace.before(event, Ev.BACKWARD), None)
+    loss = _loss(backward) if backward is not None else None
+    if optimizer is None or backward is None or not trained(backward) or (loss is not None and loss.graph is Graph.DETACHED):
+        return
+    start = next((e.seq for e in trace.before(event, Ev.STEP) if e.role("optimizer") is optimizer), -1)
+    for model in held_models(optimizer):
+        for member in model.models():
+            if not any(trainable(member.model, adapter)[0].yes for adapter in member.model.adapters):
+                continue
+            forwards = [
+                e for e in trace.of(Ev.FORWARD) if start < e.seq < backward.seq and e.model and e.model.root is member.root
+            ]
+            if forwards and all(e.args.get("grad") is Tri.NO for e in forwards):
+                first = forwards[0]
+                at = first.args.get("grad_at")
+                yield Report(
+                    first,
+                    "the part of the network that holds adapters runs under no_grad: its adapters never get a gradient",
+                    help="take its forward out of torch.no_grad() / inference_mode()",
+                    story=(*([(at, "gradients are switched off here")] if at is not None else []), (event, "optimizer steps here")),
+                )
 
 
 @check("LL206", on=Ev.STEP)

@@ -41,7 +41,7 @@ def emit(run: Run, effect: Effect, env: Env, node: ir.Node, first: int, maybe: s
             args.setdefault("names", {})[role] = text
     for key, form in effect.args.items():
         args[key] = plain(run, key, specs.form_value(run, form, env, node))
-    if "config" in effect.roles and "config" in roles:
+    if "config" in roles and effect.event is not Ev.CONFIGURE:
         run.witnesses.add(("config-used", roles["config"].site))
     kind = effect.event
     if kind in (Ev.FREEZE, Ev.THAW):

@@ -133,7 +133,10 @@ def _of_tensor(run: Run, tensor: Tensor, name: str, args: Args, node: ir.Node, s
     containers.note_device(run, name, args, node)
     if name in ("items", "values", "keys"):
         return SeqVal("list", [SeqVal("tuple", [run.fresh(node, data=True), tensor])] if name == "items" else [tensor], open=True)
-    return tensors.combine(run, [tensor, *args.values()], node)
+    result = tensors.combine(run, [tensor, *args.values()], node)
+    if name in ("to", "cuda", "cpu") and isinstance(result, Tensor):
+        result.device = name if name != "to" else next((d for d in map(containers.device_of, args.values()) if d != "unknown"), tensor.device)
+    return result
 
 
 def _of_unknown(run: Run, receiver: Sym, name: str, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None) -> Value:

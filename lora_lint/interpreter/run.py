@@ -130,6 +130,8 @@ class Run:
         )
         for obj in event.roles.values():
             obj.last_use = event.seq
+        if kind is Ev.FORWARD:
+            event.args["grad"], event.args["grad_at"] = self.grad[-1].on, self.grad[-1].at
         if not maybe:
             effects.apply(event)
         elif event.model is not None:

@@ -34,8 +34,8 @@ class Capture:
         return Tri.of(str(adapter.name) in self.held)
 
 
-def captures_of(recorder: Recorder, optimizer: Any, at: Location) -> list[Capture]:
-    """One capture for each model that the optimizer holds parameters of."""
+def captures_of(recorder: Recorder, optimizer: Any, at: Location, seq: int | None = None) -> list[Capture]:
+    """One capture for each model that the optimizer holds parameters of. seq: when they were collected, if not now."""
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     models: list[Live] = []
     for group in optimizer.param_groups:
@@ -58,7 +58,14 @@ def captures_of(recorder: Recorder, optimizer: Any, at: Location) -> list[Captur
         state = live.obj.model
         found.append(
             Capture(
-                live.obj, "", answers, tuple(state.adapters), len(recorder.trace.events), at, at, frozenset(adapters)
+                live.obj,
+                "",
+                answers,
+                tuple(state.adapters),
+                len(recorder.trace.events) if seq is None else seq,
+                at,
+                at,
+                frozenset(adapters),
             )
         )
     return found

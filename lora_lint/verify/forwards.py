@@ -8,12 +8,13 @@ import weakref
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.record import BatchRecord
 from lora_lint.lifecycle.trace import Event
-from lora_lint.lifecycle.vocabulary import Ev
+from lora_lint.lifecycle.vocabulary import Ev, Mode
 from lora_lint.location import Location
 from lora_lint.verify.frames import Point
-from lora_lint.verify.models import Live, unwrapped
+from lora_lint.verify.models import Live
 from lora_lint.verify.parts import adapter_layers
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Forwards:
         self._depth = 0
         self._roots: dict[int, weakref.ref[Any]] = {}
         self._handles: list[Any] = []
-        self._blind: tuple[Location, tuple[Point, ...], bool] | None = None
+        self._blind: tuple[Location, tuple[Point, ...], Obj] | None = None
         self._outermost = self.recorder.guard(self._root_ran)
 
     def start(self, torch: Any) -> None:
@@ -92,7 +93,7 @@ class Forwards:
             self._describe(live)
         if not grad:
             live.record.role = "used" if live.record.role == "idle" else live.record.role
-            self._blind = (at, self._points(), bool(unwrapped(module).training))
+            self._blind = (at, self._points(), live.obj)
             return
         self._with_grad(live, module, args, kwargs, at)
 
@@ -107,8 +108,14 @@ class Forwards:
         if record.grad_forwards <= 4:
             self._look_at(live)
         self._note_batch(args, kwargs, at)
-        bypassed = self._bypassed(live, module)
-        event = self.recorder.emit(Ev.FORWARD, {"model": live.obj}, {"bypasses": bypassed}, at=at)
+        state = live.obj.model
+        quiet = record.dropout_off and not module.training
+        args = {
+            "bypasses": self._bypassed(live, module),
+            "mode": Mode.EVAL if quiet and state.mode is Mode.EVAL else Mode.TRAIN,
+            "mode_event": state.mode_event,
+        }
+        event = self.recorder.emit(Ev.FORWARD, {"model": live.obj}, args, at=at)
         self.recent = [*self.recent[-15:], event]
         self._blind = None
 
@@ -162,6 +169,16 @@ class Forwards:
             batch.labels = labels.numel()
             batch.supervised = int((labels != -100).sum())
         batches.append(batch)
+
+    def models_run(self) -> list[Obj]:
+        """The models that ran with gradients lately, newest last, each once."""
+        found: dict[int, Obj] = {}
+        for event in self.recent:
+            if event.model is not None:
+                found[id(event.model)] = event.model
+        if not found and self._blind is not None:
+            return [self._blind[2]]
+        return list(found.values())
 
     def _points(self) -> tuple[Point, ...]:
         """Frames of the user's and of torch's context decorators, innermost first."""

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Mode, Part, Tri
+from lora_lint.verify.known import known
 from lora_lint.verify.models import Live
 from lora_lint.verify.patching import wrap
+from lora_lint.verify.recorder import qualified
 
 if TYPE_CHECKING:
     from lora_lint.verify.watch import Watch
@@ -28,9 +30,12 @@ class Injection:
     def done(self, by: str, result: Any, config: Any, adapter: Any, **args: Any) -> None:
         """Tell of it, with what is true now."""
         live = self.live
-        if result is not None and hasattr(result, "peft_config") and _is_peft_model(result):
+        view: Obj | None = None
+        if result is not None and _is_peft_model(result):
             self.recorder.models.alias(result, live)
-            live.shell = weakref.ref(result)
+            if live.shell is None or live.shell() is not result:
+                live.shell = weakref.ref(result)
+                view = Obj(Kind.MODEL, qualified(type(result)), wraps=live.obj)
         self.recorder.models.claim(live)
         self.watch.training.table.stale = True
         name = adapter if isinstance(adapter, str) else _new_name(self.names, _adapter_names(live))
@@ -49,7 +54,11 @@ class Injection:
             roles["trainer"] = trainer
         if args.get("loaded") and live.named is not None and not live.named.training:
             args["mode"] = Mode.EVAL
-        self.recorder.emit(Ev.INJECT, roles, {"adapter": name, "trainable": trainable, **args}, by)
+        event = self.recorder.emit(Ev.INJECT, roles, {"adapter": name, "trainable": trainable, **args}, by)
+        if view is not None:
+            view.event = event
+            self.recorder.trace.objects.append(view)
+            self.watch.views.append((live.shell, view))
         self.recorder.reconcile(live)
         self.watch.ledger(f"after {by.rsplit('.', 1)[-1]}", self.recorder.frames.here(), live)
 
@@ -99,10 +108,10 @@ def patch_config(watch: Watch, module: ModuleType) -> None:
         obj = recorder.make(config, Kind.ADAPTER_CONFIG, at)
         inference = bool(getattr(config, "inference_mode", False))
         obj.facts.update(
-            inference="saved" if loaded else Tri.of(inference),
-            target_modules=getattr(config, "target_modules", None),
-            task_type=getattr(config, "task_type", None),
-            modules_to_save=getattr(config, "modules_to_save", None),
+            inference=known("saved" if loaded else "yes" if inference else "no"),
+            target_modules=known(getattr(config, "target_modules", None)),
+            task_type=known(getattr(config, "task_type", None)),
+            modules_to_save=known(getattr(config, "modules_to_save", None)),
             loaded=loaded,
         )
         if obj.event is None:

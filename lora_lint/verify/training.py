@@ -80,17 +80,18 @@ class Training:
         if first:
             self.watch.ledger("first backward", at)
         self.meter.before_backward()
-        self.recorder.emit(Ev.BACKWARD, args={"loss": self._tensor(loss, graph)}, by="torch.Tensor.backward", at=at)
+        args = {"loss": self._tensor(loss, graph, at), "models": self.watch.forwards.models_run()}
+        self.recorder.emit(Ev.BACKWARD, args=args, by="torch.Tensor.backward", at=at)
         unsteady = rank.steps == 0 and rank.scaler_attempts == 0 and rank.backwards >= BACKWARDS_WITHOUT_STEP
         if unsteady:
             self.watch.finish("no optimizer step after %d backward calls" % rank.backwards)
 
-    def _tensor(self, loss: Any, graph: str) -> Tensor:
+    def _tensor(self, loss: Any, graph: str, at: Location) -> Tensor:
         sources = tuple(self.watch.forwards.recent)
         if graph == "full":
             return Tensor(Graph.ATTACHED, sources)
         hand = self._hand.get(id(loss))
-        tensor = Tensor(Graph.DETACHED, sources)
+        tensor = Tensor(Graph.DETACHED, sources, cut_at=at)
         if hand is not None and hand[0]() is loss:
             tensor.hack_at = tensor.hack_statement = hand[1]
         blind = self.watch.forwards.without_grad()
@@ -255,6 +256,7 @@ class Training:
             self.recorder.emit(Ev.STEP, {"optimizer": obj}, by=f"{obj.type}.step", at=self.recorder.frames.here(5))
         if rank.steps == 1:
             self.watch.ledger("first step", self.recorder.frames.here(5))
+        self.watch.forwards.recent = []
         rank.cycles = self._cycles()
         rank.seconds.append(time.time() - self.watch.started_at)
         rank.memory.append(self.watch.peak_memory())

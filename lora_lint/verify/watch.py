@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -48,6 +49,7 @@ class Watch:
         self.outcome = ""
         self.configs: list[tuple[Any, Location]] = []
         self.disabled_at: Point | None = None
+        self.views: list[tuple[weakref.ref[Any] | None, Obj]] = []
         self._torch: ModuleType | None = None
         self._written = False
         self._main_thread = threading.main_thread()
@@ -69,7 +71,8 @@ class Watch:
             optimizer = watched.reference()
             obj = self.recorder.obj(optimizer) if optimizer is not None else None
             if obj is not None and not obj.facts.get("captures"):
-                obj.facts["captures"] = captures_of(self.recorder, optimizer, watched.record.made_at)
+                seq = obj.event.seq if obj.event is not None else 0
+                obj.facts["captures"] = captures_of(self.recorder, optimizer, watched.record.made_at, seq)
 
     def trainer_in_stack(self) -> Obj | None:
         """The trainer whose constructor is running."""
@@ -186,6 +189,10 @@ class Watch:
 
         self.recorder.flush()
         complete(self, probes)
+        gc.collect()
+        for reference, view in self.views:
+            if reference is None or reference() is not None:
+                view.last_use = len(self.recorder.trace.events)
         self.recorder.emit(Ev.END, {}, {})
 
     def _environment(self) -> dict[str, Any]:
