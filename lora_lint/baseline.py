@@ -64,9 +64,10 @@ def read_baseline(path: Path) -> Baseline:
     if document.get("version") != VERSION:
         raise InputError(f"{path}: baseline version {document.get('version')!r} is not {VERSION}; write it anew")
     marks = [entry.get("fingerprint") for entry in document["findings"] if isinstance(entry, dict)]
-    if len(marks) != len(document["findings"]) or not all(isinstance(mark, str) for mark in marks):
-        raise InputError(f"{path}: a finding of the baseline has no fingerprint")
-    return Baseline(frozenset(marks))
+    known = frozenset(mark for mark in marks if isinstance(mark, str))
+    if len(known) != len(document["findings"]):
+        raise InputError(f"{path}: a finding of the baseline has no fingerprint of its own")
+    return Baseline(known)
 
 
 def write_baseline(path: Path, findings: Iterable[Finding], marks: Iterable[str], paths: Iterable[str]) -> int:

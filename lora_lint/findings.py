@@ -1,4 +1,4 @@
-"""What the checks say: findings, the events beside them, and what a fix intends. Data only, free of any output format."""
+"""What the checks say: findings, the events beside them, and what a fix intends. Data only, without output format."""
 
 from __future__ import annotations
 
@@ -112,8 +112,24 @@ class ReplaceText:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReplaceComment:
+    """Replace the comment (or part of one) that spans `what`; without `text` it goes, and its line if alone there."""
+
+    what: Location
+    text: str
+
+
 Intent = Union[
-    SetKeyword, DropKeyword, RenameKeyword, MoveStatement, InsertStatement, RemoveStatement, BindResult, ReplaceText
+    SetKeyword,
+    DropKeyword,
+    RenameKeyword,
+    MoveStatement,
+    InsertStatement,
+    RemoveStatement,
+    BindResult,
+    ReplaceText,
+    ReplaceComment,
 ]
 
 

@@ -25,9 +25,8 @@ class Knowledge:
         self._configuration = configuration
         self._cwd = cwd
         settings = configuration.loaded
-        registry = load_checks(_unique(path for one in settings for path in one.rules))
-        self.cards: Mapping[str, Card] = registry.cards
-        self.checks = registry.checks
+        self.registry = load_checks(_unique(path for one in settings for path in one.rules))
+        self.cards: Mapping[str, Card] = self.registry.cards
         self.store = ApiStore.bundled(_unique(path for one in settings for path in one.apis))
         self._names = RuleNames(self.cards)
         self._selections = {id(one): make_selection(one, self._names) for one in settings}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +18,7 @@ from lora_lint.baseline import fingerprints, read_baseline, write_baseline
 from lora_lint.config import Configuration
 from lora_lint.discovery import discover, is_excluded
 from lora_lint.errors import InputError
-from lora_lint.findings import Finding, Severity
+from lora_lint.findings import Applicability, Finding, FixPlan, ReplaceComment, Severity
 from lora_lint.fix.apply import FixOutcome, fix_project, with_fixes
 from lora_lint.fix.diff import unified_diff
 from lora_lint.fix.write import replace_file
@@ -33,7 +33,7 @@ from lora_lint.syntax import ir
 from lora_lint.syntax.from_libcst import lower_module
 from lora_lint.syntax.problem import SyntaxProblem
 from lora_lint.syntax.source import SourceFile
-from lora_lint.syntax.suppress import find_suppressions
+from lora_lint.syntax.suppress import find_suppressions, without
 from lora_lint.versions import TargetVersions
 
 T = TypeVar("T")
@@ -161,7 +161,10 @@ class _Run:
             return knowledge.versions(path, [line for _, line in project.sources[path].shell_lines])
 
         program = self._guarded(
-            project.targets[0], lambda: Program(project.units, knowledge.store, knowledge.checks, versions_for)
+            project.targets[0],
+            lambda: Program(
+                project.units, knowledge.store, knowledge.registry.checks, versions_for, knowledge.registry.render
+            ),
         )
         if program is None:
             return []
@@ -190,20 +193,21 @@ class _Run:
                 context = lines[place.line - 1].strip() if place.line <= len(lines) else ""
                 kept.append(replace(finding, context=finding.context or context))
         if path in self._project.targets and selected.reports("LL002", relative):
-            kept += self._unused(path, suppressions.unused(self._knowledge.spoken_for(path)))
+            kept += self._unused(path, lines, suppressions.unused(self._knowledge.spoken_for(path)))
         return kept
 
-    def _unused(self, path: str, places: Iterable[tuple[int, int, int, str]]) -> list[Finding]:
-        """LL002 for suppressions that suppress nothing."""
-        return [
-            self._meta(
-                "LL002",
-                Location(path, line, column, line, end_column),
-                f"this suppresses no finding of {codes}" if codes else "this suppresses no finding",
-                "remove the comment",
-            )
-            for line, column, end_column, codes in places
-        ]
+    def _unused(
+        self, path: str, lines: Sequence[str], places: Iterable[tuple[int, int, int, str]]
+    ) -> Iterator[Finding]:
+        """LL002 for suppressions that suppress nothing, with the fix that removes them."""
+        for line, column, end_column, codes in places:
+            place = Location(path, line, column, line, end_column)
+            message = f"this suppresses no finding of {codes}" if codes else "this suppresses no finding"
+            comment = lines[line - 1][column - 1 : end_column - 1]
+            intent = ReplaceComment(place, without(comment, codes.split(", ") if codes else ()))
+            plan = FixPlan(Applicability.SAFE, "remove the suppression", (intent,))
+            finding = self._meta("LL002", place, message, "remove it, or put it on the first line of the statement")
+            yield replace(finding, plan=plan, context=lines[line - 1].strip())
 
     # --- what is shown ------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Writes the rule table into README.md, between its markers, from the rule cards. `--check` only says whether it is so."""
+"""Writes the rule table into README.md, between its markers, from the rule cards. `--check` only looks."""
 
 from __future__ import annotations
 

@@ -8,12 +8,18 @@ An effect is a mapping with one verb:
   set: $object, facts: {…}                      facts of an object
   link: $object, attrs: {name: $x …}            attributes of an object
   call: $callable or on: $object + method: m, args: […], context: worker, as: NAME      run the user's callback
+                                                open: true: it may get more keyword arguments, of any value
+  apply: $object, method: m, args: […], as: NAME      call a method, the library's own too
+  protocol: $object                             what the framework does with an instance of a user subclass
+  let: NAME, value: FORM                        bind $NAME; the object a constructor makes is bound by its first `new`
   havoc: [$x …]                                 anything may happen to these objects
   return: FORM
 and optionally when, versions, unknown (havoc | skip), each ($list, binds $item).
 
 A return FORM is a term, or {view: $x, type: T}, {parameters: $x, named: bool, modules: bool}, {tensor: plain}, {attached: $event…},
-{like: [$x …]} (a tensor that depends on these), {cut: detach, of: $x}, {hack: $x}, {unpack: $list}, {submodule: $x, path: p}, {text: s}.
+{like: [$x …]} (a tensor that depends on these),
+{scaled: $x, by: $scaler}, {wrapped: $x} (what a wrapper
+wraps), {base: $x} (the same through all wrappers), {cut: detach, of: $x}, {hack: $x}, {unpack: $list}, {submodule: $x, path: p}, {text: s}.
 """
 
 from __future__ import annotations
@@ -28,11 +34,11 @@ from lora_lint.lifecycle.vocabulary import Ev, Kind
 
 ROLES = frozenset(
     "model config optimizer scheduler scaler loader dataset collator tokenizer trainer arguments accelerator loss "
-    "object".split()
+    "object reference".split()
 )
 DERIVATIONS = frozenset(
     "quantization device dtype truth inference trainable checkpointing workers spawn mode adapter parts architecture "
-    "negated grad-enabled".split()
+    "negated grad-enabled precision".split()
 )
 TESTS = frozenset("set unset equals adapted peft quantized defined not all any true kind".split())
 _VERB_KEYS: dict[str, frozenset[str]] = {
@@ -40,8 +46,11 @@ _VERB_KEYS: dict[str, frozenset[str]] = {
     "emit": frozenset({"emit", "args"}) | ROLES,
     "set": frozenset({"set", "facts"}),
     "link": frozenset({"link", "attrs"}),
-    "call": frozenset({"call", "args", "context", "as"}),
-    "on": frozenset({"on", "method", "args", "context", "as"}),
+    "call": frozenset({"call", "args", "context", "as", "open"}),
+    "on": frozenset({"on", "method", "args", "context", "as", "open"}),
+    "apply": frozenset({"apply", "method", "args", "as", "open"}),
+    "protocol": frozenset({"protocol"}),
+    "let": frozenset({"let", "value"}),
     "havoc": frozenset({"havoc"}),
     "return": frozenset({"return"}),
 }
@@ -52,12 +61,21 @@ RETURN_FORMS: dict[str, frozenset[str]] = {
     "tensor": frozenset({"tensor", "device"}),
     "attached": frozenset({"attached"}),
     "like": frozenset({"like"}),
+    "scaled": frozenset({"scaled", "by"}),
+    "base": frozenset({"base"}),
+    "wrapped": frozenset({"wrapped"}),
     "cut": frozenset({"cut", "of"}),
     "hack": frozenset({"hack"}),
     "unpack": frozenset({"unpack"}),
     "submodule": frozenset({"submodule", "path"}),
     "derive": frozenset({"derive", "from"}),
     "text": frozenset({"text"}),
+    "spread": frozenset({"spread"}),
+    "views": frozenset({"views", "kind"}),
+    "pick": frozenset({"pick", "of"}),
+    "unknown": frozenset({"unknown", "default"}),
+    "dataclasses": frozenset({"dataclasses"}),
+    "dict": frozenset({"dict"}),
 }
 
 
@@ -147,7 +165,7 @@ def _type(entry: Mapping, path: str) -> TypeSpec:
         match=_strings(entry, "match"),
         pure=_strings(entry, "pure"),
         attributes=forms,
-        protocol=_strings(entry, "protocol"),
+        protocol=_effects(entry, "protocol", path),
         changes=_strings(entry, "changes"),
         place=f"{path}:{entry.line}",
     )
@@ -159,7 +177,7 @@ def _calls(entry: Mapping, path: str) -> list[CallSpec]:
     if not names:
         raise entry.error("a call needs `call: qualified.name`")
     defaults = entry.data.get("defaults")
-    effects = tuple(_effect(item, path) for item in _mappings(entry, "effects"))
+    effects = _effects(entry, "effects", path)
     return [
         CallSpec(
             name=name,
@@ -190,6 +208,19 @@ def _versions(entry: Mapping) -> dict[str, str]:
     return {key: str(spec) for key, spec in value.data.items()}
 
 
+def _effects(entry: Mapping, key: str, path: str) -> tuple[Effect, ...]:
+    """A list of effects; a list in the list (an alias of an anchored one) stands for its items."""
+    value = entry.data.get(key) or []
+    items = value if isinstance(value, list) else [value]
+    out: list[Effect] = []
+    for item in items:
+        for each in item if isinstance(item, list) else [item]:
+            if not isinstance(each, Mapping):
+                raise entry.error(f"{key} must be a list of effects", key)
+            out.append(_effect(each, path))
+    return tuple(out)
+
+
 def _effect(entry: Mapping, path: str) -> Effect:
     verbs = [verb for verb in _VERB_KEYS if verb in entry.data]
     if len(verbs) != 1:
@@ -218,7 +249,7 @@ def _effect(entry: Mapping, path: str) -> Effect:
             fields[key] = {name: _form(item, value, name) for name, item in value.data.items()}
         elif key == "args":
             fields[key] = tuple(_form(item, entry, key) for item in (value if isinstance(value, list) else [value]))
-        elif key == "return":
+        elif key in ("return", "value"):
             fields[key] = _form(value, entry, key)
         elif key == "havoc":
             fields[key] = tuple(_ref(item, entry, key) for item in (value if isinstance(value, list) else [value]))
@@ -226,7 +257,7 @@ def _effect(entry: Mapping, path: str) -> Effect:
             if value not in {k.value for k in Kind}:
                 raise entry.error(f"kind {value!r} is not in the vocabulary", key)
             fields[key] = Kind(value)
-        elif key in ("set", "link", "on", "call"):
+        elif key in ("set", "link", "on", "call", "apply", "protocol"):
             fields[key] = _ref(value, entry, key)
         else:
             fields[key] = _term(value, entry, key) if isinstance(value, str) and value.startswith("$") else value
@@ -264,6 +295,9 @@ def _form(value: Any, entry: Mapping, key: str) -> Any:
     if head == "derive":
         return _derived(value)
     value.only(RETURN_FORMS[head], f"a {head!r} form")
+    inner = value.data[head]
+    if head == "dict" and isinstance(inner, Mapping):
+        return (head, {head: {name: _form(item, inner, name) for name, item in inner.data.items()}})
     return (head, {name: _form(item, value, name) for name, item in value.data.items()})
 
 

@@ -72,8 +72,8 @@ class CallSpec:
 @dataclass(frozen=True, slots=True)
 class TypeSpec:
     """A library type. match: globs of class names that are of this type. pure: globs of methods without effect on any
-    facet. changes: globs of methods that may change anything. attributes: name -> return form. protocol: methods a
-    framework calls on user subclasses, in order."""
+    facet. changes: globs of methods that may change anything. attributes: name -> return form. protocol: what a
+    framework does with an instance of a user subclass, the instance being `$self`."""
 
     name: str
     bases: tuple[str, ...]
@@ -81,7 +81,7 @@ class TypeSpec:
     match: tuple[str, ...]
     pure: tuple[str, ...]
     attributes: dict[str, Any]
-    protocol: tuple[str, ...]
+    protocol: tuple[Effect, ...]
     changes: tuple[str, ...]
     place: str
 

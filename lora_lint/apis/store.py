@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
 from lora_lint.apis.load import Specs, load_specs
-from lora_lint.apis.spec import CallSpec, TypeSpec
+from lora_lint.apis.spec import CallSpec, Effect, TypeSpec
 
 
 def rules_directory() -> Path:
@@ -29,7 +30,7 @@ class ApiStore:
         self.libraries = frozenset(
             {name.split(".", 1)[0] for name in (*specs.calls, *specs.types, *specs.aliases)}
             | {default.prefix.split(".", 1)[0] for default in specs.defaults}
-        )
+        ) - sys.stdlib_module_names
         self.canonical = lru_cache(maxsize=4096)(self._canonical)
         self.type_of = lru_cache(maxsize=4096)(self._type_of)
         self.mro = lru_cache(maxsize=1024)(self._mro)
@@ -121,8 +122,8 @@ class ApiStore:
         """Whether a method the type does not list is named like one that changes state."""
         return any(fnmatchcase(method, glob) for spec in self.mro(type_name) for glob in spec.changes)
 
-    def protocol(self, type_name: str) -> tuple[str, ...]:
-        """Methods that the framework calls on instances of a user subclass, in order."""
+    def protocol(self, type_name: str) -> tuple[Effect, ...]:
+        """What the framework does with an instance of a user subclass."""
         for spec in self.mro(type_name):
             if spec.protocol:
                 return spec.protocol

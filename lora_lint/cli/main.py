@@ -16,6 +16,7 @@ from lora_lint.errors import InputError, KnowledgeError
 # name -> (module:attribute, line for `lora-lint --help`). The line stands here so that --help imports nothing.
 SUBCOMMANDS: Mapping[str, tuple[str, str]] = {
     "check": ("lora_lint.cli.check:check", "Check files and folders (the default: `lora-lint src/`)."),
+    "verify": ("lora_lint.cli.verify:verify", "Run a training program for a few steps and say whether it learns."),
     "explain": ("lora_lint.cli.explain:explain", "Say what a rule finds, why it matters and how to fix it."),
     "rules": ("lora_lint.cli.rules:rules", "List the rules."),
     "apis": ("lora_lint.cli.apis:apis", "Show what lora-lint knows about library calls."),

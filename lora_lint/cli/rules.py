@@ -12,17 +12,20 @@ import click
 from lora_lint.checks.registry import Card, load_checks
 from lora_lint.cli.terminal import coloured, not_coloured, use_colour
 from lora_lint.config import Configuration
+from lora_lint.findings import Applicability
 
 _SEVERITY_COLOUR = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", help="Form of the list.")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text", help="Form of the list."
+)
 def rules(form: str) -> None:
     """List the rules: code, name, severity, whether there is a fix, and what is found.
 
-    Fixes: safe (--fix), unsafe (--fix --unsafe-fixes), shown (described only). Rules marked * are on trial: they run with
-    --preview, or when they are named in full.
+    Fixes: safe (--fix), unsafe (--fix --unsafe-fixes), shown (described only). Rules marked * are on trial: they
+    run with --preview, or when they are named in full.
     """
     cards = sorted(load_checks(Configuration().main.rules).cards.values(), key=lambda card: card.code)
     if form == "json":
@@ -47,10 +50,10 @@ def _row(card: Card) -> dict[str, object]:
 
 
 def fix_class(card: Card) -> str:
-    """"safe", "unsafe" or "shown"; "" for a rule without a fix."""
+    """ "safe", "unsafe" or "shown"; "" for a rule without a fix."""
     if card.fix is None:
         return ""
-    return {"display": "shown"}.get(card.fix.applicability, card.fix.applicability)
+    return "shown" if card.fix.applicability is Applicability.DISPLAY else card.fix.applicability.value
 
 
 def markdown_table(cards: Iterable[Card]) -> str:

@@ -10,8 +10,7 @@ from lora_lint.findings import Applicability, Finding, Fix
 from lora_lint.fix.build import Builder, path_of
 from lora_lint.fix.edits import EditConflictError, Lines, apply_edits
 from lora_lint.fix.isolation import Candidate, candidate, isolated, merged_edits
-from lora_lint.syntax.from_libcst import parse
-from lora_lint.syntax.problem import SyntaxProblem
+from lora_lint.fix.tree import syntax_problem
 
 Analyze = Callable[[Mapping[str, str]], Sequence[Finding]]
 Select = Callable[[Finding], bool]
@@ -176,11 +175,10 @@ class _Fixer:
         try:
             for path, edits in merged_edits(candidates).items():
                 texts[path] = apply_edits(texts[path], edits)
-                parse(texts[path], path)
+                if problem := syntax_problem(texts[path], path):
+                    return f"the result does not parse ({problem})"
         except EditConflictError:
             return "its changes overlap those of another fix"
-        except SyntaxProblem as problem:
-            return f"the result does not parse (line {problem.line}: {problem.message})"
         findings = list(self._analyze(texts))
         reason = self._difference(candidates, texts, findings)
         if not reason:

@@ -16,6 +16,7 @@ from lora_lint.findings import (
     MoveStatement,
     RemoveStatement,
     RenameKeyword,
+    ReplaceComment,
     ReplaceText,
     SetKeyword,
 )
@@ -23,11 +24,9 @@ from lora_lint.fix.calls import KeywordIntent, change_keywords
 from lora_lint.fix.edits import Change, EditConflictError, Lines, apply_changes, ordered, to_edit
 from lora_lint.fix.imports import add_imports
 from lora_lint.fix.moves import carried, moves
-from lora_lint.fix.statements import bind_result, insert, remove, replace
-from lora_lint.fix.tree import RefusedError, Tree
+from lora_lint.fix.statements import bind_result, insert, remove, replace, replace_comment
+from lora_lint.fix.tree import RefusedError, Tree, syntax_problem
 from lora_lint.location import Location
-from lora_lint.syntax.from_libcst import parse
-from lora_lint.syntax.problem import SyntaxProblem
 
 
 def build(plan: FixPlan, text: str, path: str, cells: Sequence[int] = ()) -> Fix:
@@ -131,6 +130,8 @@ def _in_place(tree: Tree, intents: Sequence[Intent]) -> list[Change]:
             changes += bind_result(tree, intent)
         elif isinstance(intent, ReplaceText):
             changes += replace(tree, intent)
+        elif isinstance(intent, ReplaceComment):
+            changes.append(replace_comment(tree, intent))
     for call, keywords in calls.items():
         changes += change_keywords(tree, call, keywords)
     return changes
@@ -141,7 +142,5 @@ def _check_result(text: str, path: str, changes: Sequence[Change]) -> None:
     result = apply_changes(text, changes)
     if result == text:
         raise RefusedError("there is nothing to change")
-    try:
-        parse(result, path)
-    except SyntaxProblem as problem:
-        raise RefusedError(f"the result would not parse (line {problem.line}: {problem.message})") from problem
+    if problem := syntax_problem(result, path):
+        raise RefusedError(f"the result would not parse ({problem})")

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import libcst as cst
 
-from lora_lint.findings import BindResult, InsertStatement, RemoveStatement, ReplaceText
+from lora_lint.findings import BindResult, InsertStatement, RemoveStatement, ReplaceComment, ReplaceText
 from lora_lint.fix.calls import has_comment
 from lora_lint.fix.edits import Change, with_newlines
 from lora_lint.fix.names import local_names, outer_names, uses
@@ -224,3 +224,26 @@ def _enclosed(text: str) -> str:
     except cst.ParserSyntaxError as error:
         raise RefusedError(f"the replacement does not parse: {text!r}") from error
     return text if isinstance(expression, _TIGHT) or expression.lpar else f"({text})"
+
+
+# --- comments ---------------------------------------------------------------------------------------------------------
+
+
+def replace_comment(tree: Tree, intent: ReplaceComment) -> Change:
+    """Change of a comment or of a part of one; a comment that goes takes the space before it, or its line, along."""
+    place = intent.what
+    start = tree.lines.offset(place.line, place.column)
+    end = tree.lines.offset(place.end_line, place.end_column)
+    if not tree.text.startswith("#", start) or place.line != place.end_line:
+        raise RefusedError("there is no comment at this place")
+    if intent.text:
+        return Change(start, end, intent.text)
+    line_start, line_end = tree.lines.line_start(place.line), tree.lines.line_end(place.line)
+    before = tree.text[line_start:start].rstrip()
+    after = tree.text[end:line_end].lstrip()
+    if not before and not after:
+        return Change(line_start, tree.lines.next_line(place.line), "")
+    if after:
+        # Another comment follows in the same one: it stays where this one began.
+        return Change(start, line_end - len(after), "")
+    return Change(line_start + len(before), line_end, "")

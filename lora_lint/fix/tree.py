@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
@@ -275,3 +277,17 @@ class Tree:
             if _GENERATED.search(line):
                 return True
         return False
+
+
+def syntax_problem(text: str, path: str) -> str:
+    """Why a text does not parse, empty when it does. Asks the running Python first, which is ten times faster."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        try:
+            parse(text, path)
+        except SyntaxProblem as problem:
+            return f"line {problem.line}: {problem.message}"
+    return ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.evaluate as evaluation
+import lora_lint.interpreter.forms as forms
 import lora_lint.interpreter.params as params
-import lora_lint.interpreter.specs as specs
 from lora_lint.interpreter import tensors
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.run import Run
@@ -36,6 +36,8 @@ from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Kind
 from lora_lint.syntax import ir
 
+# Objects whose attributes are fields, not methods.
+_SETTINGS = frozenset({Kind.ARGUMENTS, Kind.ADAPTER_CONFIG, Kind.QUANT_CONFIG, Kind.MODEL_CONFIG})
 # Attributes of any model that are plain data, not submodules.
 _DATA_ATTRIBUTES = frozenset("device dtype training name_or_path peft_type active_adapter active_adapters".split())
 
@@ -51,7 +53,8 @@ def read(run: Run, value: Value, name: str, node: ir.Node, scope: Scope | None =
     if isinstance(value, ModuleVal):
         return run.program.member(run, value, name, node)
     if isinstance(value, LibRef):
-        return LibRef(f"{value.name}.{name}")
+        form = run.store.attribute(value.name, name)
+        return forms.form_value(run, form, {}, node) if form is not None else LibRef(f"{value.name}.{name}")
     if isinstance(value, ClassVal):
         found = value.find(name)
         if isinstance(found, FuncVal) and found.of_class:
@@ -125,14 +128,33 @@ def _of_object(run: Run, obj: Obj, name: str, node: ir.Node) -> Value:
     if obj.type:
         form = run.store.attribute(obj.type, name)
         if form is not None:
-            return specs.form_value(run, form, {"self": obj}, node)
-        if run.store.find_method(obj.type, name) or run.store.pure(obj.type, name):
+            return forms.form_value(run, form, {"self": obj}, node)
+        if run.store.find_method(obj.type, name) or (obj.kind not in _SETTINGS and run.store.pure(obj.type, name)):
             return LibMethod(obj, name)
+    if obj.kind in _SETTINGS:
+        return _setting(obj, name)
     if obj.kind is Kind.MODEL and not name.startswith("__"):
         return _submodule_or_data(run, obj, name)
     value = Sym(("attr", ("obj", obj.site, obj.type), name), f"{obj.name}.{name}" if obj.name else name)
     obj.attrs[name] = value
     return value
+
+
+def field_of(obj: Obj, name: str) -> Value | None:
+    """A field of an arguments object as its constructor got it; None when it was certainly not given."""
+    kwargs = obj.facts.get("kwargs")
+    if not isinstance(kwargs, DictVal):
+        return None
+    return kwargs.items.get(name, Sym(("arg", obj.site, name), name) if kwargs.open else None)
+
+
+def _setting(obj: Obj, name: str) -> Value:
+    """A field of a configuration: what it was given, else an unknown (the library's default)."""
+    found = field_of(obj, name)
+    if found is None:
+        fact = obj.facts.get(forms.fact_name(name))
+        found = fact if isinstance(fact, (Const, Sym, SeqVal, DictVal, Choice)) else None
+    return found if found is not None else Sym(("attr", ("obj", obj.site, obj.type), name), name)
 
 
 def _holders(obj: Obj) -> list[Obj]:
@@ -183,6 +205,8 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
     if name == "requires_grad":
         _write_requires_grad(run, value, new, node, scope)
         return
+    if name == "grad":
+        run.witnesses.add((Ev.ZERO_GRAD.value, run.module.path))
     if isinstance(value, Obj):
         run.use(value)
         if isinstance(new, Obj) and not new.name:
@@ -194,12 +218,13 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
         if isinstance(new, Obj) and new.kind is Kind.ADAPTER_CONFIG and value.kind is not Kind.OBJECT:
             run.witnesses.add(("config-used", new.site))
         if value.kind is Kind.ADAPTER_CONFIG:
-            value.facts[specs.fact_name(name)] = new
+            value.facts[forms.fact_name(name)] = new
     elif isinstance(value, Sym):
         value.attrs[name] = new
     elif isinstance(value, ClassVal):
         value.attrs[name] = new
     elif isinstance(value, ModuleVal):
+        run.keep_globals(value)
         value.scope.names[name] = new
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 
 from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, Scope, SeqVal, Sym, Value
+from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, Mutated, Scope, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.syntax import ir
@@ -24,15 +26,28 @@ def method(run: Run, value: SeqVal | DictVal | Const, name: str, args: Args, nod
     return run.fresh(node)
 
 
+def _mutated(run: Run, name: str, args: Args, node: ir.Node) -> Value:
+    """The None that a mutating method returns, with what a reader needs to write the expression that was meant."""
+    func = node.func if isinstance(node, ir.Call) else None
+    owner = variable(func.value) if isinstance(func, ir.Attr) else ""
+    given = args.positional[0] if len(args.positional) == 1 else None
+    text = ""
+    if given is not None and isinstance(given[0], Const) and isinstance(given[0].value, str):
+        text = json.dumps(given[0].value)
+    elif given is not None:
+        text = variable(given[1])
+    return Mutated(None, name, run.loc(node), owner, text)
+
+
 def _list_method(run: Run, value: SeqVal, name: str, args: Args, node: ir.Node) -> Value:
     given = [v for v, _ in args.positional]
     if name in ("append", "add") and given:
         if len(value.items) < 200:
             value.items.append(given[0])
-        return Const(None)
+        return _mutated(run, name, args, node)
     if name == "insert" and len(given) == 2:
         value.items.append(given[1])
-        return Const(None)
+        return _mutated(run, name, args, node)
     if name in ("extend", "update") and given:
         if isinstance(given[0], SeqVal):
             value.items.extend(given[0].items[:200])
@@ -40,7 +55,7 @@ def _list_method(run: Run, value: SeqVal, name: str, args: Args, node: ir.Node) 
         else:
             value.items.append(given[0])
             value.open = True
-        return Const(None)
+        return _mutated(run, name, args, node)
     if name == "pop":
         value.open = True
         return value.items[-1] if value.items else run.fresh(node)
@@ -48,7 +63,7 @@ def _list_method(run: Run, value: SeqVal, name: str, args: Args, node: ir.Node) 
         value.open = name != "clear"
         if name == "clear":
             value.items.clear()
-        return Const(None)
+        return _mutated(run, name, args, node)
     if name == "copy":
         return SeqVal(value.kind, list(value.items), value.open)
     return run.fresh(node)

@@ -96,6 +96,19 @@ def _dtype(run: Run, inputs: list[Value]) -> str:
     return "unknown"
 
 
+def _precision(run: Run, inputs: list[Value]) -> str:
+    """What autocast computes in: from dtype, device type and enabled. "off" when it is disabled, "unknown" in doubt."""
+    dtype, device, enabled = inputs
+    answer = truth_of(run, enabled)
+    if answer.no:
+        return "off"
+    if not answer.known:
+        return "unknown"
+    if _absent(dtype):
+        return {"cuda": "fp16", "cpu": "bf16"}.get(_device(run, [device]), "unknown")
+    return _dtype(run, [dtype])
+
+
 def _trainable(run: Run, inputs: list[Value]) -> Tri:
     """Whether an adapter made with this config starts trainable."""
     config = inputs[0]
@@ -220,4 +233,5 @@ _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "architecture": _architecture,
     "negated": _negated,
     "grad-enabled": _grad_enabled,
+    "precision": _precision,
 }

@@ -17,6 +17,8 @@ _BLOCK = "model.layers.0."
 _PREFIXES = {
     "peft.PeftModel": "base_model.model.",
     "torch.nn.parallel.DistributedDataParallel": "module.",
+    "torch.nn.DataParallel": "module.",
+    "torch._dynamo.OptimizedModule": "_orig_mod.",
 }
 
 

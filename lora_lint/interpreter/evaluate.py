@@ -11,6 +11,7 @@ import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.params as params
 from lora_lint.interpreter import tensors
+from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
@@ -99,6 +100,9 @@ def read_item(run: Run, value: Value, index: Value, node: ir.Node) -> Value:
     if isinstance(value, (ParamSet, ParamIter)):
         return params.subset(run, value, node)
     if isinstance(value, LibRef):
+        getter = f"{value.name}.__getitem__"
+        if run.store.find_call(getter):
+            return calls.call_library(run, getter, Args([(index, None)]), node, run.module.scope)
         return value  # a generic alias: List[int], nn.Module[...]
     if isinstance(value, Sym):
         name = f"[{key_of(index)}]"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lora_lint.interpreter.conditions as conditions
+import lora_lint.interpreter.forms as forms
 import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.params as params
 from lora_lint.apis.spec import Effect, Ref
 from lora_lint.interpreter.describe import variable
+from lora_lint.interpreter.environment import Env, Unset
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Choice, Const, LibRef, ParamIter, ParamSet, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
@@ -16,31 +18,28 @@ from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Mode, Quant, Tri
 from lora_lint.syntax import ir
 
-if TYPE_CHECKING:
-    from lora_lint.interpreter.specs import Env
-
 _TRI_ARGS = frozenset({"trainable", "active", "value", "input_grads", "workers", "context"})
+# The object that an event of this kind is the making of.
+_MADE = {Ev.LOAD: "model", Ev.CONFIGURE: "config", Ev.ARGUMENTS: "arguments"}
 _PROMOTED = {"model": (Kind.MODEL, "torch.nn.Module"), "optimizer": (Kind.OPTIMIZER, "torch.optim.Optimizer")}
 
 
 def emit(run: Run, effect: Effect, env: Env, node: ir.Node, first: int, maybe: str, name: str) -> None:
     """Make the event of an `emit` effect happen."""
-    import lora_lint.interpreter.specs as specs
-
     assert effect.event is not None
     roles: dict[str, Obj] = {}
     args: dict[str, Any] = {}
     for role, reference in effect.roles.items():
-        value = specs.term(run, reference, env, node)
+        value = forms.term(run, reference, env, node)
         found = _object(run, role, value, env.exprs.get(reference.name) if isinstance(reference, Ref) else None)
         if found is not None:
             roles[role] = found
-        elif not isinstance(value, specs.Unset):
+        elif not isinstance(value, Unset):
             args[f"{role}_value"] = value
         if isinstance(reference, Ref) and (text := variable(env.exprs.get(reference.name))):
             args.setdefault("names", {})[role] = text
     for key, form in effect.args.items():
-        args[key] = plain(run, key, specs.form_value(run, form, env, node))
+        args[key] = plain(run, key, forms.form_value(run, form, env, node))
     if "config" in roles and effect.event is not Ev.CONFIGURE:
         run.witnesses.add(("config-used", roles["config"].site))
     kind = effect.event
@@ -61,8 +60,9 @@ def emit(run: Run, effect: Effect, env: Env, node: ir.Node, first: int, maybe: s
             return
         kind = Ev.CAST
     event = run.emit(kind, node, roles, args, name, maybe)
-    if kind is Ev.LOAD and "model" in roles:
-        roles["model"].event = event
+    made = roles.get(_MADE.get(kind, ""))
+    if made is not None and (kind is Ev.LOAD or made.event is None):
+        made.event = event
     if kind is Ev.MOVE and args.get("device") == "cuda" and run.in_worker:
         run.emit(Ev.TOUCH_CUDA, node, args={"how": ".to()", "move": True})
 

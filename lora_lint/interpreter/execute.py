@@ -437,6 +437,7 @@ def _enter_user(run: Run, value: Obj, item: ir.WithItem, stack: ExitStack) -> Va
 
 def enter_context(run: Run, context: Obj, at: Location, stack: ExitStack) -> None:
     """Enter a context object: grad mode, a named context, a model whose adapters are off inside."""
+    stack.enter_context(run.inside(context))
     if "grad" in context.facts:
         stack.enter_context(run.grad_mode(_grad_answer(run, context), at))
     name = context.facts.get("context")
@@ -497,6 +498,7 @@ def _jump(run: Run, node: ir.Jump, scope: Scope) -> None:
 
 
 def _scope(run: Run, node: ir.Scope, scope: Scope) -> None:
+    run.keep_globals(scope.module)
     (scope.globals_ if node.kind == "global" else scope.nonlocals).update(node.names)
 
 

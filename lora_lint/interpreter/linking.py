@@ -20,7 +20,7 @@ class Linker:
 
     def find(self, importer: str, module: str, level: int) -> str | None:
         """Path of the module that `importer` imports, None when it is not a file of the project."""
-        key = (PurePosixPath(importer).parent.as_posix(), module, level)
+        key = (importer.rpartition("/")[0], module, level)
         if key not in self._found:
             self._found[key] = self._search(importer, module, level)
         return self._found[key]

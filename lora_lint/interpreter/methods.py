@@ -156,6 +156,9 @@ def _of_unknown(run: Run, receiver: Sym, name: str, args: Args, node: ir.Node, s
         )
         if kind is Kind.OPTIMIZER:
             return _of_object(run, promote(run, receiver, kind, type_name, expr), name, args, node, scope, expr)
+        run.witnesses.add((Ev.ZERO_GRAD.value, run.module.path))
+    if name == "zero_" and "grad" in receiver.text:
+        run.witnesses.add((Ev.ZERO_GRAD.value, run.module.path))
     if name == "step" and "opt" in receiver.text.lower() and not receiver.data:
         obj = promote(run, receiver, Kind.OPTIMIZER, "torch.optim.Optimizer", expr)
         return _of_object(run, obj, name, args, node, scope, expr)
@@ -215,7 +218,8 @@ def call_object(run: Run, obj: Obj, args: Args, node: ir.Node, scope: Scope) -> 
             if isinstance(found, FuncVal):
                 return _call_user_object(run, obj, found, args, node)
     if obj.wraps is not None and obj.root.user_class is not None and obj.wraps.user_class is not None:
-        return call_object(run, obj.wraps, args, node, scope)
+        with run.inside(obj):
+            return call_object(run, obj.wraps, args, node, scope)
     spec = run.store.find_method(obj.type, "__call__") if obj.type else ()
     if spec:
         return specs.apply_call(run, spec, f"{obj.type}.__call__", obj, args, node, scope)

@@ -48,11 +48,12 @@ class Oracle:
         self.assumed.setdefault(key, arm)
 
 
-def explore(run: Callable[[Oracle], int], max_paths: int, max_steps: int) -> Iterator[Oracle]:
+def explore(run: Callable[[Oracle], tuple[int, bool]], max_paths: int, max_steps: int) -> Iterator[Oracle]:
     """Run an entry once per path, breadth first by the number of flipped decisions.
 
-    run: follows one path with the given oracle and returns the steps it took. At most `max_paths` paths; no new path is
-    begun once `max_steps` steps were taken.
+    run: follows one path with the given oracle; returns the steps it took and whether anything of the lifecycle happened
+    (if not, its neighbours are not worth a run). At most `max_paths` paths; no new path is begun once `max_steps` steps
+    were taken.
     """
     queue: deque[tuple[Decision, ...]] = deque([()])
     seen: set[frozenset[tuple[Hashable, bool]]] = set()
@@ -61,9 +62,12 @@ def explore(run: Callable[[Oracle], int], max_paths: int, max_steps: int) -> Ite
     while queue and paths < max_paths and steps < max_steps:
         prefix = queue.popleft()
         oracle = Oracle(prefix)
-        steps += run(oracle)
+        taken, eventful = run(oracle)
+        steps += taken
         paths += 1
         yield oracle
+        if not eventful:
+            continue
         pinned = {decision.key for decision in prefix}
         for index, decision in enumerate(oracle.taken):
             if decision.key in pinned:

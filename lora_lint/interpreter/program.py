@@ -21,8 +21,13 @@ from lora_lint.lifecycle.vocabulary import Ev
 from lora_lint.syntax import ir
 
 MAX_PATHS = 24
-MAX_STEPS_PER_ENTRY = 150_000
+MAX_STEPS_PER_ENTRY = 60_000
 MAX_CONDITIONS = 1
+
+# A path with none of these has nothing that rules report on.
+_EVENTFUL = frozenset(
+    {Ev.CONFIGURE, Ev.INJECT, Ev.PREPARE, Ev.BACKWARD, Ev.TRAIN, Ev.TRAINER, Ev.OPTIMIZER, Ev.LOADER, Ev.MERGE, Ev.STEP, Ev.ARGUMENTS}
+)
 
 
 class Versions(Protocol):
@@ -118,14 +123,18 @@ class Program:
         found = run.modules.get(path) or self._shared.get(path)
         if found is not None:
             return found
-        unit = self.units[path]
-        module = ModuleVal(path, PurePosixPath(path).stem, unit)
-        cold = not any(
-            self.relevance.node(s) for s in unit.body if not isinstance(s, (ir.FunctionDef, ir.ClassDef, ir.Import)) and not _is_main_guard(s)
-        )
-        (self._shared if cold else run.modules)[path] = module
+        module = ModuleVal(path, PurePosixPath(path).stem, self.units[path])
+        (self._shared if self._is_cold(path) else run.modules)[path] = module
         self._execute_module(run, module, "module")
         return module
+
+    def _is_cold(self, path: str) -> bool:
+        """Whether the body of a module only defines things: no state of a run can leak through it, but by `global`."""
+        return not any(
+            self.relevance.node(s)
+            for s in self.units[path].body
+            if not isinstance(s, (ir.FunctionDef, ir.ClassDef, ir.Import)) and not _is_main_guard(s)
+        )
 
     def _execute_module(self, run: Run, module: ModuleVal, name: str) -> None:
         module.started = True
@@ -173,9 +182,7 @@ class Program:
             return
 
         def go(run: Run) -> None:
-            module = self._fresh_module(run, path)
-            self._execute_module(run, module, "module")
-            entry.start(run, module, one)
+            entry.start(run, self.module(run, path), one)
 
         self._explore(path, go)
         self._executed.add(id(one.node))
@@ -188,7 +195,7 @@ class Program:
     def _explore(self, path: str, body: Callable[[Run], None]) -> None:
         self.statistics["entries"] += 1
 
-        def follow(oracle: Oracle) -> int:
+        def follow(oracle: Oracle) -> tuple[int, bool]:
             run = Run(self, oracle)
             reports = self._subscribe(run)
             try:
@@ -199,12 +206,13 @@ class Program:
                 self.statistics["out-of-budget"] += 1
             except (Jump, Returned):
                 run.emit(Ev.END, None)
+            run.restore_globals()
             self._executed |= run.executed
             self._witnesses |= run.witnesses
             self.statistics["not-followed"] += run.unfollowed
             for code, report in reports:
                 self._consider(code, report)
-            return run.steps
+            return run.steps, any(event.kind in _EVENTFUL for event in run.trace.events)
 
         for _ in explore(follow, MAX_PATHS, MAX_STEPS_PER_ENTRY):
             self.statistics["paths"] += 1

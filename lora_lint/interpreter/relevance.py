@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
+from functools import lru_cache
 
 from lora_lint.apis.store import ApiStore
 from lora_lint.lifecycle.vocabulary import Ev, Kind
@@ -15,7 +16,8 @@ from lora_lint.syntax import ir
 
 # Events that decide nothing by themselves: both arms around them are simply run.
 _COLD_EVENTS = frozenset(
-    {Ev.SAVE, Ev.FORWARD, Ev.CLIP, Ev.SCHEDULE, Ev.SCHEDULER_STEP, Ev.ARGUMENTS, Ev.TOUCH_CUDA, Ev.LOADER, Ev.CAST, Ev.UNSCALE}
+    {Ev.SAVE, Ev.FORWARD, Ev.CLIP, Ev.SCHEDULE, Ev.SCHEDULER_STEP, Ev.ARGUMENTS, Ev.TOUCH_CUDA, Ev.LOADER, Ev.CAST, Ev.UNSCALE,
+     Ev.SCALER_UPDATE, Ev.DISTRIBUTED, Ev.OVERRIDE}
 )
 _HOT_KINDS = frozenset({Kind.MODEL, Kind.ADAPTER_CONFIG, Kind.QUANT_CONFIG, Kind.OPTIMIZER, Kind.TRAINER, Kind.CONTEXT, Kind.PROCESS})
 _HOT_ENDINGS = ("Trainer", "ForCausalLM", "ForConditionalGeneration", "LMHeadModel")
@@ -91,12 +93,19 @@ def _functions(body: Iterable[ir.Stmt]) -> Iterator[ir.FunctionDef]:
             stack.append(child)
 
 
+@lru_cache(maxsize=128)
+def _fields_of(kind: type) -> tuple[str, ...]:
+    """Names of the fields of a node type that may hold nodes."""
+    if not issubclass(kind, ir.Node):
+        return ()
+    plain = {"loc", "id", "name", "op", "kind", "star", "is_async", "generator", "module", "level", "alias"}
+    return tuple(spec.name for spec in fields(kind) if spec.name not in plain)
+
+
 def children(node: object) -> Iterator[object]:
     """Nodes directly inside a node."""
-    if not isinstance(node, ir.Node):
-        return
-    for spec in fields(node):
-        value = getattr(node, spec.name)
+    for name in _fields_of(type(node)):
+        value = getattr(node, name)
         if isinstance(value, ir.Node):
             yield value
         elif isinstance(value, tuple):

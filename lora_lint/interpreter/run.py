@@ -60,6 +60,7 @@ class Run:
         self.stack: list[object] = []
         self.guards: list[Guard] = []
         self.contexts: list[str] = []
+        self.within: list[Obj] = []
         self.grad: list[GradMode] = [GradMode(Tri.YES)]
         self.param_loops: list[ParamLoop] = []
         self.statement: Location | None = None
@@ -73,6 +74,19 @@ class Run:
         self.unfollowed = 0
         self.last_condition: tuple[ir.Node, Value] | None = None
         self._fresh: dict[Hashable, int] = {}
+        self._globals: dict[int, tuple[ModuleVal, dict[str, Value]]] = {}
+
+    # --- modules shared by runs ---
+
+    def keep_globals(self, module: ModuleVal) -> None:
+        """Remember the names of a module before this run changes them: other runs share it."""
+        self._globals.setdefault(id(module), (module, dict(module.scope.names)))
+
+    def restore_globals(self) -> None:
+        """Undo what this run did to names of modules."""
+        for module, names in self._globals.values():
+            module.scope.names = names
+        self._globals = {}
 
     # --- places and identities ---
 
@@ -127,9 +141,11 @@ class Run:
             maybe=bool(maybe),
             versions=maybe,
             statement=self.statement,
+            within=tuple(self.within),
         )
         for obj in event.roles.values():
             obj.last_use = event.seq
+            self.witnesses.add((kind.value, obj.root.site or where.path))
         if kind is Ev.FORWARD:
             event.args["grad"], event.args["grad_at"] = self.grad[-1].on, self.grad[-1].at
         if not maybe:
@@ -170,6 +186,15 @@ class Run:
             yield
         finally:
             self.contexts.pop()
+
+    @contextmanager
+    def inside(self, obj: Obj) -> Iterator[None]:
+        """Everything inside happens within this object: an autocast or accumulate block, a trainer's own step."""
+        self.within.append(obj)
+        try:
+            yield
+        finally:
+            self.within.remove(obj)
 
     @contextmanager
     def grad_mode(self, on: Tri, at: Location | None) -> Iterator[None]:

@@ -70,6 +70,7 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node) -> Value:
         result.number = all(t.number or t.graph is Graph.PLAIN for t in tensors)
     else:
         result = Tensor(Graph.PLAIN)
+    result.scaler = next((t.scaler for t in tensors if t.scaler is not None), None)
     if hack is not None:
         result.hack_at, result.hack_statement = hack.hack_at, hack.hack_statement
         if result.cut is None:
@@ -124,6 +125,14 @@ def cut(run: Run, value: Value, kind: Cut, node: ir.Node, text: str = "") -> Val
                 return result
     result.cut, result.cut_at, result.cut_statement = kind, run.loc(node), run.statement
     result.cut_guards, result.cut_text = tuple(run.guards), text
+    return result
+
+
+def scaled(run: Run, value: Value, scaler: Obj, node: ir.Node) -> Value:
+    """The value multiplied by a gradient scaler."""
+    result = combine(run, [value], node)
+    if isinstance(result, Tensor):
+        result.scaler = scaler
     return result
 
 

@@ -25,6 +25,16 @@ class Const:
 
 
 @dataclass(slots=True, eq=False)
+class Mutated(Const):
+    """The None that a mutating method returns, as in `names.append("score")`. method: its name, place: the call."""
+
+    method: str = ""
+    place: Location | None = None
+    receiver: str = ""
+    argument: str = ""
+
+
+@dataclass(slots=True, eq=False)
 class Sym:
     """An unknown value with an identity.
 

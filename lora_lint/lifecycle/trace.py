@@ -49,6 +49,7 @@ class Event:
     versions: str = ""
     statement: Location | None = None  # the statement it happened in
     adapters: tuple[Adapter, ...] = ()  # adapters in the model just before the event
+    within: tuple[Obj, ...] = ()  # the context objects it is nested in, outermost first
 
     @property
     def model(self) -> Obj | None:
@@ -79,6 +80,7 @@ class Tensor:
     hack_at: Location | None = None
     hack_statement: Location | None = None
     number: bool = False  # a Python number, no tensor any more
+    scaler: Obj | None = None  # the gradient scaler that multiplied it
     device: str = "unknown"
     name: str = ""
 

@@ -84,6 +84,7 @@ class Ev(str, Enum):
     UNSCALE = "unscale"
     CLIP = "clip"
     STEP = "step"
+    SCALER_UPDATE = "scaler-update"
     SCHEDULER_STEP = "scheduler-step"
     ZERO_GRAD = "zero-grad"
     MODE = "mode"
@@ -95,6 +96,8 @@ class Ev(str, Enum):
     ARGUMENTS = "arguments"
     CALL = "call"
     TOUCH_CUDA = "touch-cuda"
+    DISTRIBUTED = "distributed"
+    OVERRIDE = "override"
     END = "end"
 
 

@@ -99,6 +99,16 @@ def find_suppressions(text: str) -> Suppressions:
     return Suppressions(items)
 
 
+def without(comment: str, idle: Collection[str]) -> str:
+    """A suppression comment without some of its codes; "" when none is left. No codes in `idle`: all were meant."""
+    listed = re.search(r"\[([^\]]*)\]", comment) if "lora-lint:" in comment else re.search(r":\s*(.*)", comment)
+    if listed is None or not idle:
+        return ""
+    gone = {code.upper() for code in idle}
+    kept = [code for code in re.split(r"[\s,]+", listed[1].strip()) if code and code.upper() not in gone]
+    return comment[: listed.start(1)] + ", ".join(kept) + comment[listed.end(1) :] if kept else ""
+
+
 def _noqa(found: re.Match[str], line: int, column: int) -> list[_Suppression]:
     place = (line, column + found.start(), column + found.end())
     if found["codes"] is None:

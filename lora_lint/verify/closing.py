@@ -22,7 +22,7 @@ def complete(watch: Watch, probes: bool) -> None:
         entry.record.ran = _ran(watch, entry)
         entry.record.device = str(entry.row.parameter.device)
         entry.record.trainable = entry.record.trainable or bool(entry.row.parameter.requires_grad)
-    if rank.steps:
+    if rank.backwards or rank.steps:
         _last_values(entries)
         rank.losses_alive = watch.training.count_losses_alive()
     rank.merged_in_run = any(event.kind.value == "merge" for event in watch.recorder.trace.events)

@@ -16,7 +16,8 @@ class Observation:
     folder: where reports and progress go. steps: optimizer cycles to watch. deadline: seconds since the epoch after which
     a process writes what it has and ends. cwd: where the command was started; places are shown relative to it.
     aliases: files that stand for others (a notebook's code), by real path. memory_limit: bytes of address space, 0 none.
-    probes: whether to experiment with the model after the last step. expected: number of ranks, 0 when unknown.
+    probes: whether to experiment with the model after the last step. peers: folder in which the processes of a distributed
+    run mark that they are done.
     """
 
     folder: str
@@ -25,6 +26,7 @@ class Observation:
     deadline: float = 0.0
     memory_limit: int = 0
     probes: bool = True
+    peers: str = ""
     aliases: dict[str, str] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:

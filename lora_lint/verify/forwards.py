@@ -35,6 +35,7 @@ class Forwards:
         self.recent: list[Event] = []
         self.ran: set[int] = set()
         self._depth = 0
+        self._recording = False
         self._roots: dict[int, weakref.ref[Any]] = {}
         self._handles: list[Any] = []
         self._blind: tuple[Location, tuple[Point, ...], Obj] | None = None
@@ -65,16 +66,19 @@ class Forwards:
     def _enter(self, module: Any, args: Any) -> None:
         if self._torch.compiler.is_compiling() or self.recorder.busy:
             return
+        if self._depth == 0:
+            self._recording = self._torch.is_grad_enabled() and not self.watch.training.in_backward
         self._depth += 1
-        if self._handles and self._torch.is_grad_enabled() and not self.watch.training.in_backward:
+        if self._handles and self._recording:  # reentrant checkpointing runs its modules without gradients first
             self.ran.add(id(module))
 
-    def _leave(self, module: Any, args: Any, kwargs: Any, output: Any) -> None:
+    def _leave(self, module: Any, args: Any, *rest: Any) -> None:
+        """rest: keyword arguments and output; only the output when torch calls it because the forward failed."""
         if self._torch.compiler.is_compiling() or self.recorder.busy:
             return
         self._depth = max(0, self._depth - 1)
-        if self._depth == 0 and not self.watch.training.in_backward:
-            self._outermost(module, args, kwargs, output)
+        if self._depth == 0 and not self.watch.training.in_backward and len(rest) == 2:
+            self._outermost(module, args, *rest)
 
     def _root_ran(self, module: Any, args: Any, kwargs: Any, output: Any) -> None:
         if next(module.parameters(), None) is None:
@@ -86,7 +90,7 @@ class Forwards:
         grad = self._torch.is_grad_enabled()
         first = not live.record.forwards
         live.record.forwards += 1
-        for part in (live, *live.inner):
+        for part in (live.top, *live.inner):
             part.record.forwards = max(part.record.forwards, 1)
         if first:
             self.watch.training.table.stale = True
@@ -102,7 +106,7 @@ class Forwards:
         record.grad_forwards += 1
         record.role = "trained"
         record.forward_at = record.forward_at or at
-        for part in live.inner:
+        for part in (live.top, *live.inner):
             part.record.role = "trained"
         live.forward_input = (args, dict(kwargs))
         if record.grad_forwards <= 4:
@@ -169,6 +173,10 @@ class Forwards:
             batch.labels = labels.numel()
             batch.supervised = int((labels != -100).sum())
         batches.append(batch)
+
+    def reset(self) -> None:
+        """No forward is running now: forget what a failed one left."""
+        self._depth = 0
 
     def models_run(self) -> list[Obj]:
         """The models that ran with gradients lately, newest last, each once."""

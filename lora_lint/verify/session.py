@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lora_lint.verify import rankwise
 from lora_lint.verify.command import Command
 from lora_lint.verify.config import VARIABLE, Observation
+from lora_lint.verify.observed import Observed
 
 BOOTSTRAP = Path(__file__).parent / "bootstrap"
 GRACE = 10.0  # seconds that a process gets to write its report after the time is up
@@ -33,21 +35,6 @@ class Limits:
     timeout: float = 0.0
     memory: int = 0
     probes: bool = True
-
-
-@dataclass(slots=True)
-class Observed:
-    """What a run left behind. reports: one per process that saw a training, rank 0 first. status: exit status of the
-    command, None when we ended it. output: its last lines."""
-
-    reports: list[dict[str, Any]] = field(default_factory=list)
-    status: int | None = None
-    timed_out: bool = False
-    interrupted: bool = False
-    seconds: float = 0.0
-    output: list[str] = field(default_factory=list)
-    stacks: str = ""
-    expected: int = 0
 
 
 def observe(
@@ -77,6 +64,7 @@ def _observe(
         deadline=start + limits.timeout if limits.timeout else 0.0,
         memory_limit=limits.memory,
         probes=limits.probes,
+        peers=str(rankwise.meeting_place() or folder),
         aliases=dict(command.aliases),
     )
     observation.write(settings)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BACKWARDS_WITHOUT_STEP = 1000
 SKIPS_TO_BEAR = 25
+SMALL_GRAPH = 60  # nodes; the graph of a loss that hangs on nothing is a handful of divisions and sums
 
 
 class Training:
@@ -65,12 +66,15 @@ class Training:
         loss = tensors if not isinstance(tensors, (list, tuple)) else (tensors[0] if tensors else None)
         if loss is None:
             return
+        if self.in_backward:
+            return  # reentrant checkpointing runs a backward inside the backward
+        self.watch.forwards.reset()
         rank = self.recorder.rank
         first = rank.backwards == 0
         rank.backwards += 1
         at = self.recorder.frames.here(4)
         value = float(loss.detach().float().sum()) if loss.device.type != "meta" else None
-        graph = "full" if loss.grad_fn is not None else "leaf" if loss.requires_grad else "none"
+        graph, leaf = graph_of(loss)
         scaled = id(loss) in self._scaled and self._scaled[id(loss)]() is loss
         rank.losses.append(LossRecord(value, graph, at, scaled, rank.steps + 1))
         if loss.grad_fn is not None:
@@ -79,8 +83,9 @@ class Training:
             self.table.refresh()
         if first:
             self.watch.ledger("first backward", at)
+            self.watch.note_views()
         self.meter.before_backward()
-        args = {"loss": self._tensor(loss, graph, at), "models": self.watch.forwards.models_run()}
+        args = {"loss": self._tensor(leaf, graph, at), "models": self.watch.forwards.models_run()}
         self.recorder.emit(Ev.BACKWARD, args=args, by="torch.Tensor.backward", at=at)
         unsteady = rank.steps == 0 and rank.scaler_attempts == 0 and rank.backwards >= BACKWARDS_WITHOUT_STEP
         if unsteady:
@@ -282,3 +287,31 @@ class Training:
     def count_losses_alive(self) -> int:
         """How many losses of earlier steps still hold their graphs."""
         return losses_alive(self.losses[:-1])
+
+
+def graph_of(loss: Any) -> tuple[str, Any]:
+    """Whether a graph hangs on the loss: "full", "leaf" when it ends at a number that was made to require gradients by
+    hand, "none"; and that number, or the loss."""
+    if loss.grad_fn is None:
+        return ("leaf" if loss.requires_grad else "none"), loss
+    seen: set[Any] = set()
+    stack = [loss.grad_fn]
+    leaf: Any = None
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if len(seen) > SMALL_GRAPH:
+            return "full", loss
+        variable = getattr(node, "variable", None)
+        if variable is not None:
+            if variable.numel() > 1 or type(variable).__name__ == "Parameter":
+                return "full", loss
+            leaf = variable
+            continue
+        following = [other for other, _ in node.next_functions if other is not None]
+        if not following:
+            return "full", loss  # a function whose inputs are hidden, e.g. of a compiled region
+        stack.extend(following)
+    return ("leaf", leaf) if leaf is not None else ("full", loss)

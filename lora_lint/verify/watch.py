@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import sys
@@ -148,10 +147,13 @@ class Watch:
     def _wait_for_others(self) -> None:
         """Other ranks may still need this one's half of a collective: end together, but do not wait for ever."""
         world = self.recorder.rank.world
+        if world < 2:
+            return
         limit = time.time() + WAIT_FOR_OTHERS
-        folder = Path(self.observation.folder)
-        while world > 1 and time.time() < limit and len(list(folder.glob("report-*.json"))) < world:
-            time.sleep(0.05)
+        folder = Path(self.observation.peers)
+        (folder / f"done-{self.recorder.rank.rank}").touch()
+        while time.time() < limit and len(list(folder.glob("done-*"))) < world:
+            time.sleep(0.02)
 
     @property
     def relevant(self) -> bool:
@@ -189,11 +191,15 @@ class Watch:
 
         self.recorder.flush()
         complete(self, probes)
-        gc.collect()
+        if not self.recorder.rank.backwards:
+            self.note_views()
+        self.recorder.emit(Ev.END, {}, {})
+
+    def note_views(self) -> None:
+        """Training begins: the PeftModels that are still there are in use."""
         for reference, view in self.views:
             if reference is None or reference() is not None:
                 view.last_use = len(self.recorder.trace.events)
-        self.recorder.emit(Ev.END, {}, {})
 
     def _environment(self) -> dict[str, Any]:
         from lora_lint.verify.environment import of_process

@@ -27,13 +27,13 @@ Run = Callable[..., Result]
 class StandIn:
     """Reports each `bug(code, note)` statement of a file and of the project files that it imports as `from x import *`.
 
-    LL103 has an unsafe fix and LL105 a safe one, both removing the statement; the fix of LL107 removes the first line of
-    the file, which helps nothing. A second `bug` of the file is related to the first. `bug("crash")` is a bug of ours.
+    LL103 has an unsafe fix and LL105 a safe one, both removing the statement; the fix of LL107 removes the first line
+    of the file, which helps nothing. A second `bug` of the file is related to the first. `bug("crash")` is our bug.
     """
 
     statistics: Mapping[str, int] = {"objects that could not be followed": 7}
 
-    def __init__(self, units: Mapping[str, ir.Module], store: object, checks: object, versions_for: object):
+    def __init__(self, units: Mapping[str, ir.Module], *_: object):
         self._units = units
 
     def run(self, path: str) -> list[Finding]:

@@ -89,6 +89,27 @@ def test_standard_input_is_fixed_to_standard_output(tree: Write, lint: Run) -> N
     assert lint("-", "--fix", stdin=broken).stdout_bytes == broken
 
 
+@pytest.mark.parametrize(
+    ("line", "fixed"),
+    [
+        ("x = 1  # lora-lint: ignore[LL103] because\n", "x = 1\n"),
+        ("x = 1  # lora-lint: ignore\n", "x = 1\n"),
+        ("x = 1  # noqa: LL103\n", "x = 1\n"),
+        ("x = 1  # noqa: E501, LL103\n", "x = 1  # noqa: E501\n"),
+        ("x = 1  # noqa: LL103  # why not\n", "x = 1  # why not\n"),
+        ("x = 1  # see there # lora-lint: ignore[LL103]\n", "x = 1  # see there\n"),
+        ("# lora-lint: ignore[LL103] because\nx = 1\n", "x = 1\n"),
+        ("if x:\n    # lora-lint: ignore-file[LL103]\n    x = 1\n", "if x:\n    x = 1\n"),
+        ('bug("LL206")  # lora-lint: ignore[LL103, LL206] x\n', 'bug("LL206")  # lora-lint: ignore[LL206] x\n'),
+        ('bug("LL206")  # lora-lint: ignore[LL206] x\n', 'bug("LL206")  # lora-lint: ignore[LL206] x\n'),
+    ],
+)
+def test_unused_suppressions_are_removed(tree: Write, lint: Run, line: str, fixed: str) -> None:
+    top = tree({"a.py": "import peft\n" + line})
+    assert lint("--fix").exit_code == 0
+    assert (top / "a.py").read_text() == "import peft\n" + fixed
+
+
 def test_a_file_that_cannot_be_written_keeps_its_findings(
     tree: Write, lint: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,80 @@
+"""Tables of library knowledge beside the API specs: architectures, renamed arguments, datasets. Strict like the specs: an
+unknown key is a KnowledgeError at file:line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as PyMapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Any
+
+from lora_lint.apis.store import rules_directory
+from lora_lint.apis.yaml_reader import Mapping, read_yaml
+from lora_lint.errors import KnowledgeError
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The output head of a class of models. task: the task type of peft that trains it, "" when none does."""
+
+    pattern: str
+    task: str
+    modules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Architectures:
+    """rules/architectures.yaml."""
+
+    task_types: PyMapping[str, tuple[str, ...]]
+    heads: tuple[Head, ...]
+    trained_heads: tuple[str, ...]
+
+    def head(self, class_name: str) -> Head | None:
+        """The head that a model class has, None when it has none that we know."""
+        return next((head for head in self.heads if fnmatchcase(class_name, head.pattern)), None)
+
+
+def read_table(name: str, keys: frozenset[str]) -> Mapping:
+    """The mapping in rules/NAME. KnowledgeError when it cannot be read or has keys of its own."""
+    path = rules_directory() / name
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise KnowledgeError(f"{path}:1: cannot be read: {error}") from error
+    document = read_yaml(text, str(path))
+    if not isinstance(document, Mapping):
+        raise KnowledgeError(f"{path}:1: this table is a mapping")
+    document.only(keys, f"rules/{name}")
+    return document
+
+
+def rows(table: Mapping, key: str, keys: frozenset[str]) -> list[Mapping]:
+    """The list of mappings under a key of a table, each with known keys only."""
+    found = table.data.get(key) or []
+    if not isinstance(found, list) or not all(isinstance(row, Mapping) for row in found):
+        raise table.error(f"{key} is a list of mappings", key)
+    for row in found:
+        row.only(keys, key)
+    return found
+
+
+def names(value: Any) -> tuple[str, ...]:
+    """A string or a list of strings as a tuple."""
+    return tuple(str(item) for item in value) if isinstance(value, list) else (str(value),) if value else ()
+
+
+@lru_cache(maxsize=1)
+def architectures() -> Architectures:
+    """The architecture table, read once."""
+    table = read_table("architectures.yaml", frozenset({"task_types", "heads", "trained_heads"}))
+    tasks = table.data["task_types"]
+    return Architectures(
+        task_types={key: names(value) for key, value in tasks.data.items()},
+        heads=tuple(
+            Head(row.data["class"], row.data.get("task", ""), names(row.data["modules"]))
+            for row in rows(table, "heads", frozenset({"class", "task", "modules"}))
+        ),
+        trained_heads=names(table.data["trained_heads"]),
+    )

@@ -1,0 +1,147 @@
+"""Output heads beside an adapter: LL111."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from lora_lint.apis.tables import Head, architectures
+from lora_lint.checks.base import Report, check
+from lora_lint.checks.common import TRAINING, trained
+from lora_lint.checks.values import MISSING, enum_member, given, literal, strings
+from lora_lint.findings import Applicability, FixPlan, ReplaceText, SetKeyword, Severity
+from lora_lint.lifecycle.heap import Adapter, Obj
+from lora_lint.lifecycle.trace import Event, Trace
+from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
+
+
+@check("LL111", on=TRAINING)
+def task_head_frozen(event: Event, trace: Trace) -> Iterator[Report]:
+    """A model class with a fresh head got an adapter whose config neither trains nor saves the head."""
+    for model in trained(event):
+        for member in model.models():
+            head = _head_of(member)
+            for adapter in member.model.adapters if head is not None else ():
+                config = adapter.config
+                if config is None or config.event is None or head is None or _covered(head, config):
+                    continue
+                if _thawed(member, adapter) or _replaced(member, head):
+                    continue
+                yield Report(
+                    config.event,
+                    f"the head of {member.root.type.rsplit('.', 1)[-1]} is neither trained nor saved: {_because(config)}",
+                    help=_advice(head),
+                    story=((adapter.event, "adapter injected here"), (event, "trained here")),
+                    plan=_name_task(config, head),
+                    severity=None if _fresh(member.root).yes else Severity.WARNING,
+                )
+
+
+def _head_of(model: Obj) -> Head | None:
+    """The head of a library model that was loaded with a head of its own: not a user's class, not remote code, not one
+    that was trained before."""
+    root = model.root
+    if root.user_class is not None or root.model.escaped or root.event is None or root.event.kind is not Ev.LOAD:
+        return None
+    if root.event.args.get("remote") not in (None, False) or _fresh(root).no:
+        return None
+    return architectures().head(root.type)
+
+
+def _fresh(root: Obj) -> Tri:
+    """Whether the head starts from random numbers: labels are given, or the checkpoint is not known to have one."""
+    load = root.event
+    if load is None or load.args.get("random"):
+        return Tri.NO
+    name = "" if root.model.architecture == root.type else root.model.architecture.lower()
+    words = re.split(r"[/_\-.]", name)
+    if any(word in words if word.isalnum() and len(word) < 5 else word in name for word in architectures().trained_heads):
+        return Tri.NO
+    labelled = load.args.get("labelled")
+    return Tri.YES if labelled is Tri.YES else Tri.UNKNOWN
+
+
+def _covered(head: Head, config: Obj) -> bool:
+    """Whether the config trains the head, or may."""
+    facts = config.facts
+    if given(facts, "task_type"):
+        task = enum_member(facts["task_type"])
+        trains = architectures().task_types.get(task) if task is not None else None
+        if trains is None or not set(trains).isdisjoint(head.modules):
+            return True
+    return any(given(facts, key) for key in ("modules_to_save", "loaded", "layers_to_save")) or _targeted(head, config)
+
+
+def _targeted(head: Head, config: Obj) -> bool:
+    """Whether the head has an adapter of its own, or may."""
+    if not given(config.facts, "target_modules"):
+        return False
+    targets = config.facts["target_modules"]
+    pattern = literal(targets)
+    if isinstance(pattern, str):
+        return pattern == "all-linear" or any(name in pattern for name in head.modules) or pattern in (".*", ".+")
+    listed = strings(targets)
+    return listed is None or any(name.split(".")[-1] in head.modules or name in ("dense", "out_proj") for name in listed)
+
+
+def _thawed(model: Obj, adapter: Adapter) -> bool:
+    """Whether the head was unfrozen after the injection, or may have been."""
+    for op in model.model.ops:
+        if op.event.seq <= adapter.event.seq or op.adapter is not None:
+            continue
+        if not op.parts.get(Part.HEAD, Tri.NO).no or any(not answer.no for answer in op.event.args.get("extras", {}).values()):
+            return True
+    return False
+
+
+def _replaced(model: Obj, head: Head) -> bool:
+    """Whether the user put a head of their own in place."""
+    return any(name in holder.attrs for holder in (model, model.root) for name in head.modules)
+
+
+def _because(config: Obj) -> str:
+    task = enum_member(config.facts["task_type"]) if given(config.facts, "task_type") else None
+    why = f"task_type {task} is for models without such a head" if task else "the config has no task_type and no modules_to_save"
+    return f"{why}, so it stays random and a reload draws another one"
+
+
+def _advice(head: Head) -> str:
+    if head.task:
+        return f'pass task_type="{head.task}"'
+    return f'pass modules_to_save=["{head.modules[0]}"]'
+
+
+def _name_task(config: Obj, head: Head) -> FixPlan | None:
+    if config.site is None:
+        return None
+    if head.task:
+        intent = SetKeyword(config.site, "task_type", f'"{head.task}"')
+        return FixPlan(Applicability.SAFE, f"set task_type to {head.task}", (intent,))
+    intent = SetKeyword(config.site, "modules_to_save", f'["{head.modules[0]}"]')
+    return FixPlan(Applicability.UNSAFE, "save and train the head", (intent,))
+
+
+@check("LL111", on=Ev.CONFIGURE)
+def modules_lost_in_mutator(event: Event, trace: Trace) -> Iterator[Report]:
+    """`modules_to_save=names.append("score")` passes None."""
+    config = event.role("config")
+    for name, value in config.facts.items() if config is not None else ():
+        method = getattr(value, "method", "")
+        if not method or literal(value) is MISSING:
+            continue
+        yield Report(
+            event,
+            f"`{name}` is None: `{method}()` changes the list and returns nothing, so no further module is trained or saved",
+            help=f"change the list first, or pass {value.receiver or 'list'} + [{value.argument or '…'}]",
+            plan=_add_instead(value),
+        )
+
+
+def _add_instead(value: object) -> FixPlan | None:
+    """Write the sum that was meant."""
+    receiver, argument = getattr(value, "receiver", ""), getattr(value, "argument", "")
+    if not receiver or not argument or getattr(value, "method", "") not in ("append", "extend"):
+        return None
+    added = f"[{argument}]" if getattr(value, "method", "") == "append" else argument
+    replace = ReplaceText(getattr(value, "place"), f"{receiver} + {added}")  # noqa: B009
+    return FixPlan(Applicability.SAFE, "pass the longer list", (replace,))

@@ -1,0 +1,36 @@
+"""Reading the plain values that events and facts carry, without knowing how the interpreter represents them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+MISSING: Any = object()
+
+
+def literal(value: Any) -> Any:
+    """The Python constant behind a value, MISSING when it is none (or the value was not given)."""
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    return value.value if hasattr(value, "value") else MISSING
+
+
+def given(facts: dict[str, Any], name: str) -> bool:
+    """Whether an argument was given, and not as None."""
+    return name in facts and literal(facts[name]) is not None
+
+
+def strings(value: Any) -> list[str] | None:
+    """The strings of a list, tuple or set that is fully known; None otherwise."""
+    items = getattr(value, "items", None)
+    if not isinstance(items, list) or getattr(value, "open", False):
+        return None
+    found = [literal(item) for item in items]
+    return found if all(isinstance(item, str) for item in found) else None
+
+
+def enum_member(value: Any) -> str | None:
+    """The name of a string constant or of an enum member ("SEQ_CLS" for TaskType.SEQ_CLS); None when it is neither."""
+    text = literal(value)
+    if text is MISSING:
+        text = getattr(value, "name", None) if type(value).__name__ == "LibRef" else None
+    return text.rsplit(".", 1)[-1] if isinstance(text, str) else None

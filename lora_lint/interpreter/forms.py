@@ -1,0 +1,304 @@
+"""Terms, conditions and return forms of API specs: what they are worth at a call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lora_lint.interpreter.attributes as attributes
+import lora_lint.interpreter.calls as calls
+import lora_lint.interpreter.derive as derive
+from lora_lint.apis.spec import CallSpec, Derived, Ref, Test
+from lora_lint.interpreter import conditions, tensors
+from lora_lint.interpreter.arguments import Args, Bindings
+from lora_lint.interpreter.environment import UNSET, Env
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import Const, DictVal, Choice, ClassVal, LibRef, FuncVal, ParamIter, SeqVal, Sym, Value, key_of
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.vocabulary import Cut, Ev, Kind, Quant, Tri
+from lora_lint.syntax import ir
+
+def term(run: Run, value: Any, env: Env, node: ir.Node) -> Any:
+    """The value of a term: a reference, a derivation, a test, or a literal."""
+    if isinstance(value, Ref):
+        if value.name == "process":
+            return run.process
+        found = env.get(value.name)
+        for attr in value.attrs:
+            if found is UNSET:
+                return UNSET
+            if isinstance(found, Obj) and attr not in found.attrs and found.kind in (Kind.TRAINER, Kind.ARGUMENTS):
+                found = attributes.field_of(found, attr)
+                if found is None:
+                    return UNSET
+                continue
+            if isinstance(found, DictVal):
+                missing = Sym(("item", key_of(found), attr), attr) if found.open else UNSET
+                found = found.items.get(attr, missing)
+                continue
+            found = attributes.read(run, found, attr, node)
+        return found
+    if isinstance(value, Derived):
+        return derive.derive(run, value.function, [term(run, i, env, node) for i in value.inputs], node)
+    if isinstance(value, Test):
+        return evaluate_test(run, value, env, node)
+    if isinstance(value, (str, int, float, bool)) or value is None:
+        return Const(value)
+    return value
+
+
+def evaluate_test(run: Run, test: Test, env: Env, node: ir.Node) -> Tri:
+    """The answer of a condition of a spec."""
+    op = test.op
+    if op in ("not", "all", "any"):
+        answers = [evaluate_test(run, t, env, node) for t in test.operands if isinstance(t, Test)]
+        if op == "not":
+            return Tri.NO if answers[0].yes else Tri.YES if answers[0].no else Tri.UNKNOWN
+        stop = Tri.NO if op == "all" else Tri.YES
+        if stop in answers:
+            return stop
+        return Tri.UNKNOWN if Tri.UNKNOWN in answers else Tri.YES if op == "all" else Tri.NO
+    values = [term(run, t, env, node) for t in test.operands]
+    first = values[0]
+    if op in ("set", "unset"):
+        answer = _is_set(run, first)
+        return answer if op == "set" else Tri.YES if answer.no else Tri.NO if answer.yes else Tri.UNKNOWN
+    if op == "true":
+        return Tri.NO if first is UNSET else first if isinstance(first, Tri) else conditions.truth(run, first)
+    if op == "equals":
+        if isinstance(first, Const) and isinstance(values[1], Const):
+            return Tri.of(first.value == values[1].value)
+        return Tri.NO if first is UNSET else Tri.UNKNOWN
+    if op == "defined":
+        name = values[1].value if isinstance(values[1], Const) else ""
+        if not isinstance(first, Obj) or first.user_class is None:
+            return Tri.NO
+        return Tri.of(isinstance(first.user_class.find(str(name)), FuncVal))
+    if op == "text":
+        return Tri.of(isinstance(first.value, str)) if isinstance(first, Const) else Tri.NO if first is UNSET else Tri.UNKNOWN
+    if op == "kind":
+        wanted = values[1].value if isinstance(values[1], Const) else ""
+        return Tri.of(first.kind.value == wanted) if isinstance(first, Obj) else Tri.UNKNOWN
+    if not isinstance(first, Obj) or first.kind is not Kind.MODEL:
+        return Tri.UNKNOWN
+    state = first.model
+    if op == "quantized":
+        return Tri.UNKNOWN if state.quantization is Quant.UNKNOWN else Tri.of(state.quantization.bnb)
+    if op == "adapted":
+        return Tri.YES if state.adapters else Tri.of(False if state.adapters_known and not state.escaped else None)
+    if op == "peft":
+        return derive.is_peft_model(run, first)
+    return Tri.UNKNOWN
+
+
+def _is_set(run: Run, value: Value) -> Tri:
+    if value is UNSET:
+        return Tri.NO
+    if isinstance(value, Const):
+        return Tri.of(value.value is not None)
+    if isinstance(value, Sym):
+        return Tri.of(run.oracle.known(value.key))
+    if hasattr(value, "values") and isinstance(value.values, tuple):
+        answers = {_is_set(run, v) for v in value.values}
+        return answers.pop() if len(answers) == 1 else Tri.UNKNOWN
+    return Tri.YES
+
+
+def form_value(run: Run, form: Any, env: Env | dict[str, Value], node: ir.Node) -> Any:
+    """The value of a return form."""
+    if isinstance(env, dict):
+        plain = Env(_EMPTY, Bindings(dict(env)), env.get("self"), "", None)
+        return form_value(run, form, plain, node)
+    if isinstance(form, tuple) and len(form) == 2 and isinstance(form[0], str) and isinstance(form[1], dict):
+        return _FORMS[form[0]](run, form[1], env, node)
+    if isinstance(form, tuple):
+        return SeqVal("list", [form_value(run, item, env, node) for item in form])
+    return term(run, form, env, node)
+
+
+_EMPTY = CallSpec("", (), {}, (), {}, "", "")
+
+
+def _view(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    base = form_value(run, fields["view"], env, node)
+    if isinstance(base, Sym) and base.obj is not None:
+        base = base.obj
+    if not isinstance(base, Obj):
+        return run.fresh(node)
+    return _view_of(run, base, str(fields.get("type") or base.type), node)
+
+
+def _view_of(run: Run, base: Obj, type_name: str, node: ir.Node) -> Obj:
+    view = run.make(base.kind, type_name, node)
+    view.wraps = base
+    view.event = run.trace.events[-1] if run.trace.events else None
+    return view
+
+
+def _parameters(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    model = form_value(run, fields["parameters"], env, node)
+    if not isinstance(model, Obj):
+        return run.fresh(node)
+    return ParamIter(model, bool(fields.get("named")), bool(fields.get("modules")), collected=run.loc(node))
+
+
+def _attached(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    last = run.trace.events[-1] if run.trace.events else None
+    return tensors.attached(run, last if last is not None and last.kind is Ev.FORWARD else None, node)
+
+
+def _like(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    value = form_value(run, fields["like"], env, node)
+    return tensors.combine(run, [value], node)
+
+
+def _scaled(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    value = form_value(run, fields["scaled"], env, node)
+    scaler = form_value(run, fields["by"], env, node)
+    return tensors.scaled(run, value, scaler, node) if isinstance(scaler, Obj) else tensors.combine(run, [value], node)
+
+
+def _base(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    """What a wrapper wraps, through all wrappers; anything else is its own base."""
+    value = form_value(run, fields["base"], env, node)
+    while isinstance(value, Obj) and value.wraps is not None and value.event is not None and value.event.kind in _WRAPPING:
+        value = value.wraps
+    return value
+
+
+def _wrapped(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    """What a wrapper wraps directly."""
+    value = form_value(run, fields["wrapped"], env, node)
+    return value.wraps if isinstance(value, Obj) and value.wraps is not None else value
+
+
+_WRAPPING = (Ev.WRAP, Ev.COMPILE)
+
+
+def _cut(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    value = form_value(run, fields["of"], env, node)
+    result = tensors.cut(run, value, Cut(fields["cut"] if isinstance(fields["cut"], str) else fields["cut"]), node)
+    asked = env.get("requires_grad")
+    if asked is not UNSET and conditions.truth(run, asked).yes:
+        return tensors.hacked(run, result, node)
+    return result
+
+
+def _submodule(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    model = form_value(run, fields["submodule"], env, node)
+    path = form_value(run, fields["path"], env, node)
+    if not isinstance(model, Obj):
+        return run.fresh(node)
+    text = path.value if isinstance(path, Const) and isinstance(path.value, str) else "*"
+    return Obj(Kind.MODEL, "torch.nn.Module", model.site, parent=model, path=text)
+
+
+def _unpack(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    value = form_value(run, fields["unpack"], env, node)
+    if isinstance(value, SeqVal) and len(value.items) == 1 and not value.open:
+        return value.items[0]
+    return value
+
+
+def _tensor(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    device = form_value(run, fields["device"], env, node) if "device" in fields else "unknown"
+    asked = env.get("requires_grad")
+    tensor = tensors.plain(device if isinstance(device, str) else "unknown")
+    if isinstance(device, str) and device == "cuda":
+        run.emit(Ev.TOUCH_CUDA, node, args={"how": "device=", "move": True})
+    if asked is not UNSET and conditions.truth(run, asked).yes:
+        return tensors.hacked(run, tensor, node)
+    return tensor
+
+
+def fact_name(attribute: str) -> str:
+    """The fact that an attribute of a config stands for."""
+    return {"inference_mode": "inference"}.get(attribute, attribute)
+
+
+class Spread:
+    """Positional arguments that a list stands for."""
+
+    def __init__(self, value: Value) -> None:
+        self.items: list[Value] = value.items if isinstance(value, SeqVal) else []
+        self.open = not isinstance(value, SeqVal) or value.open
+
+
+def _views(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    """The same list with a view in the place of each object of a kind."""
+    values = form_value(run, fields["views"], env, node)
+    wanted = form_value(run, fields["kind"], env, node)
+    items: list[Value] = []
+    for item in values.items if isinstance(values, SeqVal) else ():
+        if isinstance(item, Obj) and isinstance(wanted, Const) and item.kind.value == wanted.value:
+            item = _view_of(run, item, item.type, node)
+        items.append(item)
+    return SeqVal("tuple", items, open=not isinstance(values, SeqVal) or values.open)
+
+
+def _pick(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    """The objects of a kind anywhere in a nested value, as a list."""
+    wanted = form_value(run, fields["pick"], env, node)
+    found: list[Value] = []
+    stack = [form_value(run, fields["of"], env, node)]
+    budget = 100
+    while stack and budget:
+        budget -= 1
+        value = stack.pop(0)
+        if isinstance(value, SeqVal):
+            stack.extend(value.items)
+        elif isinstance(value, Choice):
+            stack.extend(value.values)
+        elif isinstance(value, DictVal):
+            stack.extend(value.items.values())
+        elif isinstance(value, Obj) and isinstance(wanted, Const) and value.kind.value == wanted.value and value not in found:
+            found.append(value)
+    return SeqVal("list", found)
+
+
+def _unknown(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    """An unknown that is the same wherever the same is asked for, with the default the user names."""
+    asked = form_value(run, fields["unknown"], env, node)
+    default = form_value(run, fields["default"], env, node) if "default" in fields else None
+    text = str(asked.value) if isinstance(asked, Const) else ""
+    return Sym(("asked", key_of(asked)), text, default if isinstance(default, Const) else None)
+
+
+def _dataclasses(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    """An instance of each class, made from the command line: every field may differ from its default."""
+    types = form_value(run, fields["dataclasses"], env, node)
+    classes = types.items if isinstance(types, SeqVal) else [types]
+    made: list[Value] = []
+    for each in classes:
+        if isinstance(each, (ClassVal, LibRef)):
+            made.append(calls.call_value(run, each, Args(open_keywords=True), node, run.module.scope))
+        else:
+            made.append(run.fresh(node))
+    return SeqVal("tuple", made)
+
+
+def _dict(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    given = {name: form_value(run, form, env, node) for name, form in fields["dict"].items()}
+    return DictVal({name: value for name, value in given.items() if value is not UNSET})
+
+
+_FORMS = {
+    "view": _view,
+    "parameters": _parameters,
+    "attached": _attached,
+    "like": _like,
+    "scaled": _scaled,
+    "base": _base,
+    "wrapped": _wrapped,
+    "cut": _cut,
+    "hack": lambda run, f, env, node: tensors.hacked(run, form_value(run, f["hack"], env, node), node),
+    "unpack": _unpack,
+    "submodule": _submodule,
+    "tensor": _tensor,
+    "text": lambda run, f, env, node: form_value(run, f["text"], env, node),
+    "spread": lambda run, f, env, node: Spread(form_value(run, f["spread"], env, node)),
+    "views": _views,
+    "pick": _pick,
+    "unknown": _unknown,
+    "dataclasses": _dataclasses,
+    "dict": _dict,
+}

@@ -1,0 +1,87 @@
+"""Causes that a measurement proves by itself: what the shared checks conclude from the order of events, seen in the
+gradients. Each is reported under the code of its rule, unless the shared check has already reported it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lora_lint.checks.base import Report
+from lora_lint.checks.runtime_facts import active, place, stepped
+from lora_lint.lifecycle.record import OptimizerRecord, RankRecord, RunRecord
+from lora_lint.location import Location
+
+Cause = tuple[str, Report]
+
+
+def measured_causes(record: RunRecord) -> Iterator[Cause]:
+    """Every proven cause of the run, as code and report."""
+    for rank in record.ranks[:1]:
+        yield from _wiped(rank)
+        yield from _never_cleared(rank)
+        yield from _never_stepped(rank)
+        yield from _clipped(rank)
+
+
+def _wiped(rank: RankRecord) -> Iterator[Cause]:
+    for number, optimizer in enumerate(rank.optimizers):
+        if not optimizer.wiped or optimizer.wiped_at is None or optimizer.wiped < optimizer.steps:
+            continue
+        if not _had_gradients(rank, number):
+            yield "LL302", Report(
+                optimizer.wiped_at,
+                "zero_grad() wipes the gradients between backward() and step(): the step changes nothing",
+                help="call zero_grad() before backward() or after step()",
+                story=_step_story(optimizer, "stepped here without gradients"),
+            )
+        elif optimizer.steps > 1:
+            yield "LL303", Report(
+                optimizer.wiped_at,
+                "accumulated gradients are wiped before the step uses them: only the last micro-batch counts",
+                help="clear the gradients once per optimizer step, after step(), and through the prepared optimizer",
+                story=_step_story(optimizer, "stepped here with what was left"),
+            )
+
+
+def _had_gradients(rank: RankRecord, number: int) -> bool:
+    return any(
+        s.stepped and s.grad for t in rank.tensors if number in t.optimizers for s in t.samples
+    )
+
+
+def _step_story(optimizer: OptimizerRecord, text: str) -> tuple[tuple[Location, str], ...]:
+    return ((optimizer.stepped_at, text),) if optimizer.stepped_at is not None else ()
+
+
+def _never_cleared(rank: RankRecord) -> Iterator[Cause]:
+    later = [[s for s in t.samples[1:] if s.stepped] for t in active(rank) if t.optimizers]
+    judged = [samples for samples in later if samples]
+    stale = [samples for samples in judged if all(s.stale for s in samples)]
+    if stale and len(stale) * 2 >= len(judged):
+        first = stepped(rank)[0]
+        yield "LL307", Report(
+            first.stepped_at or first.made_at,
+            "the loop steps and never clears the gradients: every step uses the sum of all steps so far",
+            help="call optimizer.zero_grad() once for each step",
+        )
+
+
+def _never_stepped(rank: RankRecord) -> Iterator[Cause]:
+    if rank.steps or rank.scaler_attempts or rank.backwards < 2 or not rank.optimizers:
+        return
+    if any(len(t.sums) == 2 and t.sums[0] != t.sums[1] for t in rank.tensors):
+        return  # updated by hand
+    yield "LL304", Report(
+        place(rank),
+        f"{rank.backwards} backward calls and not one optimizer step: nothing is ever updated",
+        help="call optimizer.step() after backward()",
+        story=((rank.optimizers[0].made_at, "optimizer made here"),),
+    )
+
+
+def _clipped(rank: RankRecord) -> Iterator[Cause]:
+    if rank.clipped_scaled_at is not None:
+        yield "LL503", Report(
+            rank.clipped_scaled_at,
+            "clips gradients that are still multiplied by the scaler's factor: almost nothing of them is left",
+            help="call scaler.unscale_(optimizer) before clipping",
+        )

@@ -1,0 +1,121 @@
+"""The report of a run for programs: one JSON object."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from lora_lint import __version__
+from lora_lint.findings import Finding
+from lora_lint.lifecycle.record import RankRecord
+from lora_lint.location import Location
+from lora_lint.verify.verdict import Verdict, world_of
+
+
+def render(verdict: Verdict) -> str:
+    """The report as indented JSON. NaN and infinity are strings, so that every JSON reader can read it."""
+    return json.dumps(_clean(as_data(verdict)), indent=2, ensure_ascii=False) + "\n"
+
+
+def as_data(verdict: Verdict) -> dict[str, Any]:
+    """The report as plain data."""
+    rank = world_of(verdict.record)
+    return {
+        "tool": "lora-lint",
+        "version": __version__,
+        "verdict": verdict.verdict,
+        "exit_code": verdict.exit_code,
+        "reason": verdict.reason,
+        "seconds": round(verdict.observed.seconds, 2),
+        "findings": [finding_data(f) for f in verdict.findings],
+        "steps": rank.cycles if rank is not None else 0,
+        "ledger": ledger_data(rank),
+        "losses": [{"step": loss.step, "value": loss.value, "graph": loss.graph} for loss in (rank.losses if rank else [])],
+        "gradients": gradient_data(rank),
+        "probes": [
+            {"name": p.name, "ok": p.ok, "text": p.text, "value": p.value} for p in (rank.probes if rank is not None else [])
+        ],
+        "memory_mb": [round(m, 1) for m in (rank.memory if rank is not None else [])],
+        "step_seconds": [round(s, 3) for s in (rank.seconds if rank is not None else [])],
+        "processes": [
+            {"rank": r.rank, "world": r.world, "steps": r.steps, "backwards": r.backwards} for r in verdict.record.ranks
+        ],
+        "environment": verdict.observed.reports[0]["environment"] if verdict.observed.reports else {},
+        "traceback": verdict.traceback,
+        "output_tail": verdict.observed.output if verdict.exit_code == 2 else [],
+        "stacks": verdict.observed.stacks,
+        "internal_errors": list(verdict.faults),
+    }
+
+
+def finding_data(finding: Finding) -> dict[str, Any]:
+    """One finding as plain data."""
+    return {
+        "code": finding.code,
+        "name": finding.name,
+        "severity": finding.severity.value,
+        "message": finding.message,
+        **_place(finding.location),
+        "help": finding.help,
+        "related": [{**_place(r.location), "message": r.message} for r in finding.related],
+        "url": finding.url,
+    }
+
+
+def _place(location: Location) -> dict[str, Any]:
+    return {
+        "path": location.path,
+        "line": location.line,
+        "column": location.column,
+        "end_line": location.end_line,
+        "end_column": location.end_column,
+    }
+
+
+def ledger_data(rank: RankRecord | None) -> list[dict[str, Any]]:
+    """The ledger as plain data."""
+    if rank is None:
+        return []
+    return [
+        {
+            "moment": row.moment,
+            "path": row.at.path,
+            "line": row.at.line,
+            "model": rank.models[row.model].type,
+            "trainable": row.trainable,
+            "total": row.total,
+            "percent": round(100 * row.trainable / row.total, 4) if row.total else 0.0,
+            "tensors": row.tensors,
+            "groups": row.groups,
+        }
+        for row in rank.ledger
+    ]
+
+
+def gradient_data(rank: RankRecord | None) -> list[dict[str, Any]]:
+    """Gradient norms and updates of the trained tensors, by step."""
+    if rank is None:
+        return []
+    return [
+        {
+            "name": t.name,
+            "part": t.part,
+            "adapter": t.adapter,
+            "in_optimizer": bool(t.optimizers),
+            "ran": t.ran,
+            "steps": [{"step": s.step, "grad": s.grad, "lr": s.lr, "update": s.delta} for s in t.samples],
+        }
+        for t in rank.tensors
+        if t.trainable or t.samples
+    ]
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _clean(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_clean(one) for one in value]
+    return value

@@ -1,0 +1,186 @@
+"""From what the processes saw to a verdict: PASS, FAIL or INCONCLUSIVE, with causes before symptoms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lora_lint.checks.base import Report
+from lora_lint.checks.registry import Registry, load_checks
+from lora_lint.findings import Finding, Related, Severity
+from lora_lint.lifecycle.record import RankRecord, RunRecord, rank_from
+from lora_lint.lifecycle.trace import Event, Trace
+from lora_lint.lifecycle.vocabulary import Ev
+from lora_lint.location import Location
+from lora_lint.verify.judge import all_checks
+from lora_lint.verify.measured import measured_causes
+from lora_lint.verify.observed import Observed
+
+PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
+ENOUGH_STEPS = 2
+
+# Causes that mean "this does not learn", and the symptoms that show it. Without one of them in the same run such a cause
+# did no harm here: it is told as information and does not fail the run.
+_CHAIN = frozenset({"LL901", "LL902", "LL903", "LL904", "LL905", "LL907", "LL914"})
+_NEEDS_PROOF = {
+    "LL101": _CHAIN | {"LL920"},
+    "LL103": _CHAIN,
+    "LL104": _CHAIN,
+    "LL105": _CHAIN,
+    "LL102": _CHAIN,
+    "LL107": _CHAIN,
+    "LL109": _CHAIN,
+    "LL113": _CHAIN,
+    "LL201": _CHAIN,
+    "LL202": _CHAIN,
+    "LL203": _CHAIN,
+    "LL204": _CHAIN,
+    "LL301": _CHAIN,
+    "LL302": _CHAIN,
+    "LL602": _CHAIN | {"LL913"},
+    "LL603": _CHAIN | {"LL913"},
+    "LL607": {"LL913"},
+}
+# Symptoms that a cause explains: they become its related places.
+_EXPLAINS = {
+    **_NEEDS_PROOF,
+    "LL303": frozenset(),
+    "LL304": frozenset({"LL905"}),
+    "LL307": frozenset({"LL908"}),
+    "LL503": frozenset({"LL905"}),
+    "LL605": frozenset({"LL903", "LL904"}),
+    "LL801": frozenset({"LL915"}),
+    "LL115": frozenset({"LL915"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The result of a run. findings: causes first. reason: why there is no verdict, or what to know about it.
+    exit_code: 0 PASS, 1 FAIL, 2 INCONCLUSIVE; a program that ended by itself after one healthy step is INCONCLUSIVE with 0.
+    """
+
+    verdict: str
+    reason: str
+    findings: tuple[Finding, ...]
+    record: RunRecord
+    exit_code: int
+    traceback: str = ""
+    faults: tuple[str, ...] = ()
+    observed: Observed = field(default_factory=Observed)
+
+
+def judge(observed: Observed, steps: int) -> Verdict:
+    """The verdict over the reports of one run."""
+    registry = load_checks()
+    record = RunRecord([rank_from(report["rank"]) for report in observed.reports])
+    record.ranks.sort(key=lambda rank: rank.rank)
+    symptoms = _symptoms(record, registry)
+    causes = _causes(observed.reports, registry)
+    for code, report in measured_causes(record):
+        if code in registry.cards and all(code != cause.code for cause in causes):
+            causes.append(registry.render(code, report))
+    findings = _order(causes, symptoms)
+    faults = tuple(fault for report in observed.reports for fault in report["faults"])
+    reason, crashed = _trouble(observed, record, steps)
+    failed = any(f.severity is Severity.ERROR for f in findings)
+    trace = next((r["error"]["traceback"] for r in observed.reports if r["error"]), "")
+    if failed and not (crashed and _only_crash(record)):
+        return Verdict(FAIL, reason, findings, record, 1, trace, faults, observed)
+    if reason:
+        short = not crashed and not observed.timed_out and any(rank.steps for rank in record.ranks)
+        return Verdict(INCONCLUSIVE, reason, findings, record, 0 if short else 2, trace, faults, observed)
+    return Verdict(PASS, "", findings, record, 0, "", faults, observed)
+
+
+def _only_crash(record: RunRecord) -> bool:
+    """Whether a crash came before anything could be judged."""
+    return not any(rank.backwards or rank.steps for rank in record.ranks)
+
+
+def _trouble(observed: Observed, record: RunRecord, steps: int) -> tuple[str, bool]:
+    """Why there is no PASS, "" when there is nothing against it; and whether the program crashed."""
+    error = next((report["error"] for report in observed.reports if report["error"]), None)
+    if observed.interrupted:
+        return "interrupted", True
+    if error is not None:
+        return f"the program ended with {error['type']}: {error['text'].splitlines()[0] if error['text'] else ''}", True
+    if observed.timed_out:
+        return f"time is up after {observed.seconds:.0f} s and {max((r.steps for r in record.ranks), default=0)} steps", True
+    if observed.status not in (0, None):
+        return f"the program ended with exit status {observed.status}", True
+    told = next((r["outcome"] for r in observed.reports if r["outcome"] not in ("done", "ended")), "")
+    if told:
+        return told, False
+    if not record.ranks or not any(rank.steps for rank in record.ranks):
+        return "no optimizer step was seen: the program does not train in this process", True
+    world = max(observed.expected, max(rank.world for rank in record.ranks))
+    if len(record.ranks) < world:
+        return f"only {len(record.ranks)} of {world} processes reported", True
+    fewest = min(rank.cycles for rank in record.ranks)
+    if fewest < ENOUGH_STEPS:
+        return f"the program ended after {fewest} optimizer step{'s' * (fewest != 1)}: too few to prove that it learns", False
+    return "", False
+
+
+def _symptoms(record: RunRecord, registry: Registry) -> list[Finding]:
+    """What the runtime checks say about the merged record."""
+    trace = Trace()
+    place = next((rank.main for rank in record.ranks if rank.main is not None), Location("<run>", 1, 1, 1, 1))
+    end = Event(Ev.END, 0, place, args={"record": record})
+    found: dict[tuple[str, Location], Finding] = {}
+    for check in all_checks(runtime_only=True):
+        if Ev.END in check.on:
+            for report in check.function(end, trace):
+                finding = registry.render(check.code, report)
+                found.setdefault((finding.code, finding.location), finding)
+    return list(found.values())
+
+
+def _causes(reports: list[dict[str, Any]], registry: Registry) -> list[Finding]:
+    """What the shared checks said inside the processes, each once."""
+    found: dict[tuple[str, Location], Finding] = {}
+    for report in reports:
+        for data in report["reports"]:
+            if data["maybe"] or data["code"] not in registry.cards or not registry.cards[data["code"]].runtime:
+                continue
+            finding = registry.render(data["code"], _revived(data))
+            found.setdefault((finding.code, finding.location), finding)
+    return list(found.values())
+
+
+def _revived(data: dict[str, Any]) -> Report:
+    return Report(
+        Location(**data["location"]),
+        data["message"],
+        help=data["help"],
+        story=tuple((Location(**one["location"]), one["message"]) for one in data["story"]),
+        severity=Severity(data["severity"]) if data["severity"] else None,
+    )
+
+
+def _order(causes: list[Finding], symptoms: list[Finding]) -> tuple[Finding, ...]:
+    """Causes first, each with the symptoms it explains; unproved causes as information; symptoms without cause last."""
+    seen = {f.code for f in symptoms if f.severity is not Severity.INFO}
+    first: list[Finding] = []
+    info: list[Finding] = []
+    explained: set[str] = set()
+    for cause in causes:
+        needed = _NEEDS_PROOF.get(cause.code)
+        if needed is not None and seen.isdisjoint(needed):
+            info.append(replace(cause, severity=Severity.INFO))
+            continue
+        related = list(cause.related)
+        for symptom in symptoms:
+            if symptom.code in _EXPLAINS.get(cause.code, ()) and cause.severity is not Severity.INFO:
+                related.append(Related(symptom.location, f"{symptom.code} {symptom.message}"))
+                explained.add(symptom.code)
+        first.append(replace(cause, related=tuple(related)))
+    first.sort(key=lambda f: -f.severity.rank)
+    rest = sorted((f for f in symptoms if f.code not in explained), key=lambda f: -f.severity.rank)
+    return (*first, *rest, *info)
+
+
+def world_of(record: RunRecord) -> RankRecord | None:
+    """The process whose figures are shown: rank 0, or the first that reported."""
+    return record.ranks[0] if record.ranks else None
