@@ -36,7 +36,7 @@ def main() -> None:
         step("Show what the fixes would change", folder, "--diff", "--unsafe-fixes", ".", expect=1)
         step("Fix", folder, "--fix", "--unsafe-fixes", ".", expect=0)
         step("Find nothing any more", folder, ".", expect=0)
-    print("\n=== The demo is over: four mistakes found, explained and fixed.")
+    print("\n=== The demo is over: the mistakes were found, explained and fixed, and nothing is found any more.")
 
 
 if __name__ == "__main__":

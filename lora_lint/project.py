@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,6 +18,12 @@ from lora_lint.syntax.source import NOTEBOOK_SUFFIX, SourceFile, source_from_byt
 
 # Files that are read only because others import them: enough for any project, and a bound.
 MAX_LINKED = 2000
+
+# Up to this many files that import analysed ones are analysed without looking whether they are scripts.
+MAX_DRIVERS = 50
+
+_IMPORT = re.compile(rb"^[ \t]*(?:from|import)[ \t]+([^#\n]+)", re.MULTILINE)
+_WORD = re.compile(rb"\w+")
 
 
 @dataclass(slots=True)
@@ -65,6 +72,7 @@ class Loader:
         libraries: top-level names that API specs describe, never looked for in the project.
         """
         project = self.project
+        others: list[str] = []
         for path in dict.fromkeys((*self._bytes, *files)):
             data = self._read(path)
             if data is None:
@@ -72,10 +80,24 @@ class Loader:
             project.checked += 1
             if self._is_wanted(path, data):
                 self._take(path, is_target=True)
+            else:
+                others.append(path)
+        for path in self._drivers(others):
+            self._take(path, is_target=True)
         for path in self._imported(libraries):
             if path not in project.sources:
                 self._take(path, is_target=False)
         return project
+
+    def _drivers(self, others: list[str]) -> list[str]:
+        """Files that mention nothing we model but import what does: the script that calls load, attach and fit in order.
+        In large trees only those with a `__main__` guard."""
+        stems = {os.path.splitext(os.path.basename(path))[0].encode() for path in self.project.targets} - {b"__init__"}
+        stems |= {os.path.basename(os.path.dirname(path)).encode() for path in self.project.targets} - {b""}
+        found = [path for path in others if path.endswith(".py") and not stems.isdisjoint(_imported_words(self._bytes[path]))]
+        if len(found) > MAX_DRIVERS:
+            found = [path for path in found if b"__main__" in self._bytes[path]]
+        return found[:MAX_LINKED]
 
     def _is_wanted(self, path: str, data: bytes) -> bool:
         """Whether to analyse a file: named, about training, or not parsing (which is worth a word)."""
@@ -131,6 +153,11 @@ class Loader:
             except OSError:
                 return None
         return self._bytes[shown]
+
+
+def _imported_words(data: bytes) -> frozenset[bytes]:
+    """Every part of every dotted name that import statements mention."""
+    return frozenset(word for line in _IMPORT.findall(data) for word in _WORD.findall(line))
 
 
 def _parses(data: bytes) -> bool:

@@ -28,7 +28,7 @@ class Example:
     kind: str
     files: Mapping[str, str]
     versions: Mapping[str, str]
-    fixed: str | None
+    fixed: str | Mapping[str, str] | None
     title: str
 
     def __str__(self) -> str:
@@ -72,8 +72,13 @@ def analyse(files: Mapping[str, str], versions: Mapping[str, str], root: Path) -
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
+    return analyse_texts({str(root / p): t for p, t in files.items() if p.endswith(".py")}, versions, root)
+
+
+def analyse_texts(texts: Mapping[str, str], versions: Mapping[str, str], root: Path) -> list[Finding]:
+    """Findings of modules by path; requirement files are looked for in `root`."""
     finder = VersionFinder({k: str(v) for k, v in versions.items()}, root)
-    units = {str(root / p): lower_module(t, str(root / p)) for p, t in files.items() if p.endswith(".py")}
+    units = {path: lower_module(text, path) for path, text in texts.items()}
     program = Program(units, STORE, load_checks().checks, lambda path: finder.for_file(path, ()))
     found: list[Finding] = []
     for path in units:

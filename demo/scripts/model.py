@@ -1,7 +1,7 @@
-"""A small language model, its tokenizer-free data, and the adapter: shared by the scripts beside it."""
+"""A small language model, its data, and the adapter's configuration: shared by the scripts beside it."""
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig
 from transformers import LlamaConfig, LlamaForCausalLM
 
 VOCABULARY = 128
@@ -22,16 +22,15 @@ def build_base(seed: int = 0):
     return LlamaForCausalLM(config)
 
 
-def add_adapter(model, rank: int = 8):
-    """The model with LoRA on its attention projections."""
-    config = LoraConfig(
+def lora_config(rank: int = 8):
+    """LoRA on the attention projections."""
+    return LoraConfig(
         r=rank,
         lora_alpha=2 * rank,
         target_modules=["q_proj", "k_proj", "v_proj", "o_proj"],
         lora_dropout=0.05,
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(model, config)
 
 
 class Countdown(torch.utils.data.Dataset):

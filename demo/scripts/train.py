@@ -3,31 +3,15 @@
 import argparse
 
 import torch
-from model import Countdown, add_adapter, build_base
+from model import Countdown, build_base, lora_config
+from peft import get_peft_model
 from torch.utils.data import DataLoader
-
-
-@torch.no_grad()
-def evaluate(model, loader):
-    model.eval()
-    losses = [model(**batch).loss.item() for batch in loader]
-    return sum(losses) / len(losses)
-
-
-def train_epoch(model, loader, optimizer, scheduler):
-    for batch in loader:
-        loss = model(**batch).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.zero_grad()  # start every step from clean gradients
-        optimizer.step()
-        scheduler.step()
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--lr", type=float, default=5e-3)
     parser.add_argument("--output", default="adapter")
     args = parser.parse_args()
 
@@ -37,13 +21,23 @@ def main():
 
     model = build_base()
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr)
-    scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, total_iters=args.epochs * len(train_loader))
-    model = add_adapter(model)
+    scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, total_iters=10)
+    model = get_peft_model(model, lora_config())
     model.print_trainable_parameters()
 
     for epoch in range(args.epochs):
-        train_epoch(model, train_loader, optimizer, scheduler)
-        print(f"epoch {epoch}: loss {evaluate(model, eval_loader):.4f}")
+        for batch in train_loader:
+            loss = model(**batch).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.zero_grad()  # every step starts from clean gradients
+            optimizer.step()
+            scheduler.step()
+
+        model.eval()
+        with torch.no_grad():
+            losses = [model(**batch).loss.item() for batch in eval_loader]
+        print(f"epoch {epoch}: loss {sum(losses) / len(losses):.4f}")
 
     model.save_pretrained(args.output)
 

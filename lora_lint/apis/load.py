@@ -38,9 +38,9 @@ ROLES = frozenset(
 )
 DERIVATIONS = frozenset(
     "quantization device dtype truth inference trainable checkpointing workers spawn mode adapter parts architecture "
-    "negated grad-enabled precision".split()
+    "negated grad-enabled precision native checkpointing-hook".split()
 )
-TESTS = frozenset("set unset equals adapted peft quantized defined not all any true kind".split())
+TESTS = frozenset("set unset equals adapted checkpointed peft quantized defined not all any true kind text".split())
 _VERB_KEYS: dict[str, frozenset[str]] = {
     "new": frozenset({"new", "kind", "type", "facts"}),
     "emit": frozenset({"emit", "args"}) | ROLES,

@@ -25,7 +25,9 @@ class ApiStore:
 
     def __init__(self, specs: Specs) -> None:
         self.specs = specs
-        self._patterns = [(glob, spec) for spec in specs.types.values() for glob in spec.match]
+        patterns = [(glob, spec) for spec in specs.types.values() for glob in spec.match]
+        # The more exact pattern first: torch.optim.lr_scheduler.* before torch.optim.*
+        self._patterns = sorted(patterns, key=lambda pattern: -len(pattern[0]))
         self._defaults = sorted(specs.defaults, key=lambda d: -len(d.prefix))
         self.libraries = frozenset(
             {name.split(".", 1)[0] for name in (*specs.calls, *specs.types, *specs.aliases)}

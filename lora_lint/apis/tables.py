@@ -30,6 +30,7 @@ class Architectures:
     task_types: PyMapping[str, tuple[str, ...]]
     heads: tuple[Head, ...]
     trained_heads: tuple[str, ...]
+    embeddings: tuple[str, ...]
 
     def head(self, class_name: str) -> Head | None:
         """The head that a model class has, None when it has none that we know."""
@@ -68,7 +69,7 @@ def names(value: Any) -> tuple[str, ...]:
 @lru_cache(maxsize=1)
 def architectures() -> Architectures:
     """The architecture table, read once."""
-    table = read_table("architectures.yaml", frozenset({"task_types", "heads", "trained_heads"}))
+    table = read_table("architectures.yaml", frozenset({"task_types", "heads", "trained_heads", "embeddings"}))
     tasks = table.data["task_types"]
     return Architectures(
         task_types={key: names(value) for key, value in tasks.data.items()},
@@ -77,4 +78,5 @@ def architectures() -> Architectures:
             for row in rows(table, "heads", frozenset({"class", "task", "modules"}))
         ),
         trained_heads=names(table.data["trained_heads"]),
+        embeddings=names(table.data["embeddings"]),
     )

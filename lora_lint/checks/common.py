@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from lora_lint.lifecycle.effects import frozen_by
-from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
-from lora_lint.lifecycle.trace import Event, Trace
-from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Tri
+from lora_lint.lifecycle.heap import Adapter, ModelState, Obj, adapters_of, trainable
+from lora_lint.lifecycle.trace import Event, Tensor, Trace
+from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Part, Tri
 
 TRAINING = (Ev.TRAIN, Ev.BACKWARD, Ev.STEP)
 
@@ -67,6 +68,30 @@ def name_of(event: Event, role: str, fallback: str = "the model") -> str:
     return f"`{text}`" if text else fallback
 
 
+def argument(arguments: Obj, name: str) -> Any:
+    """The value of a keyword of the training arguments; None when it was not given."""
+    if name in arguments.attrs:
+        return arguments.attrs[name]
+    given = getattr(arguments.facts.get("kwargs"), "items", None)
+    return given.get(name) if isinstance(given, dict) else None
+
+
+def loss_of(event: Event) -> Tensor | None:
+    """The loss of a backward, as far as it is known."""
+    loss = event.args.get("loss")
+    return loss if isinstance(loss, Tensor) else None
+
+
+def feeds(backward: Event, optimizer: Obj) -> bool:
+    """Whether a backward gives gradients to what the optimizer holds, as far as is known."""
+    models, held = trained(backward), held_models(optimizer)
+    if not models or not held:
+        return True
+    roots = {id(m.root) for model in models for m in model.models()}
+    inside = {id(m.root) for model in held for m in model.models()}
+    return not roots.isdisjoint(inside)
+
+
 def variable_of(event: Event, role: str) -> str:
     """The variable in a role at this event, "" when it is not a plain one."""
     text = event.args.get("names", {}).get(role, "")
@@ -87,3 +112,16 @@ def has_adapters(model: Obj) -> Tri:
         return Tri.YES
     unknown = any(m.model.escaped or not m.model.adapters_known for m in model.models())
     return Tri.UNKNOWN if unknown else Tri.NO
+
+
+def part_trainable(state: ModelState, part: Part) -> Tri:
+    """Whether a part of the base model requires gradients now; unknown when a submodule was thawed or frozen apart."""
+    for op in reversed(state.ops):
+        if op.adapter is not None:
+            continue
+        if any(not answer.no for answer in op.event.args.get("extras", {}).values()):
+            return Tri.UNKNOWN
+        answer = op.parts.get(part)
+        if answer is not None:
+            return answer if not op.path else Tri.UNKNOWN
+    return Tri.UNKNOWN

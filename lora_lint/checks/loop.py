@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import held_models, name_of, optimizers, trained
+from lora_lint.checks.common import feeds, held_models, name_of, optimizers
 from lora_lint.findings import Applicability, FixPlan, MoveStatement
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Trace
@@ -95,7 +95,7 @@ def gradients_wiped_before_step(event: Event, trace: Trace) -> Iterator[Report]:
     for other in trace.before(event, Ev.BACKWARD, Ev.ZERO_GRAD, Ev.STEP):
         if other.kind is Ev.STEP and other.role("optimizer") is optimizer:
             return
-        if other.kind is Ev.BACKWARD and _feeds(other, optimizer):
+        if other.kind is Ev.BACKWARD and feeds(other, optimizer):
             if wipe is not None:
                 yield Report(
                     wipe,
@@ -114,16 +114,6 @@ def _wipes(zero: Event, optimizer: Obj) -> bool:
         return True
     model = zero.model
     return model is not None and not model.full_path and any(model.root is m.root for m in held_models(optimizer))
-
-
-def _feeds(backward: Event, optimizer: Obj) -> bool:
-    """Whether a backward gives gradients to what the optimizer holds, as far as is known."""
-    models, held = trained(backward), held_models(optimizer)
-    if not models or not held:
-        return True
-    roots = {id(m.root) for model in models for m in model.models()}
-    inside = {id(m.root) for model in held for m in model.models()}
-    return not roots.isdisjoint(inside)
 
 
 def _after_step(wipe: Event, step: Event) -> FixPlan | None:

@@ -111,8 +111,8 @@ def trainable_not_in_optimizer(event: Event, trace: Trace) -> Iterator[Report]:
         if not rank.steps:
             continue
         mine = [t for t in adapters(rank) if t.trainable and t.ran is not False]
-        outside = [t for t in mine if not t.optimizers and any(t.gradients)]
-        if not outside:
+        outside = [t for t in mine if not t.optimizers and t.gradients]
+        if not any(any(t.gradients) for t in outside):
             continue
         first = stepped(rank)[0]
         where = "none of" if len(outside) == len(mine) else f"{len(mine) - len(outside)} of"

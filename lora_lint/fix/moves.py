@@ -132,22 +132,24 @@ def _check_statement(tree: Tree, statement: Line, anchor: Line) -> None:
 def _check_order(tree: Tree, statement: Line, crossed: Sequence[cst.CSTNode], anchor: Line) -> None:
     """Refuse when a statement in between sees or decides what the moved one does.
 
-    The anchor may rebind a name that it also reads (`model = get_peft_model(model, cfg)`), and so may those in
-    between: the check that asked for the move has decided about that object.
+    An object that passes through both statements is an exception (`model = get_peft_model(model, cfg)` and
+    `model = prepare_model_for_kbit_training(model)`), and may be used and passed on in between: the check that asked
+    for the move has decided about it.
     """
     moved = uses([statement])
     threaded = _threaded(anchor)
+    passed = _threaded(statement) & uses([anchor]).reads
     for node in crossed:
         found = _with_callees(tree, node)
         line = tree.line_of(node)
         if found.jumps:
             raise RefusedError(f"line {line} may leave the block in between")
         owners = {prefix for name in found.binds for prefix in prefixes(name)}
-        if seen := moved.binds & (found.reads | owners):
+        if seen := (moved.binds - passed) & (found.reads | owners):
             raise RefusedError(f"line {line} uses {min(seen)!r}, which the statement to move binds")
-        if changed := moved.reads & (found.binds - (threaded & _threaded(node))):
+        if changed := moved.reads & (found.binds - ((threaded | passed) & _threaded(node))):
             raise RefusedError(f"line {line} binds {min(changed)!r}, which the statement to move uses")
-        if node is not anchor and (hidden := _hidden(moved, found)):
+        if node is not anchor and (hidden := _hidden(moved.binds, found)):
             raise RefusedError(f"line {line} may use {hidden!r}, which the statement to move binds")
 
 
@@ -157,9 +159,9 @@ def _threaded(node: cst.CSTNode) -> set[str]:
     return found.binds & found.reads
 
 
-def _hidden(moved: Uses, found: Uses) -> str | None:
-    """Attribute that the moved statement binds and that a method called in between may read (`self.setup()`)."""
-    for name in sorted(moved.binds):
+def _hidden(bound: set[str], found: Uses) -> str | None:
+    """Attribute that is bound by the moved statement and that a method called in between may read (`self.setup()`)."""
+    for name in sorted(bound):
         if found.called_on & set(prefixes(name)[:-1]):
             return name
     return None

@@ -206,7 +206,7 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
         _write_requires_grad(run, value, new, node, scope)
         return
     if name == "grad":
-        run.witnesses.add((Ev.ZERO_GRAD.value, run.module.path))
+        run.witness(Ev.ZERO_GRAD, run.module.path)
     if isinstance(value, Obj):
         run.use(value)
         if isinstance(new, Obj) and not new.name:

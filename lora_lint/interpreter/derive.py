@@ -139,6 +139,12 @@ def _checkpointing(run: Run, inputs: list[Value]) -> str:
     return "unknown"
 
 
+def _checkpointing_hook(run: Run, inputs: list[Value]) -> Tri:
+    """Whether checkpointing that is switched on brings a hook that makes the inputs require gradients: reentrant does."""
+    kind = _checkpointing(run, inputs)
+    return Tri.NO if kind in ("off", "non-reentrant") else Tri.UNKNOWN if kind == "unknown" else Tri.YES
+
+
 def _workers(run: Run, inputs: list[Value]) -> Tri:
     value = inputs[0]
     if _unset(value):
@@ -205,6 +211,15 @@ def _architecture(run: Run, inputs: list[Value]) -> str:
     return ""
 
 
+def _native(run: Run, inputs: list[Value]) -> Tri:
+    """Whether a model holds an adapter that its own library put in (and knows of)."""
+    model = inputs[0]
+    if not isinstance(model, Obj) or model.kind is not Kind.MODEL:
+        return Tri.UNKNOWN
+    known = any(adapter.event.args.get("native") for adapter in model.model.adapters)
+    return Tri.YES if known else Tri.of(False if model.model.adapters_known else None)
+
+
 def is_peft_model(run: Run, model: Obj) -> Tri:
     """Whether this reference to a model is a PeftModel (and not its mutated base)."""
     here: Obj | None = model
@@ -234,4 +249,6 @@ _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "negated": _negated,
     "grad-enabled": _grad_enabled,
     "precision": _precision,
+    "native": _native,
+    "checkpointing-hook": _checkpointing_hook,
 }

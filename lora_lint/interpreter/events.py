@@ -53,6 +53,8 @@ def emit(run: Run, effect: Effect, env: Env, node: ir.Node, first: int, maybe: s
             run.unfollowed += 1
     elif kind is Ev.BACKWARD:
         _backward(run, args, roles)
+    elif kind is Ev.CLIP:
+        _clip(args, roles)
     elif kind is Ev.LOADER:
         args["touches"] = [e for e in run.trace.events[first:] if "worker" in e.contexts]
     elif kind is Ev.MOVE and args.get("device") in (None, "unknown"):
@@ -89,6 +91,8 @@ def plain(run: Run, key: str, value: Any) -> Any:
     if key in _TRI_ARGS:
         if isinstance(value, Const) and value.value in ("yes", "no", "unknown"):
             return Tri(value.value)
+        if isinstance(value, str):
+            return value  # a kind that was derived, as of checkpointing
         return value if isinstance(value, Tri) else conditions.truth(run, value)
     if key == "mode":
         return Mode(value.value) if isinstance(value, Const) and isinstance(value.value, str) else value
@@ -115,6 +119,14 @@ def _optimizer(run: Run, roles: dict[str, Obj], args: dict[str, Any], node: ir.N
     optimizer.facts["captures"] = captures
     if isinstance(given, (ParamIter, ParamSet)) and captures and len(captures) == 1:
         roles.setdefault("model", captures[0].model)
+
+
+def _clip(args: dict[str, Any], roles: dict[str, Obj]) -> None:
+    """Name the model whose gradients are clipped."""
+    value = args.get("object_value")
+    models = [value.model] if isinstance(value, ParamIter) else [c.model for c in value.captures] if isinstance(value, ParamSet) else []
+    if models and all(m.root is models[0].root for m in models):
+        roles.setdefault("model", models[0])
 
 
 def _backward(run: Run, args: dict[str, Any], roles: dict[str, Obj]) -> None:

@@ -46,6 +46,9 @@ def term(run: Run, value: Any, env: Env, node: ir.Node) -> Any:
     return value
 
 
+_PLAIN = (str, int, float, bool, type(None))
+
+
 def evaluate_test(run: Run, test: Test, env: Env, node: ir.Node) -> Tri:
     """The answer of a condition of a spec."""
     op = test.op
@@ -65,8 +68,9 @@ def evaluate_test(run: Run, test: Test, env: Env, node: ir.Node) -> Tri:
     if op == "true":
         return Tri.NO if first is UNSET else first if isinstance(first, Tri) else conditions.truth(run, first)
     if op == "equals":
-        if isinstance(first, Const) and isinstance(values[1], Const):
-            return Tri.of(first.value == values[1].value)
+        left, right = (v.value if isinstance(v, Const) else v for v in values)
+        if isinstance(left, _PLAIN) and isinstance(right, _PLAIN):
+            return Tri.of(left == right)
         return Tri.NO if first is UNSET else Tri.UNKNOWN
     if op == "defined":
         name = values[1].value if isinstance(values[1], Const) else ""
@@ -74,10 +78,12 @@ def evaluate_test(run: Run, test: Test, env: Env, node: ir.Node) -> Tri:
             return Tri.NO
         return Tri.of(isinstance(first.user_class.find(str(name)), FuncVal))
     if op == "text":
-        return Tri.of(isinstance(first.value, str)) if isinstance(first, Const) else Tri.NO if first is UNSET else Tri.UNKNOWN
+        known = first.default if isinstance(first, Sym) else first
+        return Tri.of(isinstance(known.value, str)) if isinstance(known, Const) else Tri.of(None if isinstance(first, Sym) else False)
     if op == "kind":
         wanted = values[1].value if isinstance(values[1], Const) else ""
-        return Tri.of(first.kind.value == wanted) if isinstance(first, Obj) else Tri.UNKNOWN
+        known = isinstance(first, (Obj, Const))
+        return Tri.of(isinstance(first, Obj) and first.kind.value == wanted) if known else Tri.UNKNOWN
     if not isinstance(first, Obj) or first.kind is not Kind.MODEL:
         return Tri.UNKNOWN
     state = first.model
@@ -85,6 +91,8 @@ def evaluate_test(run: Run, test: Test, env: Env, node: ir.Node) -> Tri:
         return Tri.UNKNOWN if state.quantization is Quant.UNKNOWN else Tri.of(state.quantization.bnb)
     if op == "adapted":
         return Tri.YES if state.adapters else Tri.of(False if state.adapters_known and not state.escaped else None)
+    if op == "checkpointed":
+        return Tri.UNKNOWN if state.checkpointing == "unknown" else Tri.of(state.checkpointing != "off")
     if op == "peft":
         return derive.is_peft_model(run, first)
     return Tri.UNKNOWN
@@ -143,7 +151,8 @@ def _parameters(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Va
 
 def _attached(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     last = run.trace.events[-1] if run.trace.events else None
-    return tensors.attached(run, last if last is not None and last.kind is Ev.FORWARD else None, node)
+    inputs = [env.values[name] for name in ("args", "kwargs") if name in env.values]
+    return tensors.attached(run, last if last is not None and last.kind is Ev.FORWARD else None, node, inputs)
 
 
 def _like(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:

@@ -156,9 +156,9 @@ def _of_unknown(run: Run, receiver: Sym, name: str, args: Args, node: ir.Node, s
         )
         if kind is Kind.OPTIMIZER:
             return _of_object(run, promote(run, receiver, kind, type_name, expr), name, args, node, scope, expr)
-        run.witnesses.add((Ev.ZERO_GRAD.value, run.module.path))
+        run.witness(Ev.ZERO_GRAD, run.module.path)
     if name == "zero_" and "grad" in receiver.text:
-        run.witnesses.add((Ev.ZERO_GRAD.value, run.module.path))
+        run.witness(Ev.ZERO_GRAD, run.module.path)
     if name == "step" and "opt" in receiver.text.lower() and not receiver.data:
         obj = promote(run, receiver, Kind.OPTIMIZER, "torch.optim.Optimizer", expr)
         return _of_object(run, obj, name, args, node, scope, expr)

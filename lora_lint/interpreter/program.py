@@ -36,6 +36,9 @@ class Versions(Protocol):
     def affected(self, library: str, specifier: str) -> bool | None:
         """True when every version the project may use lies in the range, False when none does, else None."""
 
+    def newest_likely(self, library: str) -> bool:
+        """Whether the library is listed without an upper bound: a fresh installation takes the newest."""
+
 
 @dataclass(slots=True)
 class _Candidate:
@@ -97,8 +100,9 @@ class Program:
         answer: bool | None = True
         for library, specifier in versions.items():
             one = self._versions[path].affected(library, specifier)
-            if one is None and "<" not in specifier and "==" not in specifier:
-                one = True
+            ended = "<" in specifier or "==" in specifier
+            if one is None and (not ended or self._versions[path].newest_likely(library)):
+                one = not ended
             if one is False:
                 return False
             if one is None:

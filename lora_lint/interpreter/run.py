@@ -145,7 +145,7 @@ class Run:
         )
         for obj in event.roles.values():
             obj.last_use = event.seq
-            self.witnesses.add((kind.value, obj.root.site or where.path))
+            self.witness(kind, obj.root.site or where.path)
         if kind is Ev.FORWARD:
             event.args["grad"], event.args["grad_at"] = self.grad[-1].on, self.grad[-1].at
         if not maybe:
@@ -153,6 +153,13 @@ class Run:
         elif event.model is not None:
             event.adapters = tuple(event.model.model.adapters)
         return self.trace.emit(event)
+
+    def witness(self, kind: Ev, place: Hashable) -> None:
+        """Note that something happened to the objects made at a place (or, unknown ones, in a file): it refutes findings
+        that it never does. Marked "again" when it may happen more than once: in a loop, or in a function that others call."""
+        self.witnesses.add((kind.value, place))
+        if self.loop_depth or not (self.stack and isinstance(self.stack[0], str)):
+            self.witnesses.add((kind.value, place, "again"))
 
     def use(self, value: Value) -> None:
         """Note that an object was used here."""

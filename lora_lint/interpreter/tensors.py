@@ -12,9 +12,12 @@ from lora_lint.lifecycle.vocabulary import Cut, Graph, Kind
 from lora_lint.syntax import ir
 
 
-def attached(run: Run, event: Event | None, node: ir.Node) -> Tensor:
-    """The result of a forward (or a new learnable leaf): on the graph, unless gradients are off here."""
+def attached(run: Run, event: Event | None, node: ir.Node, inputs: Iterable[Value] = ()) -> Tensor:
+    """The result of a forward (or a new learnable leaf): on the graph, unless gradients are off here. It hangs on the
+    forwards behind its inputs too."""
     sources = (event,) if event is not None else ()
+    before = (t for t in _leaves(inputs) if isinstance(t, Tensor) and t.graph in (Graph.ATTACHED, Graph.UNKNOWN))
+    sources = tuple(dict.fromkeys((*sources, *(source for tensor in before for source in tensor.sources))))
     return _under_grad_mode(run, Tensor(Graph.ATTACHED, sources), node)
 
 

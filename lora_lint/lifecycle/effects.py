@@ -71,9 +71,13 @@ def _prepare(event: Event, model: Obj) -> None:
     event.adapters = tuple(state.adapters)
     state.prepared = event
     state.ops.append(TrainOp(event, dict.fromkeys(ALL_PARTS, Tri.NO), model.full_path))
+    if state.quantization is Quant.NONE:
+        return  # the other half is for quantized models only
+    unknown = {"input_grads": Tri.UNKNOWN, "checkpointing": "unknown"}
     for key in ("input_grads", "checkpointing"):
-        if key in event.args:
-            setattr(state, key, event.args[key])
+        value = event.args.get(key)
+        if value not in (None, Tri.NO, "off"):
+            setattr(state, key, unknown[key] if state.quantization is Quant.UNKNOWN else value)
             setattr(state, f"{key}_event", event)
 
 
@@ -113,13 +117,14 @@ def _wrap(event: Event, model: Obj) -> None:
 
 
 def _input_grads(event: Event, model: Obj) -> None:
-    model.model.input_grads, model.model.input_grads_event = event.args.get("value", Tri.YES), event
+    if event.args.get("value", Tri.YES) is not Tri.NO:
+        model.model.input_grads, model.model.input_grads_event = event.args.get("value", Tri.YES), event
 
 
 def _checkpointing(event: Event, model: Obj) -> None:
     model.model.checkpointing = event.args.get("value", "unknown")
     model.model.checkpointing_event = event
-    if "input_grads" in event.args:
+    if event.args.get("input_grads", Tri.NO) is not Tri.NO and not model.model.input_grads.yes:
         model.model.input_grads, model.model.input_grads_event = event.args["input_grads"], event
 
 

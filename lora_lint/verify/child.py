@@ -14,10 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from lora_lint.verify import config
-from lora_lint.verify.hooks_hf import PATCHERS as HF_PATCHERS
-from lora_lint.verify.hooks_peft import PATCHERS as PEFT_PATCHERS
-from lora_lint.verify.hooks_torch import patch_fsdp1, patch_fsdp2, patch_torch
-from lora_lint.verify.patching import PostImport
+from lora_lint.verify.hooks import install_hooks, slot
 from lora_lint.verify.watch import Watch
 
 
@@ -25,14 +22,8 @@ def install(path: str) -> Watch:
     """Observe this process as the file says."""
     observation = config.read(path)
     watch = Watch(observation)
-    patchers = {
-        "torch": lambda module: patch_torch(watch, module),
-        "torch.distributed.fsdp.fully_sharded_data_parallel": lambda module: patch_fsdp1(watch, module),
-        "torch.distributed.fsdp": lambda module: patch_fsdp2(watch, module),
-    }
-    for name, patcher in {**PEFT_PATCHERS, **HF_PATCHERS}.items():
-        patchers[name] = lambda module, patcher=patcher: patcher(watch, module)  # type: ignore[misc]
-    PostImport(patchers).install()
+    slot.current = watch
+    install_hooks()
     _limit_memory(observation.memory_limit)
     _on_exception(watch)
     _on_dump(observation.folder)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from lora_lint.verify.watch import Watch
 
 
-def complete(watch: Watch, probes: bool) -> None:
-    """Fill in what is known only at the end; with `probes`, experiment with the trained model."""
+def complete(watch: Watch) -> None:
+    """Fill in what is known only at the end."""
     rank = watch.recorder.rank
     _distributed(watch)
     entries = list(watch.training.table.entries.values())
@@ -27,10 +27,6 @@ def complete(watch: Watch, probes: bool) -> None:
         rank.losses_alive = watch.training.count_losses_alive()
     rank.merged_in_run = any(event.kind.value == "merge" for event in watch.recorder.trace.events)
     rank.configured = [(type(config).__name__, at) for config, at in watch.configs]
-    if probes:
-        from lora_lint.verify.probes import run_probes
-
-        run_probes(watch)
 
 
 def _distributed(watch: Watch) -> None:
@@ -64,8 +60,3 @@ def _last_values(entries: list[Entry]) -> None:
         if difference:
             size = float(entry.start.float().norm()) or 1.0
             entry.record.changed_base = difference / size
-
-
-def torch_of(watch: Watch) -> Any:
-    """The torch of the process."""
-    return sys.modules["torch"]

@@ -38,6 +38,7 @@ class Forwards:
         self._recording = False
         self._roots: dict[int, weakref.ref[Any]] = {}
         self._handles: list[Any] = []
+        self._root_handles: list[Any] = []
         self._blind: tuple[Location, tuple[Point, ...], Obj] | None = None
         self._outermost = self.recorder.guard(self._root_ran)
 
@@ -60,8 +61,15 @@ class Forwards:
         for reference in self._roots.values():
             module = reference()
             if module is not None:
-                module.register_forward_pre_hook(self._enter)
-                module.register_forward_hook(self._leave, with_kwargs=True, always_call=True)
+                self._root_handles.append(module.register_forward_pre_hook(self._enter))
+                self._root_handles.append(module.register_forward_hook(self._leave, with_kwargs=True, always_call=True))
+
+    def stop(self) -> None:
+        """Take all hooks off."""
+        for handle in (*self._handles, *self._root_handles):
+            handle.remove()
+        self._handles = []
+        self._root_handles = []
 
     def _enter(self, module: Any, args: Any) -> None:
         if self._torch.compiler.is_compiling() or self.recorder.busy:

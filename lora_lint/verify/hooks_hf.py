@@ -12,10 +12,10 @@ from lora_lint.verify.hooks_peft import activating, injecting
 from lora_lint.verify.patching import wrap
 
 if TYPE_CHECKING:
-    from lora_lint.verify.watch import Watch
+    from lora_lint.verify.slot import Slot
 
 
-def patch_modeling(watch: Watch, module: ModuleType) -> None:
+def patch_modeling(watch: Slot, module: ModuleType) -> None:
     """transformers.modeling_utils."""
     kind = module.PreTrainedModel
     recorder = watch.recorder
@@ -25,7 +25,7 @@ def patch_modeling(watch: Watch, module: ModuleType) -> None:
         live = recorder.live(model)
         watch.ledger("after from_pretrained", recorder.frames.here(), live)
 
-    noted = recorder.guard(note)
+    noted = watch.guard(note)
 
     def load(original: Any, cls: Any, *args: Any, **kwargs: Any) -> Any:
         if recorder.quiet:
@@ -49,13 +49,13 @@ def patch_modeling(watch: Watch, module: ModuleType) -> None:
             watch.training.table.stale = True
             recorder.emit(Ev.RESIZE, {"model": live.obj}, {"before": before, "after": after})
 
-    told = recorder.guard(tell_resize)
+    told = watch.guard(tell_resize)
 
     def tell_input_grads(model: Any) -> None:
         live = recorder.live(model)
         recorder.emit(Ev.INPUT_GRADS, {"model": live.obj}, {"value": Tri.YES})
 
-    input_grads = recorder.guard(tell_input_grads)
+    input_grads = watch.guard(tell_input_grads)
 
     def enable_inputs(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(self, *args, **kwargs)
@@ -68,7 +68,7 @@ def patch_modeling(watch: Watch, module: ModuleType) -> None:
         value = "default" if reentrant is None else "reentrant" if reentrant else "non-reentrant"
         recorder.emit(Ev.CHECKPOINTING, {"model": live.obj}, {"value": value})
 
-    checkpointing = recorder.guard(tell_checkpointing)
+    checkpointing = watch.guard(tell_checkpointing)
 
     def enable_checkpointing(original: Any, self: Any, gradient_checkpointing_kwargs: Any = None, *a: Any, **k: Any) -> Any:
         result = original(self, gradient_checkpointing_kwargs, *a, **k)
@@ -87,7 +87,7 @@ def _vocabulary(model: Any) -> int | None:
     return None if weight is None else int(weight.shape[0])
 
 
-def patch_integration(watch: Watch, module: ModuleType) -> None:
+def patch_integration(watch: Slot, module: ModuleType) -> None:
     """transformers.integrations.peft: add_adapter and load_adapter of the models themselves."""
     mixin = module.PeftAdapterMixin
     wrap(
@@ -116,7 +116,7 @@ def patch_integration(watch: Watch, module: ModuleType) -> None:
     wrap(mixin, "set_adapter", activating(watch, "transformers.PreTrainedModel.set_adapter"))
 
 
-def patch_trainer(watch: Watch, module: ModuleType) -> None:
+def patch_trainer(watch: Slot, module: ModuleType) -> None:
     """transformers.trainer."""
     kind = module.Trainer
     recorder = watch.recorder
@@ -137,7 +137,7 @@ def patch_trainer(watch: Watch, module: ModuleType) -> None:
         recorder.emit(Ev.TRAINER, roles, {}, obj.type, at)
         watch.ledger(f"after {type(trainer).__name__}(…)", at)
 
-    noted = recorder.guard(note)
+    noted = watch.guard(note)
 
     def tell_train(trainer: Any) -> None:
         roles = {"trainer": recorder.make(trainer, Kind.TRAINER)}
@@ -149,7 +149,7 @@ def patch_trainer(watch: Watch, module: ModuleType) -> None:
         recorder.rank.trained_at = at
         recorder.emit(Ev.TRAIN, roles, {"mode": Mode.TRAIN}, f"{roles['trainer'].type}.train", at)
 
-    told = recorder.guard(tell_train)
+    told = watch.guard(tell_train)
 
     def train(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         told(self)
@@ -159,7 +159,7 @@ def patch_trainer(watch: Watch, module: ModuleType) -> None:
     wrap(kind, "train", train)
 
 
-def patch_accelerate(watch: Watch, module: ModuleType) -> None:
+def patch_accelerate(watch: Slot, module: ModuleType) -> None:
     """accelerate.accelerator: the accumulation context."""
     recorder = watch.recorder
 

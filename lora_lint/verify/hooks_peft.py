@@ -15,16 +15,16 @@ from lora_lint.verify.patching import wrap
 from lora_lint.verify.recorder import qualified
 
 if TYPE_CHECKING:
-    from lora_lint.verify.watch import Watch
+    from lora_lint.verify.slot import Slot
 
 
 class Injection:
     """An injection that is under way: the model and its adapters before it."""
 
-    def __init__(self, watch: Watch, model: Any) -> None:
+    def __init__(self, watch: Slot, model: Any) -> None:
         self.watch = watch
         self.recorder = watch.recorder
-        self.live = self.recorder.live(model)
+        self.live: Live = self.recorder.live(model)
         self.names = _adapter_names(self.live)
 
     def done(self, by: str, result: Any, config: Any, adapter: Any, **args: Any) -> None:
@@ -77,12 +77,12 @@ def _is_peft_model(thing: Any) -> bool:
 
 
 def injecting(
-    watch: Watch, by: str, model_of: Callable[..., Any], pick: Callable[..., tuple[Any, Any]], **facts: Any
+    watch: Slot, by: str, model_of: Callable[..., Any], pick: Callable[..., tuple[Any, Any]], **facts: Any
 ) -> Callable[..., Any]:
     """A wrapper for a call that injects: `model_of` gives the model, `pick` the config and the adapter's name, both from
     the call's arguments."""
-    begin = watch.recorder.guard(lambda model: Injection(watch, model))
-    end = watch.recorder.guard(lambda injection, *a, **k: injection.done(*a, **k))
+    begin = watch.guard(lambda model: Injection(watch, model))
+    end = watch.guard(lambda injection, *a, **k: injection.done(*a, **k))
 
     def around(original: Any, *args: Any, **kwargs: Any) -> Any:
         if watch.recorder.quiet:
@@ -99,7 +99,7 @@ def injecting(
     return around
 
 
-def patch_config(watch: Watch, module: ModuleType) -> None:
+def patch_config(watch: Slot, module: ModuleType) -> None:
     """peft.config."""
     recorder = watch.recorder
 
@@ -118,7 +118,7 @@ def patch_config(watch: Watch, module: ModuleType) -> None:
             watch.configs.append((config, at))
             recorder.emit(Ev.CONFIGURE, {"config": obj}, by=obj.type, at=at)
 
-    note_guarded = recorder.guard(note)
+    note_guarded = watch.guard(note)
 
     def made(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(self, *args, **kwargs)
@@ -138,7 +138,7 @@ def patch_config(watch: Watch, module: ModuleType) -> None:
     wrap(module.PeftConfigMixin, "from_pretrained", loaded)
 
 
-def patch_model(watch: Watch, module: ModuleType) -> None:
+def patch_model(watch: Slot, module: ModuleType) -> None:
     """peft.peft_model."""
     kind = module.PeftModel
     recorder = watch.recorder
@@ -148,12 +148,12 @@ def patch_model(watch: Watch, module: ModuleType) -> None:
             return original(self, model, *args, **kwargs)
         config = args[0] if args else kwargs.get("peft_config")
         name = args[1] if len(args) > 1 else kwargs.get("adapter_name", "default")
-        begin = recorder.guard(lambda: Injection(watch, model))
+        begin = watch.guard(lambda: Injection(watch, model))
         injection = begin()
         with recorder.silently():
             result = original(self, model, *args, **kwargs)
         if injection is not None:
-            recorder.guard(injection.done)("peft.PeftModel", self, config, name, stacks=True)
+            watch.guard(injection.done)("peft.PeftModel", self, config, name, stacks=True)
         return result
 
     wrap(kind, "__init__", init)
@@ -201,7 +201,7 @@ def patch_model(watch: Watch, module: ModuleType) -> None:
     wrap(kind, "save_pretrained", saving(watch))
 
 
-def activating(watch: Watch, by: str) -> Callable[..., Any]:
+def activating(watch: Slot, by: str) -> Callable[..., Any]:
     """A wrapper for a call that makes an adapter the active one."""
     recorder = watch.recorder
 
@@ -214,7 +214,7 @@ def activating(watch: Watch, by: str) -> Callable[..., Any]:
         recorder.emit(Ev.ACTIVATE, {"model": live.obj}, {"adapter": adapter, "trainable": trainable}, by)
         recorder.reconcile(live)
 
-    guarded = recorder.guard(note)
+    guarded = watch.guard(note)
 
     def around(original: Any, self: Any, adapter_name: Any, *args: Any, **kwargs: Any) -> Any:
         if recorder.quiet:
@@ -227,7 +227,7 @@ def activating(watch: Watch, by: str) -> Callable[..., Any]:
     return around
 
 
-def saving(watch: Watch) -> Callable[..., Any]:
+def saving(watch: Slot) -> Callable[..., Any]:
     """A wrapper for save_pretrained."""
     recorder = watch.recorder
 
@@ -236,7 +236,7 @@ def saving(watch: Watch) -> Callable[..., Any]:
         if live is not None:
             recorder.emit(Ev.SAVE, {"model": live.obj}, by="peft.PeftModel.save_pretrained")
 
-    guarded = recorder.guard(note)
+    guarded = watch.guard(note)
 
     def around(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         guarded(self)
@@ -245,7 +245,7 @@ def saving(watch: Watch) -> Callable[..., Any]:
     return around
 
 
-def patch_mapping(watch: Watch, module: ModuleType) -> None:
+def patch_mapping(watch: Slot, module: ModuleType) -> None:
     """peft.mapping and peft.mapping_func: the functions that inject."""
     wrap(
         module,
@@ -277,7 +277,7 @@ def patch_mapping(watch: Watch, module: ModuleType) -> None:
     )
 
 
-def patch_tuners(watch: Watch, module: ModuleType) -> None:
+def patch_tuners(watch: Slot, module: ModuleType) -> None:
     """peft.tuners.tuners_utils: switching layers on and off, merging."""
     recorder = watch.recorder
 
@@ -295,7 +295,7 @@ def patch_tuners(watch: Watch, module: ModuleType) -> None:
         wrap(module.BaseTuner, name, merging(watch, name))
 
 
-def merging(watch: Watch, name: str) -> Callable[..., Any]:
+def merging(watch: Slot, name: str) -> Callable[..., Any]:
     """A wrapper for a call that merges or takes out the adapters."""
     recorder = watch.recorder
 
@@ -307,7 +307,7 @@ def merging(watch: Watch, name: str) -> Callable[..., Any]:
         recorder.emit(kind, {"model": live.obj}, {"keeps_adapters": name == "merge_adapter"}, f"peft.PeftModel.{name}")
         watch.training.table.stale = True
 
-    guarded = recorder.guard(note)
+    guarded = watch.guard(note)
 
     def around(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         if recorder.quiet:
@@ -320,7 +320,7 @@ def merging(watch: Watch, name: str) -> Callable[..., Any]:
     return around
 
 
-def _live_of(watch: Watch, module: Any) -> Live | None:
+def _live_of(watch: Slot, module: Any) -> Live | None:
     for parameter in module.parameters():
         owner = watch.recorder.models.owner(parameter)
         if owner is not None:
@@ -328,14 +328,14 @@ def _live_of(watch: Watch, module: Any) -> Live | None:
     return None
 
 
-def patch_lora_model(watch: Watch, module: ModuleType) -> None:
+def patch_lora_model(watch: Slot, module: ModuleType) -> None:
     """peft.tuners.lora.model: older releases merge here."""
     for name in ("merge_and_unload", "unload"):
         if name in module.LoraModel.__dict__:
             wrap(module.LoraModel, name, merging(watch, name))
 
 
-def patch_other(watch: Watch, module: ModuleType) -> None:
+def patch_other(watch: Slot, module: ModuleType) -> None:
     """peft.utils.other: preparation for k-bit training."""
     recorder = watch.recorder
 
@@ -355,8 +355,8 @@ def patch_other(watch: Watch, module: ModuleType) -> None:
         recorder.reconcile(live)
         watch.ledger("after prepare_model_for_kbit_training", recorder.frames.here(), live)
 
-    guarded = recorder.guard(note)
-    register = recorder.guard(lambda model: recorder.live(model))
+    guarded = watch.guard(note)
+    register = watch.guard(lambda model: recorder.live(model))
 
     def prepare(original: Any, model: Any, use_gradient_checkpointing: bool = True, *args: Any, **kwargs: Any) -> Any:
         if recorder.quiet:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 from lora_lint.verify.patching import wrap
 
 if TYPE_CHECKING:
-    from lora_lint.verify.watch import Watch
+    from lora_lint.verify.slot import Slot
 
 
-def patch_torch(watch: Watch, torch: ModuleType) -> None:
+def patch_torch(watch: Slot, torch: ModuleType) -> None:
     """Hook into torch right after its import."""
-    watch.start(torch)
     _requires_grad(watch, torch)
     _modules(watch, torch)
     _autograd(watch, torch)
@@ -24,7 +23,7 @@ def patch_torch(watch: Watch, torch: ModuleType) -> None:
     _loaders(watch, torch)
 
 
-def _requires_grad(watch: Watch, torch: ModuleType) -> None:
+def _requires_grad(watch: Slot, torch: ModuleType) -> None:
     """`parameter.requires_grad = …` and `requires_grad_()`. Reading stays the C getter."""
     recorder = watch.recorder
     getset = torch._C.TensorBase.requires_grad
@@ -58,7 +57,7 @@ def _requires_grad(watch: Watch, torch: ModuleType) -> None:
     torch.Tensor.requires_grad_ = requires_grad_
 
 
-def _modules(watch: Watch, torch: ModuleType) -> None:
+def _modules(watch: Slot, torch: ModuleType) -> None:
     module = torch.nn.Module
 
     def mode(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -111,7 +110,7 @@ def _modules(watch: Watch, torch: ModuleType) -> None:
     wrap(torch, "compile", compile_)
 
 
-def _autograd(watch: Watch, torch: ModuleType) -> None:
+def _autograd(watch: Slot, torch: ModuleType) -> None:
     def backward(original: Any, tensors: Any, *args: Any, **kwargs: Any) -> Any:
         watch.training.before_backward(tensors)
         watch.training.in_backward += 1
@@ -125,7 +124,7 @@ def _autograd(watch: Watch, torch: ModuleType) -> None:
     wrap(torch.autograd, "backward", backward)
 
 
-def _optimizers(watch: Watch, torch: ModuleType) -> None:
+def _optimizers(watch: Slot, torch: ModuleType) -> None:
     base = torch.optim.Optimizer
 
     def made(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -151,8 +150,8 @@ def _optimizers(watch: Watch, torch: ModuleType) -> None:
     wrap(base, "add_param_group", add)
     wrap(base, "zero_grad", zero_grad)
     hooks = importlib.import_module("torch.optim.optimizer")
-    hooks.register_optimizer_step_pre_hook(watch.training.before_step)
-    hooks.register_optimizer_step_post_hook(watch.training.after_step)
+    hooks.register_optimizer_step_pre_hook(lambda *args: watch.training.before_step(*args))
+    hooks.register_optimizer_step_post_hook(lambda *args: watch.training.after_step(*args))
 
     scheduler = getattr(torch.optim.lr_scheduler, "LRScheduler", None) or torch.optim.lr_scheduler._LRScheduler
 
@@ -164,7 +163,7 @@ def _optimizers(watch: Watch, torch: ModuleType) -> None:
     wrap(scheduler, "__init__", scheduled)
 
 
-def _scaler(watch: Watch, torch: ModuleType) -> None:
+def _scaler(watch: Slot, torch: ModuleType) -> None:
     kind = torch.amp.GradScaler if hasattr(torch.amp, "GradScaler") else torch.cuda.amp.GradScaler
 
     def scale(original: Any, self: Any, outputs: Any) -> Any:
@@ -204,7 +203,7 @@ def _scaler(watch: Watch, torch: ModuleType) -> None:
         setattr(torch.nn.utils.clip_grad, name, original)
 
 
-def _functional(watch: Watch, torch: ModuleType) -> None:
+def _functional(watch: Slot, torch: ModuleType) -> None:
     def cross_entropy(original: Any, input: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
         if torch.compiler.is_compiling():
             return original(input, target, *args, **kwargs)
@@ -214,7 +213,7 @@ def _functional(watch: Watch, torch: ModuleType) -> None:
     wrap(torch.nn.functional, "cross_entropy", cross_entropy)
 
 
-def _loaders(watch: Watch, torch: ModuleType) -> None:
+def _loaders(watch: Slot, torch: ModuleType) -> None:
     def made(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(self, *args, **kwargs)
         watch.data.loader_made(self)
@@ -224,7 +223,7 @@ def _loaders(watch: Watch, torch: ModuleType) -> None:
     wrap(torch.utils.data.dataloader._BaseDataLoaderIter, "__next__", lambda original, self: watch.data.batch_drawn(original(self), self))
 
 
-def patch_fsdp1(watch: Watch, module: ModuleType) -> None:
+def patch_fsdp1(watch: Slot, module: ModuleType) -> None:
     """torch.distributed.fsdp.fully_sharded_data_parallel."""
 
     def made(original: Any, self: Any, module: Any, *args: Any, **kwargs: Any) -> Any:
@@ -240,7 +239,7 @@ def patch_fsdp1(watch: Watch, module: ModuleType) -> None:
     wrap(module.FullyShardedDataParallel, "__init__", made)
 
 
-def patch_fsdp2(watch: Watch, module: ModuleType) -> None:
+def patch_fsdp2(watch: Slot, module: ModuleType) -> None:
     """torch.distributed.fsdp (fully_shard) right after its import."""
 
     def shard(original: Any, module: Any, *args: Any, **kwargs: Any) -> Any:

@@ -44,6 +44,7 @@ class Recorder:
         self.faults: list[str] = []
         self.contexts: list[str] = []
         self.on_new_model: Callable[[Live], None] = lambda live: None
+        self.on_change: Callable[[Live, bool, Location], None] = lambda live, frozen, at: None
         self._objects: dict[int, tuple[Any, Obj]] = {}
 
     # --- objects ---
@@ -79,8 +80,19 @@ class Recorder:
         if live.obj.event is None and live.obj not in self.trace.objects:
             self.trace.objects.append(live.obj)
             self._emit(Ev.LOAD, {"model": live.obj}, load_facts(live), live.obj.type, place)
+            self._adapters_found(live, place)
             self.on_new_model(live)
         return live
+
+    def _adapters_found(self, live: Live, at: Location) -> None:
+        """A model that comes with adapters that nobody saw being injected."""
+        flags: dict[str, list[bool]] = {}
+        for row in live.rows():
+            if row.part is Part.ADAPTER:
+                flags.setdefault(row.adapter, []).append(row.parameter.requires_grad)
+        for name, values in flags.items():
+            args = {"adapter": name, "trainable": _answer(values), "stacks": False, "base": "keep"}
+            self._emit(Ev.INJECT, {"model": live.obj}, args, live.obj.type, at)
 
     # --- events ---
 
@@ -134,6 +146,7 @@ class Recorder:
         target = live.obj if whole else Obj(Kind.MODEL, live.obj.type, live.obj.site, parent=live.obj, path=path)
         frozen = not all(group.changed.values())
         self._emit(Ev.FREEZE if frozen else Ev.THAW, {"model": target}, {"parts": parts}, "", at)
+        self.on_change(live, frozen, at)
 
     def reconcile(self, live: Live) -> list[str]:
         """Bring the heap's idea of which adapters are trainable in line with the truth. Returns where it was wrong."""
@@ -178,18 +191,22 @@ class Recorder:
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            if self.busy or not self.active:
-                return None
-            self.busy = True
-            try:
-                return function(*args, **kwargs)
-            except Exception:  # noqa: BLE001 - a bug of the observer must not become a bug of the observed program
-                self.faults.append(traceback.format_exc())
-                return None
-            finally:
-                self.busy = False
+            return self.run(function, *args, **kwargs)
 
         return call  # type: ignore[return-value]
+
+    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function of ours, unless one is running already or nobody observes; its bugs are written down."""
+        if self.busy or not self.active:
+            return None
+        self.busy = True
+        try:
+            return function(*args, **kwargs)
+        except Exception:  # noqa: BLE001 - a bug of the observer must not become a bug of the observed program
+            self.faults.append(traceback.format_exc())
+            return None
+        finally:
+            self.busy = False
 
 
 def load_facts(live: Live) -> dict[str, Any]:

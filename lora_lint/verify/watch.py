@@ -31,9 +31,10 @@ WAIT_FOR_OTHERS = 20.0
 
 
 class Watch:
-    """Everything that observes this process. outcome: how the observation ended; "" while it runs."""
+    """Everything that observes this process. outcome: how the observation ended; "" while it runs. in_process: the
+    observation was asked for by the program itself, which goes on when enough was seen."""
 
-    def __init__(self, observation: Observation) -> None:
+    def __init__(self, observation: Observation, in_process: bool = False) -> None:
         self.observation = observation
         self.started_at = time.time()
         self.recorder = Recorder(observation)
@@ -50,17 +51,27 @@ class Watch:
         self.disabled_at: Point | None = None
         self.views: list[tuple[weakref.ref[Any] | None, Obj]] = []
         self._torch: ModuleType | None = None
-        self._written = False
+        self.started = False
+        self._closed = False
+        self.in_process = in_process
         self._main_thread = threading.main_thread()
         rank = self.recorder.rank
         rank.rank = int(os.environ.get("RANK") or 0)
         rank.world = int(os.environ.get("WORLD_SIZE") or 1)
         self.recorder.on_new_model = self._model_added
+        self.recorder.on_change = self._changed
 
     def start(self, torch: ModuleType) -> None:
         """torch is there."""
         self._torch = torch
+        self.started = True
         self.forwards.start(torch)
+
+    def _changed(self, live: Live, frozen: bool, at: Location) -> None:
+        """A line of the user's changed requires_grad: a row of the ledger, but no more than a few for a loop."""
+        moment = f"{'freeze' if frozen else 'thaw'} at {Path(at.path).name}:{at.line}"
+        if sum(row.moment == moment for row in self.recorder.rank.ledger) < 2:
+            self.ledger(moment, at, live)
 
     def _model_added(self, live: Live) -> None:
         """Optimizers that were made before their model was known get their captures now."""
@@ -111,6 +122,8 @@ class Watch:
 
     def progress(self) -> None:
         """Tell the parent how far we are."""
+        if self.in_process:
+            return
         rank = self.recorder.rank
         loss = next((entry.value for entry in reversed(rank.losses) if entry.value is not None), None)
         line = {"rank": rank.rank, "cycles": rank.cycles, "steps": rank.steps, "loss": loss, "time": time.time()}
@@ -134,6 +147,9 @@ class Watch:
         if not self.recorder.active:
             return
         self.outcome = reason or "done"
+        if self.in_process:
+            self.close(probes=False)
+            return
         on_main = threading.current_thread() is self._main_thread
         torch = self._torch
         if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
@@ -161,15 +177,20 @@ class Watch:
         rank = self.recorder.rank
         return bool(rank.backwards or rank.steps or rank.optimizers or self.recorder.models.all or self.configs)
 
-    def write(self, probes: bool = False) -> None:
-        """Write the report of this process, once."""
-        if self._written:
+    def close(self, probes: bool) -> None:
+        """Take the last measurements and stop observing, once."""
+        if self._closed:
             return
-        self._written = True
-        finish = self.recorder.guard(self._complete)
-        finish(probes)
+        self._closed = True
+        for last in (self._complete, self._probe if probes else None, self._end):
+            if last is not None:
+                self.recorder.guard(last)()
         self.recorder.active = False
-        report = {
+        self.forwards.stop()
+
+    def report(self) -> dict[str, Any]:
+        """Everything this process has to tell, as plain data."""
+        return {
             "pid": os.getpid(),
             "outcome": self.outcome or "ended",
             "relevant": self.relevant,
@@ -180,17 +201,31 @@ class Watch:
             "events": [[e.kind.value, str(e.location), e.by] for e in self.recorder.trace.events[:500]],
             "environment": self._environment(),
         }
+
+    def write(self, probes: bool = False) -> None:
+        """Write the report of this process, once."""
+        if self._closed:
+            return
+        self.close(probes)
+        report = self.report()
         name = f"report-{self.recorder.rank.rank:05d}-{os.getpid()}.json"
         target = Path(self.observation.folder) / name
         partial = target.with_suffix(".partial")
         partial.write_text(json.dumps(report), encoding="utf-8")
         partial.rename(target)
 
-    def _complete(self, probes: bool) -> None:
+    def _complete(self) -> None:
         from lora_lint.verify.closing import complete
 
         self.recorder.flush()
-        complete(self, probes)
+        complete(self)
+
+    def _probe(self) -> None:
+        from lora_lint.verify.probes import run_probes
+
+        run_probes(self)
+
+    def _end(self) -> None:
         if not self.recorder.rank.backwards:
             self.note_views()
         self.recorder.emit(Ev.END, {}, {})

@@ -81,6 +81,17 @@ def test_the_object_itself_may_pass_through_the_anchor() -> None:
     assert moved.splitlines() == list(reversed(text.splitlines()))
 
 
+@pytest.mark.parametrize("name", ["model", "self.model"])
+def test_a_moved_statement_may_pass_the_object_on(name: str) -> None:
+    inject, show, prepare = f"{name} = inject({name})\n", f"{name}.show()\n", f"{name} = prepare({name})\n"
+    assert fixed(inject + show + prepare, up(inject + show + prepare, "prepare(", "inject(")) == prepare + inject + show
+    wrapped = f"wrapper = inject({name})\n"
+    assert fixed(wrapped + prepare, up(wrapped + prepare, "prepare(", "inject(")) == prepare + wrapped
+    fresh = f"{name} = load()\n"
+    text = inject + fresh + prepare
+    assert f"line 2 binds '{name}'" in refusal(text, up(text, "prepare(", "inject("))
+
+
 def test_statements_moved_together_keep_their_order() -> None:
     text = "opt = A(net)\nsch = S(opt)\nx()\nnet = inject(net)\n"
     first, second = down(text, "opt = A(net)", "inject(net)"), down(text, "sch = S(opt)", "inject(net)")

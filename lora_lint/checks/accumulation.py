@@ -1,0 +1,241 @@
+"""Gradients over the turns of a loop: LL303, LL304, LL307."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from lora_lint.checks.base import Report, check
+from lora_lint.checks.common import argument, feeds, held_models, trained, variable_of
+from lora_lint.findings import Applicability, FixPlan, InsertStatement, Intent, MoveStatement, RemoveStatement, Severity
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import Event, Guard, Trace
+from lora_lint.lifecycle.vocabulary import Ev, Kind
+
+TRAINING_STEP = "training-step"  # the context in which API specs run the user's override of a trainer's step
+
+
+@check("LL303", on=Ev.BACKWARD)
+def wiped_in_accumulate_block(event: Event, trace: Trace) -> Iterator[Report]:
+    """Gradients are cleared at the start of an `accumulate` block, before its backward."""
+    block = _accumulating(event)
+    if block is None:
+        return
+    for zero in trace.before(event, Ev.ZERO_GRAD, Ev.STEP, Ev.BACKWARD):
+        if zero.kind is not Ev.ZERO_GRAD or block not in zero.within:
+            return
+        if _surely(zero, event) and _reaches(zero, event):
+            yield _wiped(zero, event, trace, block)
+
+
+@check("LL303", on=Ev.BACKWARD)
+def wiped_through_model(event: Event, trace: Trace) -> Iterator[Report]:
+    """`model.zero_grad()` between the micro-batches of an `accumulate` block: unlike the optimizer's it is not held back."""
+    block = _accumulating(event)
+    if block is None:
+        return
+    zero = next(trace.before(event, Ev.ZERO_GRAD), None)
+    before = next((e for e in trace.before(event, Ev.BACKWARD) if _accumulating(e) is not None), None)
+    if zero is None or before is None or zero.seq < before.seq or zero.model is None or block in zero.within:
+        return
+    if _surely(zero, before) and _reaches(zero, event):
+        yield _wiped(zero, event, trace, block)
+
+
+def _accumulating(event: Event) -> Obj | None:
+    """The `accumulate` block around an event, when it may gather more than one micro-batch."""
+    block = next((c for c in reversed(event.within) if "accumulation" in c.facts), None)
+    return block if block is not None and _several(block.facts["accumulation"]) is not None else None
+
+
+def _several(steps: Any) -> Severity | None:
+    """How bad a wipe is for a number of accumulation steps: not at all for one, a warning when one is the default."""
+    known = getattr(steps, "value", None)
+    if isinstance(known, int):
+        return Severity.ERROR if known > 1 else None
+    key, default = getattr(steps, "key", None), getattr(steps, "default", None)
+    if key is None:
+        return None
+    chosen = getattr(default, "value", None)
+    return Severity.ERROR if isinstance(chosen, int) and chosen > 1 else Severity.WARNING
+
+
+def _surely(zero: Event, other: Event) -> bool:
+    """Whether the gradients are cleared under no condition of their own."""
+    return set(zero.guards) <= set(other.guards)
+
+
+def _reaches(zero: Event, backward: Event) -> bool:
+    """Whether what is cleared is what the backward fills, as far as is known."""
+    optimizer = zero.role("optimizer")
+    if optimizer is not None:
+        return feeds(backward, optimizer)
+    models = trained(backward)
+    return zero.model is None or not models or any(m.root is zero.model.root for m in models)
+
+
+def _wiped(zero: Event, backward: Event, trace: Trace, block: Obj) -> Report:
+    return Report(
+        zero,
+        "zero_grad() wipes the gradients of the earlier micro-batches: only the last one of each step counts",
+        help="call the optimizer's zero_grad() at the end of the block, after optimizer.step()",
+        story=((backward, "gradients of this micro-batch are added here"),),
+        plan=_clear_last(zero, trace),
+        severity=_several(block.facts["accumulation"]),
+    )
+
+
+def _clear_last(zero: Event, trace: Trace) -> FixPlan | None:
+    """Clear the optimizer's gradients after the step instead; the step is taken from an earlier turn of the loop."""
+    step = next((e for e in trace.of(Ev.STEP) if e.chain == zero.chain), None)
+    if step is None or step.statement is None or zero.statement is None:
+        return None
+    title = "call the optimizer's zero_grad() after step()"
+    if zero.role("optimizer") is not None:
+        return FixPlan(Applicability.SAFE, title, (MoveStatement(zero.statement, step.statement, after=True),))
+    name = variable_of(step, "optimizer")
+    if not name:
+        return None
+    line = InsertStatement(step.statement, f"{name}.zero_grad()", after=True)
+    return FixPlan(Applicability.SAFE, title, (line, RemoveStatement(zero.statement)))
+
+
+@check("LL303", on=Ev.ZERO_GRAD)
+def wiped_in_training_step(event: Event, trace: Trace) -> Iterator[Report]:
+    """Gradients are cleared inside an override of a trainer's training_step, before its backward."""
+    trainer = next((o for o in reversed(event.within) if o.kind is Kind.TRAINER), None)
+    if TRAINING_STEP not in event.contexts or trainer is None:
+        return
+    arguments = trainer.attrs.get("args")
+    steps = argument(arguments, "gradient_accumulation_steps") if isinstance(arguments, Obj) else None
+    severity = _several(steps)
+    inside = any(TRAINING_STEP in e.contexts and trainer in e.within for e in trace.before(event, Ev.BACKWARD))
+    if severity is None or inside:
+        return
+    plan = None
+    if event.statement is not None:
+        intents: tuple[Intent, ...] = (RemoveStatement(event.statement),)
+        plan = FixPlan(Applicability.SAFE, "leave clearing to the Trainer", intents)
+    yield Report(
+        event,
+        "zero_grad() in training_step wipes the gradients of the earlier micro-batches: only the last one of each step counts",
+        help="remove it: the Trainer clears the gradients after each optimizer step",
+        plan=plan,
+        severity=severity,
+    )
+
+
+@check("LL303", on=Ev.STEP)
+def wiped_before_rare_step(event: Event, trace: Trace) -> Iterator[Report]:
+    """The optimizer steps every n-th turn, but gradients are cleared in every turn."""
+    optimizer = event.role("optimizer")
+    rare = [guard for guard in event.guards if guard.arm and _every_nth(guard)]
+    if optimizer is None or not rare:
+        return
+    backward = next((e for e in trace.before(event, Ev.BACKWARD) if feeds(e, optimizer)), None)
+    if backward is None or set(rare) & set(backward.guards):
+        return
+    for zero in trace.before(backward, Ev.ZERO_GRAD, Ev.BACKWARD):
+        if zero.kind is Ev.BACKWARD:
+            return
+        if _clears(zero, optimizer) and _surely(zero, backward) and _repeats(zero, trace):
+            yield Report(
+                zero,
+                "zero_grad() runs for every micro-batch, but the optimizer steps only every few: all but the last are wiped",
+                help="clear the gradients after optimizer.step(), under the same condition",
+                story=((backward, "gradients of each micro-batch are added here"), (event, "steps only now and then")),
+                plan=_clear_last(zero, trace),
+            )
+
+
+def _every_nth(guard: Guard) -> bool:
+    """Whether a condition is `something % n == …` for an n that is not certainly 1."""
+    key = guard.key
+    while isinstance(key, tuple) and key and key[0] in ("and", "or", "not") and len(key) == 2:
+        inner = key[1]
+        key = inner[0] if isinstance(inner, tuple) and inner and isinstance(inner[0], tuple) else inner
+    if not (isinstance(key, tuple) and len(key) == 3 and key[0] == "==" and isinstance(key[1], tuple)):
+        return False
+    term = key[1]
+    return len(term) == 3 and term[0] == "op" and term[1] == "%" and term[2][-1] != ("const", "int", 1)
+
+
+def _clears(zero: Event, optimizer: Obj) -> bool:
+    """Whether a zero_grad certainly clears what the optimizer holds."""
+    if zero.role("optimizer") is optimizer:
+        return True
+    return zero.model is not None and any(m.root is zero.model.root for m in held_models(optimizer))
+
+
+def _repeats(event: Event, trace: Trace) -> bool:
+    """Whether the same place was passed before: the event stands in a loop."""
+    return any(e.location == event.location for e in trace.before(event, event.kind))
+
+
+@check("LL304", on=Ev.END)
+def optimizer_never_steps(event: Event, trace: Trace) -> Iterator[Report]:
+    """An optimizer over the model was made, backward runs again and again, and nothing ever steps."""
+    if any(True for _ in trace.of(Ev.STEP, Ev.TRAIN)):
+        return
+    for made in trace.of(Ev.OPTIMIZER):
+        optimizer = made.role("optimizer")
+        if optimizer is None or optimizer.root.site is None or not held_models(optimizer):
+            continue
+        backward = next((b for b in trace.of(Ev.BACKWARD) if _feeds_surely(b, optimizer) and _repeats(b, trace)), None)
+        if backward is not None:
+            site = optimizer.root.site
+            yield Report(
+                backward,
+                "backward runs, but no optimizer step ever follows: no parameter changes",
+                help="call optimizer.step() after backward()",
+                story=((made, "this optimizer is never stepped"),),
+                unless=frozenset({(Ev.STEP.value, site), (Ev.STEP.value, backward.location.path), ("escaped", site)}),
+            )
+            return
+
+
+def _feeds_surely(backward: Event, optimizer: Obj) -> bool:
+    by_library = backward.args.get("implicit") or "trainer" in backward.roles
+    return not by_library and bool(trained(backward)) and feeds(backward, optimizer)
+
+
+@check("LL307", on=Ev.END)
+def gradients_never_zeroed(event: Event, trace: Trace) -> Iterator[Report]:
+    """An optimizer steps in a loop and nothing in it ever clears the gradients of what it holds."""
+    for optimizer in {id(o): o for o in (e.role("optimizer") for e in trace.of(Ev.STEP)) if o is not None}.values():
+        steps = [e for e in trace.of(Ev.STEP) if e.role("optimizer") is optimizer]
+        if optimizer.root.site is None or not held_models(optimizer):
+            continue
+        if any(z.seq > steps[0].seq and _clears(z, optimizer) for z in trace.of(Ev.ZERO_GRAD)):
+            continue
+        last = next((e for e in steps if _repeats(e, trace) and _fed_between(e, optimizer, trace)), None)
+        if last is None or last.args.get("closure") or TRAINING_STEP in last.contexts:
+            continue
+        models = [m.root.site or last.location.path for model in held_models(optimizer) for m in model.models()]
+        places = [optimizer.root.site, last.location.path, *models]
+        unless = {(Ev.ZERO_GRAD.value, place, "again") for place in places} | {("escaped", optimizer.root.site)}
+        yield Report(
+            last,
+            "the gradients are never cleared: every step uses the sum of all batches so far",
+            help="call optimizer.zero_grad() after each optimizer.step()",
+            plan=_clear(last),
+            unless=frozenset(unless),
+        )
+
+
+def _fed_between(step: Event, optimizer: Obj, trace: Trace) -> bool:
+    """Whether a known backward fills the optimizer's gradients between two steps of it."""
+    for other in trace.before(step, Ev.STEP, Ev.BACKWARD):
+        if other.kind is Ev.STEP and other.role("optimizer") is optimizer:
+            return False
+        if other.kind is Ev.BACKWARD and _feeds_surely(other, optimizer):
+            return True
+    return False
+
+
+def _clear(step: Event) -> FixPlan | None:
+    name = variable_of(step, "optimizer")
+    if not name or step.statement is None:
+        return None
+    line = InsertStatement(step.statement, f"{name}.zero_grad()", after=True)
+    return FixPlan(Applicability.SAFE, "call zero_grad() after step()", (line,))

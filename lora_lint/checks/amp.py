@@ -1,0 +1,201 @@
+"""Mixed precision in a hand-written loop: LL501, LL502, LL503, LL505."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lora_lint.checks.base import Report, check
+from lora_lint.checks.common import feeds, held_models, loss_of, variable_of
+from lora_lint.findings import Applicability, FixPlan, InsertStatement, MoveStatement, ReplaceText, SetKeyword
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import Event, Trace
+from lora_lint.lifecycle.vocabulary import Ev, Graph, Kind, Tri
+
+
+def _precision(forward: Event) -> str:
+    """What autocast computes in around a forward, "" outside of it."""
+    inner = next((c for c in reversed(forward.within) if "precision" in c.facts), None)
+    return str(inner.facts["precision"]) if inner is not None else ""
+
+
+def _precisions(backward: Event) -> set[str]:
+    """The precisions of the forwards that a backward goes through."""
+    loss = loss_of(backward)
+    return {_precision(source) for source in loss.sources} if loss is not None else set()
+
+
+def _scaler(backward: Event) -> Obj | None:
+    """The scaler that multiplied the loss of a backward; None for one that is certainly disabled."""
+    loss = loss_of(backward)
+    scaler = loss.scaler if loss is not None else None
+    return scaler if scaler is not None and scaler.facts.get("enabled") is not Tri.NO else None
+
+
+def _backward_of(step: Event, trace: Trace) -> Event | None:
+    """The backward whose gradients a step uses, as far back as the step before it."""
+    optimizer = step.role("optimizer")
+    for event in trace.before(step, Ev.BACKWARD, Ev.STEP):
+        if event.kind is Ev.STEP:
+            if event.role("optimizer") is optimizer:
+                return None
+        elif optimizer is not None and feeds(event, optimizer):
+            return event
+    return None
+
+
+def _by_hand(step: Event) -> bool:
+    """A step of the user's own loop, not of a library that scales by itself."""
+    return not {"accelerator", "trainer"} & set(step.roles) and not step.args.get("scales")
+
+
+@check("LL501", on=Ev.BACKWARD)
+def scaler_with_bf16(event: Event, trace: Trace) -> Iterator[Report]:
+    """The loss of a bf16 forward is scaled."""
+    scaler = _scaler(event)
+    if scaler is None or scaler.site is None or scaler.facts.get("enabled") is not Tri.YES:
+        return
+    if _precisions(event) == {"bf16"}:
+        loss = loss_of(event)
+        story = ((loss.sources[0], "forward in bfloat16"),) if loss is not None else ()
+        yield Report(
+            scaler.site,
+            "the gradient scaler is enabled, but the forward runs in bfloat16, which needs no scaling",
+            help="drop the scaler, or make it GradScaler(enabled=False)",
+            story=(*story, (event, "scaled loss here")),
+            plan=FixPlan(
+                Applicability.UNSAFE, "switch the scaler off", (SetKeyword(scaler.site, "enabled", "False"),)
+            ),
+        )
+
+
+@check("LL502", on=Ev.STEP)
+def fp16_without_scaler(event: Event, trace: Trace) -> Iterator[Report]:
+    """The step uses gradients of an fp16 forward whose loss nobody scaled."""
+    if event.role("scaler") is not None or not _by_hand(event):
+        return
+    backward = _backward_of(event, trace)
+    loss = loss_of(backward) if backward is not None else None
+    if backward is None or loss is None or loss.scaler is not None or not _by_hand(backward):
+        return
+    if loss.graph is Graph.ATTACHED and "fp16" in _precisions(backward):
+        source = next(s for s in loss.sources if _precision(s) == "fp16")
+        yield Report(
+            backward,
+            "backward of an fp16 forward without a gradient scaler: small gradients become zero",
+            help="use scaler.scale(loss).backward(), scaler.step(optimizer) and scaler.update(), or bfloat16",
+            story=((source, "forward under fp16 autocast"), (event, "optimizer steps here")),
+        )
+
+
+@check("LL503", on=Ev.STEP)
+def clip_before_unscale(event: Event, trace: Trace) -> Iterator[Report]:
+    """Gradients were clipped between the backward of a scaled loss and their unscaling."""
+    optimizer, scaler = event.role("optimizer"), event.role("scaler")
+    if optimizer is None or scaler is None or scaler.facts.get("enabled") is Tri.NO:
+        return
+    clips: list[Event] = []
+    unscaled: Event | None = None
+    for other in trace.before(event, Ev.CLIP, Ev.UNSCALE, Ev.BACKWARD, Ev.STEP):
+        if other.kind is Ev.STEP and other.role("optimizer") is optimizer:
+            return
+        if other.kind is Ev.UNSCALE and other.role("optimizer") in (optimizer, None):
+            clips.clear()
+            unscaled = other
+        elif other.kind is Ev.CLIP and _clips(other, optimizer):
+            clips.append(other)
+        elif other.kind is Ev.BACKWARD and feeds(other, optimizer):
+            if _scaler(other) is not scaler:
+                return
+            for clip in clips:
+                yield Report(
+                    clip,
+                    "clips gradients that are still multiplied by the loss scale: almost nothing is left of them",
+                    help="call scaler.unscale_(optimizer) before clipping",
+                    story=((other, "backward of the scaled loss"), (event, "the scaler divides only here")),
+                    plan=_unscale_first(clip, unscaled, event),
+                )
+            return
+
+
+def _clips(clip: Event, optimizer: Obj) -> bool:
+    """Whether a clip touches what the optimizer holds, as far as is known."""
+    held = held_models(optimizer)
+    if clip.model is None or not held:
+        return True
+    return any(m.root is clip.model.root for model in held for m in model.models())
+
+
+def _unscale_first(clip: Event, unscaled: Event | None, step: Event) -> FixPlan | None:
+    if clip.statement is None or clip.chain != step.chain:
+        return None
+    title = "unscale the gradients before they are clipped"
+    if unscaled is not None and unscaled.statement is not None and unscaled.chain == clip.chain:
+        return FixPlan(Applicability.SAFE, title, (MoveStatement(unscaled.statement, clip.statement, after=False),))
+    scaler, optimizer = variable_of(step, "scaler"), variable_of(step, "optimizer")
+    if not scaler or not optimizer or unscaled is not None:
+        return None
+    line = InsertStatement(clip.statement, f"{scaler}.unscale_({optimizer})", after=False)
+    return FixPlan(Applicability.SAFE, title, (line,))
+
+
+@check("LL505", on=Ev.STEP)
+def scaler_misused(event: Event, trace: Trace) -> Iterator[Report]:
+    """The scaler's scale() and step() do not go together."""
+    backward = _backward_of(event, trace) if _by_hand(event) else None
+    loss = loss_of(backward) if backward is not None else None
+    if backward is None or loss is None or not _by_hand(backward):
+        return
+    scaler = event.role("scaler")
+    if scaler is None and _scaler(backward) is not None:
+        between = [e for e in trace.before(event, Ev.UNSCALE) if e.seq > backward.seq]
+        if not between:
+            yield _steps_scaled(event, backward)
+    elif scaler is not None and loss.scaler is None and scaler.facts.get("enabled") is Tri.YES:
+        if loss.graph is Graph.ATTACHED and loss.sources:
+            yield Report(
+                event,
+                "the scaler steps, but the loss was not scaled: it raises `No inf checks were recorded`, or divides too much",
+                help="call scaler.scale(loss).backward()",
+                story=((backward, "backward of the plain loss"),),
+            )
+
+
+def _steps_scaled(step: Event, backward: Event) -> Report:
+    """The optimizer steps on gradients that are still scaled."""
+    scaler = _scaler(backward)
+    name, optimizer = scaler.name if scaler is not None else "", variable_of(step, "optimizer")
+    plan = None
+    if name and optimizer and step.chain == backward.chain:
+        plan = FixPlan(
+            Applicability.SAFE, "step through the scaler", (ReplaceText(step.location, f"{name}.step({optimizer})"),)
+        )
+    return Report(
+        step,
+        "the optimizer steps on gradients that are still multiplied by the loss scale",
+        help="call scaler.step(optimizer) instead of optimizer.step()",
+        story=((backward, "backward of the scaled loss"),),
+        plan=plan,
+    )
+
+
+@check("LL505", on=Ev.END)
+def scaler_never_updated(event: Event, trace: Trace) -> Iterator[Report]:
+    """A scaler steps, and its update() is never called."""
+    for scaler in trace.made(Kind.SCALER):
+        steps = [e for e in trace.of(Ev.STEP) if e.role("scaler") is scaler]
+        if not steps or scaler.site is None or scaler.facts.get("enabled") is Tri.NO:
+            continue
+        if any(e.role("scaler") is scaler for e in trace.of(Ev.SCALER_UPDATE)):
+            continue
+        name = variable_of(steps[-1], "scaler")
+        plan = None
+        if name and steps[-1].statement is not None:
+            line = InsertStatement(steps[-1].statement, f"{name}.update()", after=True)
+            plan = FixPlan(Applicability.SAFE, "update the scaler after the step", (line,))
+        yield Report(
+            steps[-1],
+            "the scaler is never updated: the next step raises, and the loss scale never adapts",
+            help="call scaler.update() after scaler.step(optimizer)",
+            plan=plan,
+            unless=frozenset({(Ev.SCALER_UPDATE.value, scaler.site), ("escaped", scaler.site)}),
+        )

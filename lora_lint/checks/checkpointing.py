@@ -1,0 +1,107 @@
+"""Gradient checkpointing over a frozen base: LL204."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lora_lint.apis.tables import architectures
+from lora_lint.checks.base import Report, check
+from lora_lint.checks.common import TRAINING, name_of, part_trainable, trained
+from lora_lint.checks.values import given, literal, strings
+from lora_lint.findings import Applicability, FixPlan, SetKeyword
+from lora_lint.lifecycle.heap import Adapter, Obj, trainable
+from lora_lint.lifecycle.trace import Event, Trace
+from lora_lint.lifecycle.vocabulary import Ev, Part
+from lora_lint.location import Location
+from lora_lint.findings import Severity
+
+_REENTRANT = ("reentrant", "default")
+
+
+@check("LL204", on=TRAINING)
+def checkpointing_without_input_grads(event: Event, trace: Trace) -> Iterator[Report]:
+    """Reentrant checkpointing records a block only if an input requires gradients; a frozen embedding gives none."""
+    for model in trained(event):
+        if not _blocks_only(model, trace):
+            continue
+        cause = _switched_on(model, trace)
+        if cause is None:
+            continue
+        adapter = model.model.adapters[-1]
+        arguments = cause.role("arguments")
+        where = arguments.event if arguments is not None and arguments.event is not None else cause
+        yield Report(
+            where,
+            f"checkpoints {name_of(cause, 'model')} reentrantly, but no input of the frozen base requires gradients: "
+            "the adapters inside get none",
+            help="pass gradient_checkpointing_kwargs={\"use_reentrant\": False}, or call enable_input_require_grads() "
+            "after the injection",
+            story=((adapter.event, "adapter injected here"), (event, "trained here")),
+            plan=_not_reentrant(where.location, arguments),
+            maybe=cause.versions if cause.maybe else "",
+            severity=Severity.INFO if cause.maybe else None,
+        )
+
+
+def _switched_on(model: Obj, trace: Trace) -> Event | None:
+    """The event that switched reentrant checkpointing on while the inputs require no gradients: for certain, or (an
+    event that is `maybe`) for some of the versions the project may use."""
+    state = model.model
+    if state.checkpointing in _REENTRANT and state.input_grads.no:
+        return state.checkpointing_event
+    hook = state.input_grads_event
+    if hook is None or hook.kind is not Ev.CHECKPOINTING:
+        return None
+    for event in trace.of(Ev.CHECKPOINTING):
+        same = event.model is not None and event.model.root is model.root
+        if same and event.maybe and event.location == hook.location and event.args.get("value") in _REENTRANT:
+            return event
+    return None
+
+
+def _blocks_only(model: Obj, trace: Trace) -> bool:
+    """Whether all that trains in a model sits inside its blocks: adapters of known configs, embeddings frozen, and no
+    inputs_embeds that other modules computed."""
+    state = model.model
+    if not state.adapters or state.escaped or model.root.user_class is not None:
+        return False
+    if not part_trainable(state, Part.EMBED).no:
+        return False
+    if not all(trainable(state, adapter)[0].yes and _inside(adapter) for adapter in state.adapters):
+        return False
+    return not any(_given_embeddings(e) for e in trace.of(Ev.FORWARD) if e.model is not None and e.model.root is model.root)
+
+
+def _inside(adapter: Adapter) -> bool:
+    """Whether an adapter leaves the inputs of the blocks without gradients."""
+    config = adapter.config
+    if config is None:
+        return False
+    facts = config.facts
+    if any(given(facts, key) for key in ("prompt", "trainable_token_indices", "loaded")):
+        return False
+    return all(_spares_embeddings(facts.get(key), key) for key in ("modules_to_save", "target_modules"))
+
+
+def _spares_embeddings(value: object, key: str) -> bool:
+    text = literal(value)
+    if text is None or (isinstance(text, str) and not any(name in text for name in architectures().embeddings)):
+        return True
+    listed = strings(value)
+    if listed is None:
+        return key == "target_modules" and not isinstance(text, str)
+    return not any(name.split(".")[-1] in architectures().embeddings for name in listed)
+
+
+def _given_embeddings(forward: Event) -> bool:
+    named = getattr(forward.args.get("named"), "items", None)
+    return isinstance(named, dict) and "inputs_embeds" in named
+
+
+def _not_reentrant(call: Location, arguments: Obj | None) -> FixPlan | None:
+    """Ask for the other kind of checkpointing. DeepSpeed ZeRO-3 needs the reentrant one."""
+    kwargs = getattr(arguments.facts.get("kwargs"), "items", {}) if arguments is not None else {}
+    if "deepspeed" in kwargs:
+        return None
+    intent = SetKeyword(call, "gradient_checkpointing_kwargs", '{"use_reentrant": False}')
+    return FixPlan(Applicability.SAFE, "use non-reentrant checkpointing", (intent,))

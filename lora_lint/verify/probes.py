@@ -1,0 +1,218 @@
+"""Experiments with the trained model after the last step. They leave the model as it was."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lora_lint.lifecycle.record import ProbeRecord
+from lora_lint.verify.models import Live
+from lora_lint.verify.parts import adapter_layers
+
+if TYPE_CHECKING:
+    from lora_lint.verify.watch import Watch
+
+LARGE = 200_000_000  # adapter elements (embeddings in modules_to_save) that are not written to disk for a probe
+
+
+def run_probes(watch: Watch) -> None:
+    """Probe every model that was trained here and is not sharded."""
+    for live in watch.recorder.models.all:
+        if live.record.role != "trained" or live.outer is not None or live.module is None:
+            continue
+        if "fsdp" in live.record.wrapped:
+            watch.recorder.rank.probes.append(ProbeRecord("all", None, "not made: the model is sharded"))
+            continue
+        number = watch.training.table.model_number(live)
+        for probe in _Probe(watch, live).results():
+            probe.model = number
+            watch.recorder.rank.probes.append(probe)
+
+
+class _Probe:
+    """The experiments with one model."""
+
+    def __init__(self, watch: Watch, live: Live) -> None:
+        import torch
+
+        self.torch = torch
+        self.watch = watch
+        self.live = live
+        self.model = live.named
+        self.peft = _is_peft_model(self.model)
+
+    def results(self) -> Iterator[ProbeRecord]:
+        """All experiments that can be made."""
+        yield from self._targets()
+        with self.torch.no_grad(), _as_it_was(self.torch, self.model):
+            self.model.eval()
+            before = self._forward()
+            if before is None:
+                yield ProbeRecord("eval-twice", None, "not made: no forward of the training can be repeated")
+            else:
+                yield self._twice(before)
+                yield from self._switched_off(before)
+            yield from self._saved(before)
+
+    def _forward(self) -> list[Any] | None:
+        """The float outputs of the last training batch, None when it cannot be repeated."""
+        if self.live.forward_input is None:
+            return None
+        args, kwargs = self.live.forward_input
+        try:
+            output = self.model(*args, **kwargs)
+        except (RuntimeError, TypeError, ValueError, KeyError, IndexError, AttributeError):
+            return None  # the user's forward may depend on a state that only the training loop has
+        return _floats(self.torch, output)
+
+    def _twice(self, before: list[Any]) -> ProbeRecord:
+        again = self._forward() or []
+        apart = _difference(self.torch, before, again)
+        if apart <= _tolerance(before):
+            return ProbeRecord("eval-twice", True, "two forwards in eval mode are equal", apart)
+        text = f"two forwards of one batch in eval mode differ (by {apart:.1e} of the largest output)"
+        return ProbeRecord("eval-twice", False if _from_transformers(self.model) else None, text, apart)
+
+    def _switched_off(self, before: list[Any]) -> Iterator[ProbeRecord]:
+        if not self.peft or not hasattr(self.model, "disable_adapter"):
+            return
+        with self.model.disable_adapter():
+            bare = self._forward()
+        if bare is None:
+            return
+        apart = _difference(self.torch, before, bare)
+        if apart > 0.0:
+            yield ProbeRecord("adapter-on-off", True, f"the adapter changes the output (by {apart:.1e} so far)", apart)
+        else:
+            yield ProbeRecord("adapter-on-off", None, "the output is the same with and without the adapter so far", apart)
+
+    def _saved(self, before: list[Any] | None) -> Iterator[ProbeRecord]:
+        if not self.peft:
+            return
+        size = sum(row.parameter.numel() for row in self.live.rows() if row.adapter)
+        if size > LARGE:
+            yield ProbeRecord("saved-tensors", None, f"not made: the adapter has {size:,} elements")
+            return
+        name = self._adapter_name()
+        with tempfile.TemporaryDirectory(prefix="lora-lint-save-") as folder:
+            self.model.save_pretrained(folder)
+            place = Path(folder) / name if name != "default" else Path(folder)
+            tensors = _read(self.torch, place)
+        live = {row.name for row in self.live.rows() if row.adapter == name}
+        if not tensors:
+            yield ProbeRecord("saved-tensors", False, "the saved adapter file is empty: it holds 0 tensors", 0.0)
+            return
+        foreign = [key for key in tensors if key.startswith(("module.", "_orig_mod.")) or "._orig_mod." in key]
+        if foreign:
+            text = f"the saved adapter's names have a wrapper's prefix ({foreign[0]}): loading finds none of them"
+            yield ProbeRecord("saved-tensors", False, text, float(len(tensors)))
+            return
+        yield ProbeRecord("saved-tensors", True, f"{len(tensors)} tensors saved, {len(live)} in the model", float(len(tensors)))
+        if before is not None:
+            yield from self._loaded(before, tensors, name)
+
+    def _loaded(self, before: list[Any], tensors: dict[str, Any], name: str) -> Iterator[ProbeRecord]:
+        """Put the saved weights into an emptied adapter and compare the output."""
+        from peft import set_peft_model_state_dict
+
+        rows = [row for row in self.live.rows() if row.adapter == name]
+        kept = [row.parameter.detach().clone() for row in rows]
+        for row in rows:
+            row.parameter.data.zero_()
+        try:
+            set_peft_model_state_dict(self.model, tensors, adapter_name=name)
+            after = self._forward() or []
+        finally:
+            for row, old in zip(rows, kept, strict=True):
+                row.parameter.data.copy_(old)
+        apart = _difference(self.torch, before, after)
+        if apart <= _tolerance(before):
+            yield ProbeRecord("save-and-load", True, "the saved adapter gives the same output when it is loaded", apart)
+        else:
+            text = f"the saved adapter gives another output when it is loaded (by {apart:.1e}): weights are missing in the file"
+            yield ProbeRecord("save-and-load", False, text, apart)
+
+    def _adapter_name(self) -> str:
+        active = getattr(self.model, "active_adapter", "default")
+        return active[0] if isinstance(active, (list, tuple)) else str(active)
+
+    def _targets(self) -> Iterator[ProbeRecord]:
+        """How many modules each pattern of target_modules and modules_to_save matched."""
+        configs = getattr(self.model, "peft_config", None)
+        if not isinstance(configs, dict):
+            return
+        layers = [path for path, _ in adapter_layers(self.model)]
+        for name, config in configs.items():
+            for field in ("target_modules", "modules_to_save"):
+                patterns = getattr(config, field, None)
+                if not isinstance(patterns, (list, set, tuple)):
+                    continue
+                counts = {p: sum(path == p or path.endswith(f".{p}") for path in layers) for p in sorted(patterns)}
+                text = f"{name}: " + ", ".join(f"{pattern} {count}×" for pattern, count in counts.items())
+                yield ProbeRecord(field.replace("_", "-"), all(counts.values()), text)
+
+
+def _is_peft_model(model: Any) -> bool:
+    return any(kind.__name__ == "PeftModel" for kind in type(model).__mro__)
+
+
+def _from_transformers(model: Any) -> bool:
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return any(kind.__name__ == "PreTrainedModel" for kind in type(inner).__mro__)
+
+
+def _floats(torch: Any, output: Any) -> list[Any]:
+    """Copies of the float tensors of a model's output, logits first."""
+    logits = getattr(output, "logits", None)
+    if isinstance(logits, torch.Tensor):
+        return [logits.detach().clone()]
+    values = output.values() if hasattr(output, "values") else output if isinstance(output, (list, tuple)) else [output]
+    return [v.detach().clone() for v in values if isinstance(v, torch.Tensor) and v.is_floating_point()][:4]
+
+
+def _difference(torch: Any, a: list[Any], b: list[Any]) -> float:
+    """The largest difference over the largest value; infinite when the shapes differ."""
+    largest = 0.0
+    if len(a) != len(b):
+        return float("inf")
+    for x, y in zip(a, b, strict=True):
+        if x.shape != y.shape:
+            return float("inf")
+        if x.numel():
+            x, y = torch.nan_to_num(x.float()), torch.nan_to_num(y.float())
+            largest = max(largest, float((x - y).abs().max()) / (float(x.abs().max()) or 1.0))
+    return largest
+
+
+def _tolerance(values: list[Any]) -> float:
+    return 0.02 if any(v.element_size() < 4 for v in values) else 1e-3
+
+
+def _read(torch: Any, folder: Path) -> dict[str, Any]:
+    """The tensors of a saved adapter."""
+    safe = folder / "adapter_model.safetensors"
+    if safe.exists():
+        from safetensors.torch import load_file
+
+        return dict(load_file(str(safe)))
+    binary = folder / "adapter_model.bin"
+    return dict(torch.load(binary, map_location="cpu", weights_only=True)) if binary.exists() else {}
+
+
+@contextmanager
+def _as_it_was(torch: Any, model: Any) -> Iterator[None]:
+    """Restore modes, requires_grad and the random state afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+            for parameter, flag in flags:
+                if parameter.requires_grad != flag:
+                    parameter.requires_grad_(flag)
