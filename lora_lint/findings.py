@@ -113,6 +113,14 @@ class ReplaceText:
 
 
 @dataclass(frozen=True, slots=True)
+class Unwrap:
+    """Replace the expression at `what` by its own sub-expression at `inner`: `x.to(device)` by `x`."""
+
+    what: Location
+    inner: Location
+
+
+@dataclass(frozen=True, slots=True)
 class ReplaceComment:
     """Replace the comment (or part of one) that spans `what`; without `text` it goes, and its line if alone there."""
 
@@ -129,6 +137,7 @@ Intent = Union[
     RemoveStatement,
     BindResult,
     ReplaceText,
+    Unwrap,
     ReplaceComment,
 ]
 

@@ -80,7 +80,8 @@ class ModuleIndex:
             return None
         for base in self._search_path(folder):
             found = self._file(base, parts)
-            if found is not None:
+            # A script that is called like what it imports (peft.py) does not mean itself.
+            if found is not None and found != importer:
                 return found
         return None
 

@@ -1,6 +1,7 @@
 """Reads rules/apis/*.yaml into specs, strictly: an unknown key, verb, event, role or derivation is an error at file:line.
 
-A file is a mapping with `library`, `types`, `calls`, `defaults`, `aliases` (another qualified name -> the spec's name).
+A file is a mapping with `library` (top-level names that are never looked for in the project; none for utilities, whose names
+projects use for modules of their own), `types`, `calls`, `defaults`, `aliases` (another qualified name -> the spec's name).
 
 An effect is a mapping with one verb:
   new: NAME, kind: …, type: …, facts: {…}      make an object, bind it as $NAME
@@ -38,7 +39,7 @@ ROLES = frozenset(
 )
 DERIVATIONS = frozenset(
     "quantization device dtype truth inference trainable checkpointing workers spawn mode adapter parts architecture "
-    "negated grad-enabled precision native checkpointing-hook".split()
+    "negated grad-enabled precision native checkpointing-hook token".split()
 )
 TESTS = frozenset("set unset equals adapted checkpointed peft quantized defined not all any true kind text".split())
 _VERB_KEYS: dict[str, frozenset[str]] = {
@@ -76,6 +77,7 @@ RETURN_FORMS: dict[str, frozenset[str]] = {
     "unknown": frozenset({"unknown", "default"}),
     "dataclasses": frozenset({"dataclasses"}),
     "dict": frozenset({"dict"}),
+    "frame": frozenset({"frame"}),
 }
 
 
@@ -87,7 +89,7 @@ class Specs:
         self.types: dict[str, TypeSpec] = {}
         self.defaults: list[Default] = []
         self.aliases: dict[str, str] = {}
-        self.libraries: dict[str, str] = {}
+        self.libraries: dict[str, tuple[str, ...]] = {}
 
 
 def load_specs(files: list[Path]) -> Specs:
@@ -110,7 +112,7 @@ def add_specs(specs: Specs, text: str, path: str) -> None:
     if not isinstance(document, Mapping):
         raise KnowledgeError(f"{path}:1: an API spec file is a mapping with library, types and calls")
     document.only({"library", "types", "calls", "defaults", "aliases"}, "an API spec file")
-    specs.libraries[path] = str(document.data.get("library", ""))
+    specs.libraries[path] = _strings(document, "library")
     for entry in _mappings(document, "types"):
         kind = _type(entry, path)
         specs.types[kind.name] = kind

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -28,11 +27,9 @@ class ApiStore:
         patterns = [(glob, spec) for spec in specs.types.values() for glob in spec.match]
         # The more exact pattern first: torch.optim.lr_scheduler.* before torch.optim.*
         self._patterns = sorted(patterns, key=lambda pattern: -len(pattern[0]))
+        self._renamed = {old[:-1]: new[:-1] for old, new in specs.aliases.items() if old.endswith(".*") and new.endswith(".*")}
         self._defaults = sorted(specs.defaults, key=lambda d: -len(d.prefix))
-        self.libraries = frozenset(
-            {name.split(".", 1)[0] for name in (*specs.calls, *specs.types, *specs.aliases)}
-            | {default.prefix.split(".", 1)[0] for default in specs.defaults}
-        ) - sys.stdlib_module_names
+        self.libraries = frozenset(name for names in specs.libraries.values() for name in names)
         self.canonical = lru_cache(maxsize=4096)(self._canonical)
         self.type_of = lru_cache(maxsize=4096)(self._type_of)
         self.mro = lru_cache(maxsize=1024)(self._mro)
@@ -48,6 +45,9 @@ class ApiStore:
         """The name under which specs know `name`: itself, an alias, or the same tail under the library's top level."""
         if name in self.specs.aliases:
             return self.specs.aliases[name]
+        for old, new in self._renamed.items():
+            if name.startswith(old):
+                return self._canonical(new + name[len(old) :])
         if name in self.specs.calls or name in self.specs.types:
             return name
         parts = name.split(".")
@@ -66,7 +66,7 @@ class ApiStore:
         exact = self.specs.types.get(canonical)
         if exact is not None:
             return exact
-        short = ".".join((name.split(".")[0], name.rsplit(".", 1)[-1]))
+        short = ".".join((canonical.split(".")[0], canonical.rsplit(".", 1)[-1]))
         for glob, spec in self._patterns:
             if fnmatchcase(canonical, glob) or fnmatchcase(short, glob):
                 return spec

@@ -31,6 +31,9 @@ class Architectures:
     heads: tuple[Head, ...]
     trained_heads: tuple[str, ...]
     embeddings: tuple[str, ...]
+    own_padding: tuple[str, ...]
+    native: tuple[str, ...]
+    end_tokens: PyMapping[str, str]
 
     def head(self, class_name: str) -> Head | None:
         """The head that a model class has, None when it has none that we know."""
@@ -69,7 +72,7 @@ def names(value: Any) -> tuple[str, ...]:
 @lru_cache(maxsize=1)
 def architectures() -> Architectures:
     """The architecture table, read once."""
-    table = read_table("architectures.yaml", frozenset({"task_types", "heads", "trained_heads", "embeddings"}))
+    table = read_table("architectures.yaml", frozenset({"task_types", "heads", "trained_heads", "embeddings", "own_padding", "native", "end_tokens"}))
     tasks = table.data["task_types"]
     return Architectures(
         task_types={key: names(value) for key, value in tasks.data.items()},
@@ -79,4 +82,7 @@ def architectures() -> Architectures:
         ),
         trained_heads=names(table.data["trained_heads"]),
         embeddings=names(table.data["embeddings"]),
+        own_padding=names(table.data["own_padding"]),
+        native=names(table.data["native"]),
+        end_tokens={key: str(value) for key, value in table.data["end_tokens"].data.items()},
     )

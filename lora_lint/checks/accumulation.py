@@ -7,6 +7,7 @@ from typing import Any
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import argument, feeds, held_models, trained, variable_of
+from lora_lint.checks.values import given, literal
 from lora_lint.findings import Applicability, FixPlan, InsertStatement, Intent, MoveStatement, RemoveStatement, Severity
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Guard, Trace
@@ -15,37 +16,43 @@ from lora_lint.lifecycle.vocabulary import Ev, Kind
 TRAINING_STEP = "training-step"  # the context in which API specs run the user's override of a trainer's step
 
 
-@check("LL303", on=Ev.BACKWARD)
+@check("LL303", on=Ev.STEP)
 def wiped_in_accumulate_block(event: Event, trace: Trace) -> Iterator[Report]:
-    """Gradients are cleared at the start of an `accumulate` block, before its backward."""
-    block = _accumulating(event)
-    if block is None:
+    """Gradients are cleared between the micro-batches of an `accumulate` block: at its start, before the backward, or
+    through the model, whose zero_grad is never held back."""
+    optimizer = event.role("optimizer")
+    backward = next((e for e in trace.before(event, Ev.BACKWARD, Ev.STEP)), None)
+    block = _accumulating(backward) if backward is not None and backward.kind is Ev.BACKWARD else None
+    if optimizer is None or backward is None or block is None or not feeds(backward, optimizer):
         return
-    for zero in trace.before(event, Ev.ZERO_GRAD, Ev.STEP, Ev.BACKWARD):
-        if zero.kind is not Ev.ZERO_GRAD or block not in zero.within:
+    for zero in trace.before(backward, Ev.ZERO_GRAD, Ev.BACKWARD):
+        if zero.kind is Ev.BACKWARD:
             return
-        if _surely(zero, event) and _reaches(zero, event):
-            yield _wiped(zero, event, trace, block)
-
-
-@check("LL303", on=Ev.BACKWARD)
-def wiped_through_model(event: Event, trace: Trace) -> Iterator[Report]:
-    """`model.zero_grad()` between the micro-batches of an `accumulate` block: unlike the optimizer's it is not held back."""
-    block = _accumulating(event)
-    if block is None:
-        return
-    zero = next(trace.before(event, Ev.ZERO_GRAD), None)
-    before = next((e for e in trace.before(event, Ev.BACKWARD) if _accumulating(e) is not None), None)
-    if zero is None or before is None or zero.seq < before.seq or zero.model is None or block in zero.within:
-        return
-    if _surely(zero, before) and _reaches(zero, event):
-        yield _wiped(zero, event, trace, block)
+        held_back = zero.role("optimizer") is not None and block not in zero.within
+        early = block in zero.within or _repeats(backward, trace)
+        if early and not held_back and _surely(zero, backward) and _reaches(zero, backward):
+            yield Report(
+                zero,
+                "zero_grad() wipes the gradients of the earlier micro-batches: only the last one of each step counts",
+                help="call the optimizer's zero_grad() at the end of the block, after optimizer.step()",
+                story=((backward, "gradients of each micro-batch are added here"),),
+                plan=_clear_last(zero, event),
+                severity=_several(_steps_of(block)),
+            )
 
 
 def _accumulating(event: Event) -> Obj | None:
     """The `accumulate` block around an event, when it may gather more than one micro-batch."""
-    block = next((c for c in reversed(event.within) if "accumulation" in c.facts), None)
-    return block if block is not None and _several(block.facts["accumulation"]) is not None else None
+    block = next((c for c in reversed(event.within) if literal(c.facts.get("context")) == "accumulate"), None)
+    return block if block is not None and _several(_steps_of(block)) is not None else None
+
+
+def _steps_of(block: Obj) -> Any:
+    """The number of micro-batches that an `accumulate` block gathers; None when its engine counts them itself."""
+    accelerator = block.facts.get("accelerator")
+    if not isinstance(accelerator, Obj) or given(accelerator.facts, "deepspeed_plugin"):
+        return None
+    return accelerator.facts.get("gradient_accumulation_steps")
 
 
 def _several(steps: Any) -> Severity | None:
@@ -74,21 +81,9 @@ def _reaches(zero: Event, backward: Event) -> bool:
     return zero.model is None or not models or any(m.root is zero.model.root for m in models)
 
 
-def _wiped(zero: Event, backward: Event, trace: Trace, block: Obj) -> Report:
-    return Report(
-        zero,
-        "zero_grad() wipes the gradients of the earlier micro-batches: only the last one of each step counts",
-        help="call the optimizer's zero_grad() at the end of the block, after optimizer.step()",
-        story=((backward, "gradients of this micro-batch are added here"),),
-        plan=_clear_last(zero, trace),
-        severity=_several(block.facts["accumulation"]),
-    )
-
-
-def _clear_last(zero: Event, trace: Trace) -> FixPlan | None:
-    """Clear the optimizer's gradients after the step instead; the step is taken from an earlier turn of the loop."""
-    step = next((e for e in trace.of(Ev.STEP) if e.chain == zero.chain), None)
-    if step is None or step.statement is None or zero.statement is None:
+def _clear_last(zero: Event, step: Event) -> FixPlan | None:
+    """Clear the optimizer's gradients after the step instead."""
+    if step.statement is None or zero.statement is None or step.chain != zero.chain:
         return None
     title = "call the optimizer's zero_grad() after step()"
     if zero.role("optimizer") is not None:
@@ -144,7 +139,7 @@ def wiped_before_rare_step(event: Event, trace: Trace) -> Iterator[Report]:
                 "zero_grad() runs for every micro-batch, but the optimizer steps only every few: all but the last are wiped",
                 help="clear the gradients after optimizer.step(), under the same condition",
                 story=((backward, "gradients of each micro-batch are added here"), (event, "steps only now and then")),
-                plan=_clear_last(zero, trace),
+                plan=_clear_last(zero, event),
             )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import TRAINING, has_adapters, name_of, trained, variable_of
+from lora_lint.checks.common import TRAINING, call_site, has_adapters, name_of, trained, variable_of
 from lora_lint.findings import (
     Applicability,
     BindResult,
+    DropKeyword,
     FixPlan,
     InsertStatement,
     Intent,
@@ -58,10 +59,10 @@ def _apply_config(made: Event, config: Obj, model: Obj, training: Event, trace: 
     imports = (("peft", "get_peft_model"),)
     anchor = None
     after = True
-    if loaded is not None and loaded.seq < made.seq and loaded.chain == made.chain:
-        anchor = made.statement
-    elif user is not None and user.chain == made.chain and user.seq > made.seq:
+    if user is not None and user.chain == made.chain and user.seq > made.seq and user.guards == made.guards:
         anchor, after = user.statement, False
+    elif loaded is not None and loaded.seq < made.seq and loaded.chain == made.chain:
+        anchor = made.statement
     if anchor is None or (user is not None and user.seq < made.seq):
         return None
     return FixPlan(Applicability.UNSAFE, "inject the adapter", (InsertStatement(anchor, line, after),), imports)
@@ -125,7 +126,9 @@ def adapter_injected_twice(event: Event, trace: Trace) -> Iterator[Report]:
 
 
 def _drop_first(first: Event, second: Event, wrapped: bool) -> FixPlan | None:
-    """Remove the first injection where the second one makes it pointless."""
+    """Remove the first injection where the second one makes it pointless; a trainer is not to inject again."""
+    if "trainer" in second.roles:
+        return FixPlan(Applicability.UNSAFE, "leave out peft_config", (DropKeyword(second.location, "peft_config"),))
     if first.chain != second.chain or first.statement is None or first.by != "peft.get_peft_model":
         return None
     if first.guards != second.guards and "trainer" not in second.roles:
@@ -203,21 +206,32 @@ def thaw_lost_on_injection(event: Event, trace: Trace) -> Iterator[Report]:
         for member in model.models():
             ops = member.model.ops
             for index, op in enumerate(ops):
-                if op.event.kind is not Ev.THAW or not _selective(op):
+                if op.event.kind is not Ev.THAW or not (_selective(op) or _of_a_child(op, member, model)):
                     continue
                 lost = next((o for o in ops[index + 1 :] if _refreezes(o)), None)
-                if lost is None or not member.model.adapters or _kept(member, op) or _trained_between(member, op, lost, trace):
+                if lost is None or not (member.model.adapters or model.model.adapters) or _kept(model, op) or _kept(member, op) or _trained_between(member, op, lost, trace):
                     continue
                 if any(not _refreezes(o) and o.event.kind is not Ev.INJECT and _may_thaw(o) for o in ops[ops.index(lost) + 1 :]):
                     continue
-                what = op.path or ", ".join(op.event.args.get("extras", ())) or _parts(op)
+                what = op.path or _attribute(member, model) or ", ".join(op.event.args.get("extras", ())) or _parts(op)
                 yield Report(
-                    op.event,
+                    call_site(op.event, lost.event),
                     f"unfreezes {what} before the adapter is injected, and the injection freezes it again: it is never trained",
                     help="unfreeze after the injection, or list the module in modules_to_save",
                     story=((lost.event, "frozen again here"), (event, "trained here")),
                     plan=_move_below(op.event, lost.event),
                 )
+
+
+def _of_a_child(op: TrainOp, member: Obj, model: Obj) -> bool:
+    """A thaw of one module of a user's model: chosen, whatever it covers of that module."""
+    target = op.event.model
+    return member.root is not model.root and target is not None and target.root is member.root
+
+
+def _attribute(member: Obj, model: Obj) -> str:
+    """Path of a module inside a user's model, "" for the model itself."""
+    return next((f"`{path}`" for child, path in model.inside() if child.root is member.root), "")
 
 
 def _trained_between(member: Obj, op: TrainOp, lost: TrainOp, trace: Trace) -> bool:

@@ -63,13 +63,22 @@ def _blocks_only(model: Obj, trace: Trace) -> bool:
     """Whether all that trains in a model sits inside its blocks: adapters of known configs, embeddings frozen, and no
     inputs_embeds that other modules computed."""
     state = model.model
-    if not state.adapters or state.escaped or model.root.user_class is not None:
+    if not state.adapters or state.escaped or model.root.user_class is not None or _foreign(model.root):
         return False
     if not part_trainable(state, Part.EMBED).no:
         return False
     if not all(trainable(state, adapter)[0].yes and _inside(adapter) for adapter in state.adapters):
         return False
     return not any(_given_embeddings(e) for e in trace.of(Ev.FORWARD) if e.model is not None and e.model.root is model.root)
+
+
+def _foreign(root: Obj) -> bool:
+    """Whether the model may be code that comes with the checkpoint, which checkpoints in a way of its own. Many scripts
+    pass trust_remote_code for models that are part of the library by now: those have a name we know."""
+    if root.event is None or root.event.kind is not Ev.LOAD or root.event.args.get("remote") in (None, False):
+        return False
+    name = root.model.architecture.lower()
+    return not any(known in name for known in architectures().native)
 
 
 def _inside(adapter: Adapter) -> bool:

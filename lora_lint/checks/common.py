@@ -125,3 +125,12 @@ def part_trainable(state: ModelState, part: Part) -> Tri:
         if answer is not None:
             return answer if not op.path else Tri.UNKNOWN
     return Tri.UNKNOWN
+
+
+def call_site(event: Event, other: Event) -> Event | Location:
+    """Where to show an event that is out of order with another one: when it happened inside a helper, the call of that
+    helper in the function where the other one happened."""
+    depth = len(other.chain)
+    if len(event.chain) > depth and event.chain[:depth] == other.chain:
+        return event.chain[depth]
+    return event

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
-from lora_lint.findings import Applicability, FixPlan, SetKeyword
+from lora_lint.findings import Applicability, FixPlan, SetKeyword, Unwrap
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Tri
+from lora_lint.location import Location
 
 
 def _forks(event: Event) -> bool:
@@ -27,7 +28,16 @@ def cuda_in_dataloader_worker(event: Event, trace: Trace) -> Iterator[Report]:
                 "moves tensors to CUDA inside a data loader worker: a forked worker cannot use CUDA",
                 help="return CPU tensors and move the batch in the training loop",
                 story=((event, "this loader starts worker processes"),),
+                plan=_stay_on_cpu(touch),
             )
+
+
+def _stay_on_cpu(touch: Event) -> FixPlan | None:
+    """Take the move out: the receiver stays where it is."""
+    inner = touch.args.get("inner")
+    if not isinstance(inner, Location):
+        return None
+    return FixPlan(Applicability.UNSAFE, "leave the tensors on the CPU", (Unwrap(touch.location, inner),))
 
 
 @check("LL402", on=Ev.LOADER)
@@ -36,7 +46,7 @@ def cuda_workers_without_spawn(event: Event, trace: Trace) -> Iterator[Report]:
     if not _forks(event):
         return
     touch = next((t for t in event.args.get("touches", ()) if _uses_cuda(t)), None)
-    if touch is None or any(t.kind is Ev.TOUCH_CUDA and t.args.get("move") for t in event.args.get("touches", ())):
+    if touch is None:
         return
     plan = None
     if event.by.endswith("DataLoader"):
@@ -56,5 +66,5 @@ def cuda_workers_without_spawn(event: Event, trace: Trace) -> Iterator[Report]:
 
 def _uses_cuda(event: Event) -> bool:
     if event.kind is Ev.TOUCH_CUDA:
-        return True
+        return not event.args.get("move")
     return event.kind is Ev.FORWARD and event.model is not None and event.model.model.device == "cuda"

@@ -17,7 +17,7 @@ from lora_lint.findings import (
 )
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, partial_freezes
 from lora_lint.lifecycle.trace import Event, Trace
-from lora_lint.lifecycle.vocabulary import Ev
+from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
 
 _LANGUAGE_TOWERS = frozenset({"language_model", "text_model", "llm", "decoder", "lm"})
 
@@ -36,6 +36,7 @@ def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
             )
     for model in trained(event):
         yield from _partial(event, model)
+        yield from _frozen_children(event, model)
 
 
 def _partial(event: Event, model: Obj) -> Iterator[Report]:
@@ -51,6 +52,34 @@ def _partial(event: Event, model: Obj) -> Iterator[Report]:
                     plan=_move_above(op.event, adapter.event),
                     severity=Severity.ERROR if _language(op.path) else Severity.WARNING,
                 )
+
+
+def _frozen_children(event: Event, model: Obj) -> Iterator[Report]:
+    """A freeze of a module held inside a user's model, after the adapter was injected into the whole."""
+    for adapter in model.model.adapters:
+        for child, path in model.inside():
+            freeze = _last_freeze(child, adapter.event.seq)
+            if freeze is None or (freeze.model is not None and freeze.model.root is model.root) or not _targets(adapter, path):
+                continue
+            later = (o for o in model.model.ops if o.event.seq > freeze.seq)
+            if not any(not o.parts.get(Part.ADAPTER, Tri.NO).no for o in later):
+                yield Report(
+                    freeze,
+                    f"freezes the adapters inside `{path}`, which were injected before: that part is never trained",
+                    help="freeze the module before the adapter is injected, or thaw its adapters again",
+                    story=((adapter.event, "adapter injected here"), (event, "trained here")),
+                )
+
+
+def _last_freeze(child: Obj, since: int) -> Event | None:
+    """The freeze of a whole module that stands, when it came after `since`."""
+    for op in reversed(child.model.ops):
+        answer = op.parts.get(Part.ADAPTER)
+        if op.event.seq <= since:
+            return None
+        if answer is not None:
+            return op.event if answer.no and op.event.kind is Ev.FREEZE and not op.path else None
+    return None
 
 
 def _language(path: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import held_models, learns, trained
-from lora_lint.findings import Applicability, FixPlan, InsertStatement, RemoveStatement, Severity
+from lora_lint.findings import Applicability, FixPlan, InsertStatement, RemoveStatement, ReplaceText, Severity, Unwrap
 from lora_lint.lifecycle.heap import trainable
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Mode, Tri
@@ -39,8 +39,16 @@ def loss_detached(event: Event, trace: Trace) -> Iterator[Report]:
             f"{name} {_HOW[loss.cut]} before the backward: no gradient reaches the model",
             help="keep the loss attached for backward(); detach a copy for logging",
             story=(*story, (event, "backward here" if not event.args.get("implicit") else "the trainer's backward uses it here")),
+            plan=_keep_attached(loss),
             guards=loss.cut_guards,
         )
+
+
+def _keep_attached(loss: Tensor) -> FixPlan | None:
+    """Take out the call that cuts the graph."""
+    if loss.cut not in (Cut.DETACH, Cut.ITEM, Cut.DATA) or loss.cut_at is None or loss.cut_inner is None:
+        return None
+    return FixPlan(Applicability.UNSAFE, "keep the loss attached", (Unwrap(loss.cut_at, loss.cut_inner),))
 
 
 @check("LL202", on=Ev.BACKWARD)
@@ -78,15 +86,21 @@ def training_under_no_grad(event: Event, trace: Trace) -> Iterator[Report]:
     loss = _loss(event)
     if loss is None or loss.cut is not Cut.NO_GRAD or loss.graph is not Graph.DETACHED or loss.cut_at is None:
         return
-    context = loss.context_at
-    story: list[tuple[Event, str]] = [(event, "backward here")]
     yield Report(
-        loss.cut_at,
-        "the training forward runs under no_grad: the loss has no graph and nothing is trained",
+        loss.context_at or loss.cut_at,
+        "the training forward runs without gradients: the loss has no graph and nothing is trained",
         help="take the forward out of torch.no_grad() / inference_mode()",
-        story=(*([(context, "gradients are switched off here")] if context is not None else []), *story),
+        story=((loss.cut_at, "the loss is computed here"), (event, "backward here")),
+        plan=_with_gradients(loss),
         guards=loss.cut_guards,
     )
+
+
+def _with_gradients(loss: Tensor) -> FixPlan | None:
+    """Turn the block into one that records gradients."""
+    if not loss.context_block or loss.context_at is None:
+        return None
+    return FixPlan(Applicability.UNSAFE, "record gradients here", (ReplaceText(loss.context_at, "torch.enable_grad()"),))
 
 
 @check("LL203", on=Ev.STEP)
@@ -107,13 +121,13 @@ def adapters_under_no_grad(event: Event, trace: Trace) -> Iterator[Report]:
                 e for e in trace.of(Ev.FORWARD) if start < e.seq < backward.seq and e.model and e.model.root is member.root
             ]
             if forwards and all(e.args.get("grad") is Tri.NO for e in forwards):
-                first = forwards[0]
-                at = first.args.get("grad_at")
+                first = forwards[-1]
                 yield Report(
-                    first,
-                    "the part of the network that holds adapters runs under no_grad: its adapters never get a gradient",
+                    first.args.get("grad_at") or first,
+                    "the part of the network that holds adapters runs without gradients: its adapters never learn",
                     help="take its forward out of torch.no_grad() / inference_mode()",
-                    story=(*([(at, "gradients are switched off here")] if at is not None else []), (event, "optimizer steps here")),
+                    story=((first, "forward through the adapters here"), (event, "optimizer steps here")),
+                    guards=first.guards,
                 )
 
 
@@ -152,6 +166,5 @@ def _train_again(forward: Event, cause: Event) -> FixPlan | None:
     text = cause.args.get("names", {}).get("model") or forward.args.get("names", {}).get("model")
     if not text or forward.statement is None or forward.chain != cause.chain:
         return None
-    return FixPlan(
-        Applicability.SAFE, "switch back to train mode", (InsertStatement(forward.statement, f"{text}.train()", after=False),)
-    )
+    line = InsertStatement(forward.loop or forward.statement, f"{text}.train()", after=False)
+    return FixPlan(Applicability.SAFE, "switch back to train mode", (line,))

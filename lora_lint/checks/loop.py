@@ -38,7 +38,7 @@ def optimizer_before_adapter(event: Event, trace: Trace) -> Iterator[Report]:
                     f"{'injected' if changed is adapter.event else 'activated'}: it never updates the adapter",
                     help="build the optimizer (and its scheduler) after the adapter",
                     story=((changed, "adapter comes here"), (event, "optimizer steps here")),
-                    plan=_move(made, changed, optimizer, trace),
+                    plan=_move(made, changed, optimizer, capture.statement, trace),
                     guards=made.guards,
                 )
 
@@ -71,11 +71,13 @@ def _since(adapter: Adapter, trace: Trace) -> int:
     return _change(adapter, trace).seq
 
 
-def _move(made: Event, injection: Event, optimizer: Obj, trace: Trace) -> FixPlan | None:
-    """Move the optimizer and what is built on it below the injection."""
+def _move(made: Event, injection: Event, optimizer: Obj, collected: Location | None, trace: Trace) -> FixPlan | None:
+    """Move the collection of parameters, the optimizer and what is built on it below the injection."""
     if made.chain != injection.chain or made.statement is None or injection.statement is None:
         return None
-    places: list[Location] = [made.statement]
+    places: list[Location] = [collected] if collected is not None else []
+    if made.seq < injection.seq:
+        places.append(made.statement)
     for schedule in trace.of(Ev.SCHEDULE):
         if schedule.role("optimizer") is optimizer and schedule.seq < injection.seq and schedule.statement is not None:
             if schedule.chain != made.chain:

@@ -19,6 +19,7 @@ from lora_lint.findings import (
     ReplaceComment,
     ReplaceText,
     SetKeyword,
+    Unwrap,
 )
 from lora_lint.fix.calls import KeywordIntent, change_keywords
 from lora_lint.fix.edits import Change, EditConflictError, Lines, apply_changes, ordered, to_edit
@@ -130,6 +131,8 @@ def _in_place(tree: Tree, intents: Sequence[Intent]) -> list[Change]:
             changes += bind_result(tree, intent)
         elif isinstance(intent, ReplaceText):
             changes += replace(tree, intent)
+        elif isinstance(intent, Unwrap):
+            changes += replace(tree, ReplaceText(intent.what, tree.text_at(intent.inner)))
         elif isinstance(intent, ReplaceComment):
             changes.append(replace_comment(tree, intent))
     for call, keywords in calls.items():

@@ -84,6 +84,11 @@ class Tree:
         start, end = self._spans[node]
         return self.text[start:end]
 
+    def text_at(self, location: Location) -> str:
+        """Text of a location."""
+        start, end = self.located(location)
+        return self.text[start:end]
+
     def line_of(self, node: cst.CSTNode) -> int:
         """Number of the line on which a node starts."""
         return self.lines.line_of(self._spans[node][0])

@@ -94,7 +94,7 @@ def _of_unknown(value: Sym, name: str) -> Value:
 
 def _of_tensor(run: Run, value: Tensor, name: str, node: ir.Node) -> Value:
     if name == "data":
-        return tensors.cut(run, value, Cut.DATA, node, ".data")
+        return tensors.cut(run, value, Cut.DATA, node)
     if name in ("grad", "shape", "device", "dtype", "ndim", "requires_grad", "grad_fn", "is_cuda"):
         return Sym(("tensor", name, id(value)), name)
     return value
@@ -215,6 +215,10 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
             return
         value.attrs[name] = new
         value.facts.pop(f"submodule:{name}", None)
+        if value.kind is Kind.MODEL and value.user_class is None:
+            run.use(new)  # a part of the model from now on
+        if value.kind is Kind.TOKENIZER and not name.startswith("_"):
+            run.emit(Ev.TOKENS, node, {"tokenizer": value}, {"name": name, "value": new})
         if isinstance(new, Obj) and new.kind is Kind.ADAPTER_CONFIG and value.kind is not Kind.OBJECT:
             run.witnesses.add(("config-used", new.site))
         if value.kind is Kind.ADAPTER_CONFIG:

@@ -268,7 +268,7 @@ def _len(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 def _number(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = _first(args)
     if isinstance(value, Tensor):
-        return tensors.cut(run, value, Cut.ITEM, node, "float()")
+        return tensors.cut(run, value, Cut.ITEM, node)
     if isinstance(value, Const):
         return value
     return Sym(("number", key_of(value)), getattr(value, "text", ""), getattr(value, "default", None))
@@ -349,7 +349,7 @@ def clone(run: Run, obj: Obj, node: ir.Node) -> Obj:
         twins = {id(a): Adapter(a.name, a.config, a.event, a.loaded, a.path, a.over, a.active) for a in old.adapters}
         state.adapters = list(twins.values())
         state.ops = [TrainOp(o.event, dict(o.parts), o.path, twins.get(id(o.adapter)) if o.adapter else None) for o in old.ops]
-        state.wraps = list(old.wraps)
+        state.wraps = []  # a copy of what a wrapper holds is not wrapped
         new.state = state
     return new
 

@@ -130,6 +130,8 @@ def escape(run: Run, args: Args, node: ir.Node) -> None:
                 stack.extend(v for v in value.attrs.values() if isinstance(v, Obj) and v is not value)
             elif value.kind is Kind.OPTIMIZER:
                 value.facts["escaped"] = True
+            elif value.kind is Kind.TOKENIZER and isinstance(node, ir.Call):
+                value.facts.setdefault("given_to", []).append(describe(node.func))
         elif isinstance(value, FuncVal):
             run.witnesses.add(("function-escaped", id(value.node)))
 
@@ -159,7 +161,10 @@ def call_library(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -
     if behaviour == "propagate":
         return tensors.combine(run, args.values(), node)
     if behaviour == "numpy":
-        return tensors.cut(run, tensors.combine(run, args.values(), node), Cut.NUMPY, node, f"{name.rsplit('.', 1)[-1]}()")
+        combined = tensors.combine(run, args.values(), node)
+        if not isinstance(combined, Tensor):
+            return run.fresh(node, f"{name}(…)", data=True)
+        return tensors.cut(run, combined, Cut.NUMPY, node)
     escape(run, args, node)
     if run.grad[-1].on.no:
         return unknown_call(run, Sym(("lib", name), name), Args(), node)

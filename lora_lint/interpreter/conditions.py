@@ -84,6 +84,30 @@ def _known(run: Run, key: Hashable) -> bool | None:
     return None
 
 
+def behind(run: Run, owner: ir.Node) -> Guard | None:
+    """The condition of this path behind what is known of the condition evaluated last for `owner`; None when its value is
+    known by itself. Whatever happens under it happens under that condition, the second time as the first."""
+    remembered = run.last_condition
+    value = remembered[1] if remembered is not None and remembered[0] is owner else None
+    guard = _behind(run, value.key) if isinstance(value, Sym) else None
+    return None if guard in run.guards else guard
+
+
+def _behind(run: Run, key: Hashable) -> Guard | None:
+    guard = run.oracle.guards.get(key)
+    if guard is not None or not isinstance(key, tuple) or not key:
+        return guard
+    if key[0] == "not":
+        return _behind(run, key[1])
+    if key[0] == "==" and len(key) == 3:
+        fixed = run.oracle.values.get(key[1])
+        return run.oracle.guards.get(("==", key[1], fixed)) if fixed is not None else run.oracle.guards.get(key[1])
+    if key[0] in ("and", "or"):
+        parts = [_behind(run, part) for part in key[1]]
+        return next((guard for guard in parts if guard is not None), None)
+    return None
+
+
 def decide(run: Run, value: Value, node: ir.Node, default: bool | None = None) -> tuple[bool, bool]:
     """The arm an unknown value takes on this path, and whether that is the default arm."""
     if isinstance(value, Sym):
@@ -140,7 +164,21 @@ def choose(run: Run, node: ir.Expr, owner: ir.Node, default: bool | None = None)
     value = remembered[1] if remembered is not None and remembered[0] is owner else run.fresh(owner)
     arm, natural = decide(run, value, owner, default)
     key = value.key if isinstance(value, Sym) else ("at", run.module.path, owner.loc)
-    return Guard(key, describe(node), arm, natural)
+    guard = Guard(key, describe(node), arm, natural)
+    _remember(run, key, guard)
+    return guard
+
+
+def _remember(run: Run, key: Hashable, guard: Guard) -> None:
+    """Note the condition behind a key and behind the parts that follow from it."""
+    run.oracle.guards.setdefault(key, guard)
+    if not isinstance(key, tuple) or not key:
+        return
+    if key[0] == "not":
+        _remember(run, key[1], guard)
+    elif (key[0] == "and" and guard.arm) or (key[0] == "or" and not guard.arm):
+        for part in key[1]:
+            _remember(run, part, guard)
 
 
 def boolean(run: Run, node: ir.Op, scope: Scope) -> Value:

@@ -152,7 +152,7 @@ def _plain(value: Value) -> object:
 def note_device(run: Run, name: str, args: Args, node: ir.Node) -> None:
     """`.to("cuda")` or `.cuda()` on data: a touch of CUDA that matters in a data loader worker."""
     if name == "cuda" or (name == "to" and any(device_of(v).startswith("cuda") for v in args.values())):
-        run.emit(Ev.TOUCH_CUDA, node, args={"how": f".{name}()", "move": True})
+        run.emit(Ev.TOUCH_CUDA, node, args={"how": f".{name}()", "move": True, "inner": run.inner(node)})
 
 
 def device_of(value: Value) -> str:
@@ -180,6 +180,8 @@ def device_of(value: Value) -> str:
             return "unknown"
         return str(value.facts.get("device", "unknown"))
     if isinstance(value, Sym):
+        if value.text.startswith("cuda:"):
+            return "cuda"
         if value.default is not None and isinstance(value.default.value, str):
             return device_of(value.default)
         return "unknown"

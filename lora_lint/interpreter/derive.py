@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from lora_lint.apis.tables import architectures
 from lora_lint.interpreter import conditions
 from lora_lint.interpreter.containers import device_of
 from lora_lint.interpreter.run import Run
@@ -211,6 +212,20 @@ def _architecture(run: Run, inputs: list[Value]) -> str:
     return ""
 
 
+def _token(run: Run, inputs: list[Value]) -> Value:
+    """A special token of a tokenizer: an unknown of its own, but a padding token that is surely there is a constant."""
+    tokenizer, wanted = inputs
+    if not isinstance(tokenizer, Obj) or not isinstance(wanted, Const):
+        return Sym(("token", id(tokenizer)))
+    source = tokenizer.facts.get("source")
+    name = source.value.lower() if isinstance(source, Const) and isinstance(source.value, str) else ""
+    if wanted.value == "pad_token" and any(family in name for family in architectures().own_padding):
+        return Const("[padding]")
+    value = Sym(("token", tokenizer.site, wanted.value), str(wanted.value))
+    tokenizer.attrs[str(wanted.value)] = value
+    return value
+
+
 def _native(run: Run, inputs: list[Value]) -> Tri:
     """Whether a model holds an adapter that its own library put in (and knows of)."""
     model = inputs[0]
@@ -250,5 +265,6 @@ _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "grad-enabled": _grad_enabled,
     "precision": _precision,
     "native": _native,
+    "token": _token,
     "checkpointing-hook": _checkpointing_hook,
 }

@@ -6,30 +6,35 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import lora_lint.interpreter.calls as calls
+import lora_lint.interpreter.specs as specs
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.relevance import Relevance, children
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import ClassVal, FuncVal, LibRef, ModuleVal, Value
-
+from lora_lint.lifecycle.heap import Obj
 from lora_lint.syntax import ir
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A function or method to start from."""
+    """A function, a method or (for what its framework does with an instance) a class to start from."""
 
     name: str
-    node: ir.FunctionDef
+    node: ir.FunctionDef | ir.ClassDef
     owner: str = ""  # class, for methods
 
 
 def entries(unit: ir.Module, relevance: Relevance) -> list[Entry]:
-    """Functions and methods of a module that may matter, callers before what they call."""
+    """Functions, classes of a framework and methods of a module that may matter, callers before what they call."""
     found: list[Entry] = []
+    framework: set[str] = set()
     for statement in _top_level(unit.body):
         if isinstance(statement, ir.FunctionDef) and relevance.block(statement.body):
             found.append(Entry(statement.name, statement))
         elif isinstance(statement, ir.ClassDef):
+            if any(name in framework or relevance.has_protocol(name) for name in _base_names(statement)):
+                framework.add(statement.name)
+                found.append(Entry(statement.name, statement))
             found.extend(
                 Entry(method.name, method, statement.name)
                 for method in statement.body
@@ -37,10 +42,23 @@ def entries(unit: ir.Module, relevance: Relevance) -> list[Entry]:
             )
     mentions = {id(one.node): _names(one.node) for one in found}
 
-    def callers(one: Entry) -> int:
-        return sum(one.name in mentions[id(other.node)] for other in found if other.node is not one.node)
+    def called(name: str, node: ir.Node) -> bool:
+        return any(name in mentions[id(other.node)] for other in found if other.node is not node)
 
-    return sorted(found, key=lambda one: (callers(one) > 0, one.name == "__init__"))
+    def order(one: Entry) -> tuple[bool, bool, bool]:
+        made = one.owner in framework and called(one.owner, one.node)
+        return called(one.name, one.node) or made, bool(one.owner), one.name == "__init__"
+
+    return sorted(found, key=order)
+
+
+def _base_names(node: ir.ClassDef) -> Iterator[str]:
+    """Last names of the bases of a class."""
+    for base in node.bases:
+        if isinstance(base.value, ir.Name):
+            yield base.value.id
+        elif isinstance(base.value, ir.Attr):
+            yield base.value.name
 
 
 def _top_level(body: tuple[ir.Stmt, ...]) -> Iterator[ir.Stmt]:
@@ -71,14 +89,16 @@ def start(run: Run, module: ModuleVal, one: Entry) -> None:
     run.module = module
     if not one.owner:
         value = module.scope.names.get(one.name)
-        if isinstance(value, FuncVal):
+        if isinstance(value, FuncVal) and isinstance(one.node, ir.FunctionDef):
             _call(run, value, [], one.node)
+        elif isinstance(value, ClassVal):
+            _live(run, value, one.node)
         return
     cls = module.scope.names.get(one.owner)
     if not isinstance(cls, ClassVal):
         return
     method = cls.attrs.get(one.name)
-    if not isinstance(method, FuncVal):
+    if not isinstance(method, FuncVal) or not isinstance(one.node, ir.FunctionDef):
         return
     if method.static:
         _call(run, method, [], one.node)
@@ -86,6 +106,16 @@ def start(run: Run, module: ModuleVal, one: Entry) -> None:
     receiver: Value = cls if method.of_class else calls.instantiate(run, cls, Args(), one.node)
     if one.name != "__init__":
         _call(run, method, [(None, receiver)], one.node)
+
+
+def _live(run: Run, cls: ClassVal, node: ir.Node) -> None:
+    """Do with an instance of a class what its framework does, unless a path did so already."""
+    methods = [m for name, m in cls.attrs.items() if isinstance(m, FuncVal) and name != "__init__"]
+    if any(run.program.was_run(method.node) for method in methods):
+        return
+    obj = calls.instantiate(run, cls, Args(), node)
+    if isinstance(obj, Obj):
+        specs.run_protocol(run, obj, node, run.module.scope)
 
 
 def _call(run: Run, func: FuncVal, given: list[tuple[str | None, Value]], node: ir.FunctionDef) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lora_lint.apis.spec import CallSpec
 from lora_lint.interpreter.arguments import Bindings
-from lora_lint.interpreter.values import Const, LibRef, Sym, Value
+from lora_lint.interpreter.values import Const, LibRef, Scope, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 
 
@@ -24,6 +24,7 @@ class Env:
         self.maybe = bindings.maybe
         self.given = set(bindings.values)
         self.existing = existing
+        self.scope: Scope | None = None  # where the call stands
         for name, value in spec.defaults.items():
             if name not in self.values and name not in self.maybe:
                 self.values[name] = Const(value)

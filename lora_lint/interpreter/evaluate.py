@@ -160,9 +160,11 @@ def _op(run: Run, node: ir.Op, scope: Scope) -> Value:
 
 
 def _fstring(run: Run, node: ir.Op, values: list[Value]) -> Value:
-    if all(isinstance(v, Const) for v in values) and len(values) == 1:
-        return Sym(("fstring", run.module.path, node.loc, key_of(values[0])), describe(node))
-    return Sym(("fstring", run.module.path, node.loc, tuple(key_of(v) for v in values)), describe(node))
+    """An f-string: its text when all is known, else an unknown that keeps its beginning (`f"cuda:{rank}"`)."""
+    texts = [str(v.value) if isinstance(v, Const) else None for v in values]
+    if None not in texts:
+        return Const("".join(text for text in texts if text is not None))
+    return Sym(("fstring", run.module.path, node.loc, tuple(key_of(v) for v in values)), f"{texts[0] or ''}…")
 
 
 def binary(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
@@ -255,7 +257,8 @@ def _mapping(run: Run, node: ir.Mapping, scope: Scope) -> Value:
 def _cond(run: Run, node: ir.Cond, scope: Scope) -> Value:
     answer = conditions.test(run, node.test, scope, node)
     if answer.known:
-        return evaluate(run, node.body if answer.yes else node.orelse, scope)
+        with run.guarded(conditions.behind(run, node)):
+            return evaluate(run, node.body if answer.yes else node.orelse, scope)
     if run.program.is_hot(node):
         with conditions.decided(run, node.test, scope, node) as arm:
             return evaluate(run, node.body if arm else node.orelse, scope)

@@ -36,8 +36,11 @@ def emit(run: Run, effect: Effect, env: Env, node: ir.Node, first: int, maybe: s
             roles[role] = found
         elif not isinstance(value, Unset):
             args[f"{role}_value"] = value
-        if isinstance(reference, Ref) and (text := variable(env.exprs.get(reference.name))):
+        expr = env.exprs.get(reference.name) if isinstance(reference, Ref) else None
+        if expr is not None and (text := variable(expr)):
             args.setdefault("names", {})[role] = text
+            args.setdefault("spans", {})[role] = run.loc(expr)
+    args["written"] = frozenset(name for name, expr in env.exprs.items() if expr is not None)
     for key, form in effect.args.items():
         args[key] = plain(run, key, forms.form_value(run, form, env, node))
     if "config" in roles and effect.event is not Ev.CONFIGURE:
@@ -61,6 +64,9 @@ def emit(run: Run, effect: Effect, env: Env, node: ir.Node, first: int, maybe: s
         if not args.get("dtype") or args["dtype"] == "unknown":
             return
         kind = Ev.CAST
+    prepared = roles["optimizer"].facts.get("prepared") if "optimizer" in roles else None
+    if isinstance(prepared, Obj):
+        roles.setdefault("accelerator", prepared)
     event = run.emit(kind, node, roles, args, name, maybe)
     made = roles.get(_MADE.get(kind, ""))
     if made is not None and (kind is Ev.LOAD or made.event is None):

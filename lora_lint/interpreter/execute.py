@@ -163,7 +163,8 @@ def _assert(run: Run, node: ir.Assert, scope: Scope) -> None:
 def _if(run: Run, node: ir.If, scope: Scope) -> None:
     answer = conditions.test(run, node.test, scope, node)
     if answer.known:
-        block(run, node.body if answer.yes else node.orelse, scope)
+        with run.guarded(conditions.behind(run, node)):
+            block(run, node.body if answer.yes else node.orelse, scope)
         return
     remembered = run.last_condition
     if run.param_loops:
@@ -315,6 +316,7 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
         return
     hot = run.program.hot_block(node.body)
     items, _ = items_for_loop(run, iterable, node.iter, 8 if hot else 2)
+    outer, run.loop = run.loop, run.loc(node)
     run.loop_depth += 1
     try:
         for item in items:
@@ -327,6 +329,7 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
                 return
     finally:
         run.loop_depth -= 1
+        run.loop = outer
     block(run, node.orelse, scope)
 
 
@@ -391,6 +394,7 @@ def _is_data(value: Sym) -> bool:
 
 
 def _while(run: Run, node: ir.While, scope: Scope) -> None:
+    outer, run.loop = run.loop, run.loc(node)
     run.loop_depth += 1
     try:
         for _ in range(LOOP_TURNS):
@@ -400,6 +404,7 @@ def _while(run: Run, node: ir.While, scope: Scope) -> None:
                 return
     finally:
         run.loop_depth -= 1
+        run.loop = outer
     block(run, node.orelse, scope)
 
 
@@ -413,7 +418,7 @@ def _with(run: Run, node: ir.With, scope: Scope) -> None:
             entered: Value = value
             if isinstance(value, Obj):
                 if value.kind is Kind.CONTEXT:
-                    enter_context(run, value, run.loc(item), stack)
+                    enter_context(run, value, run.loc(item), stack, block=True)
                     entered = value.facts.get("enters", value)
                 elif value.user_class is not None:
                     entered = _enter_user(run, value, item, stack)
@@ -435,11 +440,11 @@ def _enter_user(run: Run, value: Obj, item: ir.WithItem, stack: ExitStack) -> Va
     return entered
 
 
-def enter_context(run: Run, context: Obj, at: Location, stack: ExitStack) -> None:
+def enter_context(run: Run, context: Obj, at: Location, stack: ExitStack, block: bool = False) -> None:
     """Enter a context object: grad mode, a named context, a model whose adapters are off inside."""
     stack.enter_context(run.inside(context))
     if "grad" in context.facts:
-        stack.enter_context(run.grad_mode(_grad_answer(run, context), at))
+        stack.enter_context(run.grad_mode(_grad_answer(run, context), at, block))
     name = context.facts.get("context")
     if isinstance(name, Const):
         name = name.value

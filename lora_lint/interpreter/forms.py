@@ -290,6 +290,14 @@ def _dict(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     return DictVal({name: value for name, value in given.items() if value is not UNSET})
 
 
+def _frame(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    """The names that the function around the call has bound so far: its arguments, when it is called first."""
+    made = run.make(Kind.OBJECT, "arguments", node)
+    if env.scope is not None:
+        made.attrs.update({name: v for name, v in env.scope.names.items() if name not in ("self", "__class__")})
+    return made
+
+
 _FORMS = {
     "view": _view,
     "parameters": _parameters,
@@ -310,4 +318,5 @@ _FORMS = {
     "unknown": _unknown,
     "dataclasses": _dataclasses,
     "dict": _dict,
+    "frame": _frame,
 }

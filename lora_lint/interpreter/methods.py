@@ -100,6 +100,8 @@ def _of_object(run: Run, obj: Obj, name: str, args: Args, node: ir.Node, scope: 
         spec = run.store.find_method(holder.type, name) if holder.type else ()
         if spec:
             return specs.apply_call(run, spec, f"{holder.type}.{name}", obj, args, node, scope, expr)
+    if obj.type and run.store.attribute(obj.type, name) is not None:
+        return calls.call_value(run, attributes.read(run, obj, name, node), args, node, scope)
     special = builtin.object_method(run, obj, name, args, node, scope)
     if special is not NotImplemented:
         return special
@@ -134,7 +136,7 @@ def _of_tensor(run: Run, tensor: Tensor, name: str, args: Args, node: ir.Node, s
     if name in ("items", "values", "keys"):
         return SeqVal("list", [SeqVal("tuple", [run.fresh(node, data=True), tensor])] if name == "items" else [tensor], open=True)
     result = tensors.combine(run, [tensor, *args.values()], node)
-    if name in ("to", "cuda", "cpu") and isinstance(result, Tensor):
+    if name in ("to", "cuda", "cpu") and isinstance(result, Tensor) and not run.in_worker:
         result.device = name if name != "to" else next((d for d in map(containers.device_of, args.values()) if d != "unknown"), tensor.device)
     return result
 
@@ -222,7 +224,8 @@ def call_object(run: Run, obj: Obj, args: Args, node: ir.Node, scope: Scope) -> 
             return call_object(run, obj.wraps, args, node, scope)
     spec = run.store.find_method(obj.type, "__call__") if obj.type else ()
     if spec:
-        return specs.apply_call(run, spec, f"{obj.type}.__call__", obj, args, node, scope)
+        written = node.func if isinstance(node, ir.Call) else None
+        return specs.apply_call(run, spec, f"{obj.type}.__call__", obj, args, node, scope, written)
     if obj.kind is Kind.MODEL:
         return tensors.attached(run, run.emit(Ev.FORWARD, node, {"model": obj}), node)
     if obj.kind in (Kind.TOKENIZER, Kind.COLLATOR):

@@ -223,18 +223,25 @@ def _finish(run: Run, model: Obj, state: ParamLoop, seen: list[Element]) -> None
         answer = distinct.pop() if len(distinct) == 1 else Tri.UNKNOWN
         parts[part] = Tri.UNKNOWN if state.broke or answer is None else answer
     extras = {e.extra: state.writes[e.name] for e in seen if e.extra and e.name in state.writes}
-    emit_parts(run, model, parts, extras, state.where, state.statement)
+    wrote = frozenset((e.part, state.writes[e.name]) for e in seen if not e.extra and e.name in state.writes)
+    emit_parts(run, model, parts, extras, state.where, state.statement, wrote)
 
 
 def emit_parts(
-    run: Run, model: Obj, parts: dict[Part, Tri], extras: dict[str, Tri], where: Location, statement: Location | None
+    run: Run,
+    model: Obj,
+    parts: dict[Part, Tri],
+    extras: dict[str, Tri],
+    where: Location,
+    statement: Location | None,
+    wrote: frozenset[tuple[Part, Tri]] = frozenset(),
 ) -> None:
-    """Emit the freeze or thaw that a loop over parameters amounts to."""
+    """Emit the freeze or thaw that a loop over parameters amounts to. wrote: what it wrote to some of each part."""
     adapter = parts.get(Part.ADAPTER)
     answers = [*parts.values(), *extras.values()]
     freezes = adapter.no if adapter is not None else not any(a.yes for a in answers)
     saved, run.statement = run.statement, statement
-    run.emit(Ev.FREEZE if freezes else Ev.THAW, None, {"model": model}, {"parts": parts, "extras": extras, "loop": True}, at=where)
+    run.emit(Ev.FREEZE if freezes else Ev.THAW, None, {"model": model}, {"parts": parts, "extras": extras, "wrote": wrote, "loop": True}, at=where)
     run.statement = saved
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Oracle:
         self._prescribed = {decision.key: decision.arm for decision in prescribed}
         self.taken: list[Decision] = []
         self.assumed: dict[Hashable, bool] = {}
+        self.guards: dict[Hashable, Any] = {}  # the condition behind each key that was decided or follows from one
         self.values: dict[Hashable, object] = {}
         self.excluded: dict[Hashable, set[object]] = {}
 

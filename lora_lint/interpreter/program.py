@@ -113,6 +113,10 @@ class Program:
         """Whether code can matter to the lifecycle."""
         return self.relevance.node(node)
 
+    def was_run(self, node: ir.Node) -> bool:
+        """Whether some path has interpreted this function."""
+        return id(node) in self._executed
+
     def hot_block(self, body: tuple[ir.Stmt, ...]) -> bool:
         """Whether statements can matter to the lifecycle."""
         return self.relevance.block(body)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
+from fnmatch import fnmatchcase
 from functools import lru_cache
 
 from lora_lint.apis.store import ApiStore
@@ -17,7 +18,7 @@ from lora_lint.syntax import ir
 # Events that decide nothing by themselves: both arms around them are simply run.
 _COLD_EVENTS = frozenset(
     {Ev.SAVE, Ev.FORWARD, Ev.CLIP, Ev.SCHEDULE, Ev.SCHEDULER_STEP, Ev.ARGUMENTS, Ev.TOUCH_CUDA, Ev.LOADER, Ev.CAST, Ev.UNSCALE,
-     Ev.SCALER_UPDATE, Ev.DISTRIBUTED, Ev.OVERRIDE}
+     Ev.SCALER_UPDATE, Ev.DISTRIBUTED, Ev.TOKENS, Ev.OVERRIDE}
 )
 _HOT_KINDS = frozenset({Kind.MODEL, Kind.ADAPTER_CONFIG, Kind.QUANT_CONFIG, Kind.OPTIMIZER, Kind.TRAINER, Kind.CONTEXT, Kind.PROCESS})
 _HOT_ENDINGS = ("Trainer", "ForCausalLM", "ForConditionalGeneration", "LMHeadModel")
@@ -34,7 +35,7 @@ def hot_names(store: ApiStore) -> frozenset[str]:
             if (
                 (effect.event is not None and effect.event not in _COLD_EVENTS)
                 or (effect.verb == "new" and effect.fields.get("kind") in _HOT_KINDS)
-                or effect.verb in ("havoc", "set")
+                or effect.verb in ("havoc", "set", "protocol")
             ):
                 names.add(last)
     return frozenset(names)
@@ -45,6 +46,9 @@ class Relevance:
 
     def __init__(self, store: ApiStore, units: Iterable[ir.Module]) -> None:
         self._names = set(hot_names(store))
+        self._frameworks = frozenset(
+            name.rsplit(".", 1)[-1] for spec in store.specs.types.values() if store.protocol(spec.name) for name in (spec.name, *spec.match)
+        )
         self._memo: dict[int, bool] = {}
         self._keep: list[object] = []  # memo keys are identities: keep their objects alive
         functions = [node for unit in units for node in _functions(unit.body)]
@@ -56,6 +60,10 @@ class Relevance:
                 if function.name not in self._names and not mentions[id(function)].isdisjoint(self._names):
                     self._names.add(function.name)
                     changed = True
+
+    def has_protocol(self, base: str) -> bool:
+        """Whether the last name of a base class is that of a library type whose framework calls its methods."""
+        return base in self._frameworks or any(fnmatchcase(base, glob) for glob in self._frameworks if "*" in glob)
 
     def block(self, body: tuple[ir.Stmt, ...]) -> bool:
         """Whether statements are hot."""

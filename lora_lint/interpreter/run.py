@@ -30,6 +30,7 @@ class GradMode:
 
     on: Tri
     at: Location | None = None
+    block: bool = False  # a with block, not a decorator or a statement
 
 
 @dataclass(slots=True)
@@ -70,6 +71,7 @@ class Run:
         self.yields: list[list[Value]] = []
         self.eager_generators: set[int] = set()
         self.loop_depth = 0
+        self.loop: Location | None = None  # the innermost loop of the current function
         self.steps = 0
         self.unfollowed = 0
         self.last_condition: tuple[ir.Node, Value] | None = None
@@ -93,6 +95,14 @@ class Run:
     def loc(self, node: ir.Node) -> Location:
         """Where a node of the current module stands."""
         return Location(self.module.path, *node.loc)
+
+    def inner(self, node: ir.Node) -> Location | None:
+        """Where the receiver of a method call, the only argument of a call, or the owner of an attribute stands."""
+        if isinstance(node, ir.Call):
+            if isinstance(node.func, ir.Attr):
+                return self.loc(node.func.value)
+            return self.loc(node.args[0].value) if len(node.args) == 1 and not node.args[0].star else None
+        return self.loc(node.value) if isinstance(node, ir.Attr) else None
 
     def step(self) -> None:
         """Count one step of work; OutOfBudget when this path had enough."""
@@ -142,6 +152,7 @@ class Run:
             versions=maybe,
             statement=self.statement,
             within=tuple(self.within),
+            loop=self.loop,
         )
         for obj in event.roles.values():
             obj.last_use = event.seq
@@ -204,9 +215,9 @@ class Run:
             self.within.remove(obj)
 
     @contextmanager
-    def grad_mode(self, on: Tri, at: Location | None) -> Iterator[None]:
+    def grad_mode(self, on: Tri, at: Location | None, block: bool = False) -> Iterator[None]:
         """Everything inside runs with this grad mode."""
-        self.grad.append(GradMode(on, at))
+        self.grad.append(GradMode(on, at, block))
         depth = len(self.grad)
         try:
             yield
@@ -218,6 +229,7 @@ class Run:
         """A call: the callee's module is current, the call site joins the chain."""
         site = self.loc(call) if call is not None else None
         saved = (self.module, self.statement, len(self.guards), len(self.grad))
+        loop, self.loop = self.loop, None
         if site is not None:
             self.chain.append(site)
         self.stack.append(what)
@@ -225,7 +237,7 @@ class Run:
         try:
             yield
         finally:
-            self.module, self.statement = saved[0], saved[1]
+            self.module, self.statement, self.loop = saved[0], saved[1], loop
             del self.guards[saved[2] :]
             del self.grad[saved[3] :]
             self.stack.pop()

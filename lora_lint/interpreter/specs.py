@@ -59,6 +59,7 @@ def apply_call(
     if name in run.store.specs.types or (spec.name == name and name.rsplit(".", 1)[-1][:1].isupper()):
         owner = name
     env = Env(spec, bindings, receiver, owner, existing)
+    env.scope = scope
     site = Site(env, node, scope, len(run.trace.events), name)
     result = _run_effects(run, spec.effects, site)
     _use_configs(run, args)
@@ -226,7 +227,7 @@ def _callback(run: Run, verb: Verb | str, fields: dict[str, Any], site: Site) ->
             callee = method if method.static else Bound(method, owner)
             _bind(fields, site, _call_back(run, callee, fields, site, owner))
     elif isinstance(target, (FuncVal, Bound, Partial, ClassVal, LibMethod)) or (
-        isinstance(target, Obj) and target.user_class is not None
+        isinstance(target, Obj) and (target.user_class is not None or target.root.user_class is not None)
     ):
         _bind(fields, site, _call_back(run, target, fields, site, None))
 

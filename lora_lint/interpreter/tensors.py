@@ -39,6 +39,7 @@ def _under_grad_mode(run: Run, tensor: Tensor, node: ir.Node) -> Tensor:
             run.statement,
             tuple(run.guards),
             context_at=mode.at,
+            context_block=mode.block,
             device=tensor.device,
         )
     return Tensor(Graph.UNKNOWN, tensor.sources, device=tensor.device)
@@ -83,7 +84,8 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node) -> Value:
 
 def _copy_cut(source: Tensor, target: Tensor) -> None:
     target.cut, target.cut_at, target.cut_statement = source.cut, source.cut_at, source.cut_statement
-    target.cut_guards, target.cut_text, target.context_at = source.cut_guards, source.cut_text, source.context_at
+    target.cut_guards, target.cut_inner = source.cut_guards, source.cut_inner
+    target.context_at, target.context_block = source.context_at, source.context_block
 
 
 def _leaves(values: Iterable[Value]) -> Iterable[Value]:
@@ -102,7 +104,7 @@ def _leaves(values: Iterable[Value]) -> Iterable[Value]:
             yield value
 
 
-def cut(run: Run, value: Value, kind: Cut, node: ir.Node, text: str = "") -> Value:
+def cut(run: Run, value: Value, kind: Cut, node: ir.Node) -> Value:
     """The value without its graph. Data and constants stay what they are."""
     if isinstance(value, Choice):
         value = next((v for v in value.values if isinstance(v, Tensor)), value)
@@ -127,7 +129,7 @@ def cut(run: Run, value: Value, kind: Cut, node: ir.Node, text: str = "") -> Val
             if kind is not Cut.REBUILT or value.cut is Cut.NO_GRAD:
                 return result
     result.cut, result.cut_at, result.cut_statement = kind, run.loc(node), run.statement
-    result.cut_guards, result.cut_text = tuple(run.guards), text
+    result.cut_guards, result.cut_inner = tuple(run.guards), run.inner(node)
     return result
 
 

@@ -59,6 +59,8 @@ def _inject(event: Event, model: Obj) -> None:
     state.adapters.append(adapter)
     if event.args.get("base", "freeze") == "freeze":
         state.ops.append(TrainOp(event, dict.fromkeys(BASE_PARTS, Tri.NO), path))
+        for child in () if path else model.children():
+            child.model.ops.append(TrainOp(event, dict.fromkeys(BASE_PARTS, Tri.NO)))
     answer = event.args.get("trainable", Tri.YES)
     state.ops.append(TrainOp(event, dict.fromkeys(ADAPTER_PARTS, answer), path, adapter))
     if event.args.get("mode") is not None:
@@ -70,7 +72,8 @@ def _prepare(event: Event, model: Obj) -> None:
     state = model.model
     event.adapters = tuple(state.adapters)
     state.prepared = event
-    state.ops.append(TrainOp(event, dict.fromkeys(ALL_PARTS, Tri.NO), model.full_path))
+    for member in model.models():
+        member.model.ops.append(TrainOp(event, dict.fromkeys(ALL_PARTS, Tri.NO), member.full_path))
     if state.quantization is Quant.NONE:
         return  # the other half is for quantized models only
     unknown = {"input_grads": Tri.UNKNOWN, "checkpointing": "unknown"}

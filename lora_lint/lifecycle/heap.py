@@ -125,23 +125,27 @@ class Obj:
             root.state = ModelState()
         return root.state
 
-    def children(self) -> Iterator[Obj]:
-        """Models held in attributes of this object's root (user modules), each root once."""
+    def inside(self) -> Iterator[tuple[Obj, str]]:
+        """Models held in attributes of this object's root (user modules), each root once, with its attribute path."""
         seen = {id(self.root)}
-        stack: list[Any] = list(self.root.attrs.values())
+        stack: list[tuple[Any, str]] = [(value, name) for name, value in self.root.attrs.items()]
         budget = 200  # attributes of user objects may be cyclic and large
         while stack and budget:
             budget -= 1
-            value = stack.pop()
+            value, path = stack.pop()
             items = getattr(value, "items", None)
             if isinstance(items, list):
-                stack.extend(items)
+                stack.extend((item, path) for item in items)
             elif isinstance(items, dict):
-                stack.extend(items.values())
+                stack.extend((item, path) for item in items.values())
             elif isinstance(value, Obj) and value.kind is Kind.MODEL and id(value.root) not in seen:
                 seen.add(id(value.root))
-                yield value
-                stack.extend(value.root.attrs.values())
+                yield value, path
+                stack.extend((item, f"{path}.{name}") for name, item in value.root.attrs.items())
+
+    def children(self) -> Iterator[Obj]:
+        """Models inside this one."""
+        return (child for child, _ in self.inside())
 
     def models(self) -> Iterator[Obj]:
         """This model and the models inside it."""

@@ -48,6 +48,7 @@ class Event:
     maybe: bool = False
     versions: str = ""
     statement: Location | None = None  # the statement it happened in
+    loop: Location | None = None  # the innermost loop around it in its function
     adapters: tuple[Adapter, ...] = ()  # adapters in the model just before the event
     within: tuple[Obj, ...] = ()  # the context objects it is nested in, outermost first
 
@@ -75,8 +76,9 @@ class Tensor:
     cut_at: Location | None = None
     cut_statement: Location | None = None
     cut_guards: tuple[Guard, ...] = ()
-    cut_text: str = ""
+    cut_inner: Location | None = None  # the expression that was cut, inside cut_at
     context_at: Location | None = None  # the no_grad block or decorator behind a NO_GRAD cut
+    context_block: bool = False  # it is a with block
     hack_at: Location | None = None
     hack_statement: Location | None = None
     number: bool = False  # a Python number, no tensor any more

@@ -96,6 +96,7 @@ class Ev(str, Enum):
     ARGUMENTS = "arguments"
     CALL = "call"
     TOUCH_CUDA = "touch-cuda"
+    TOKENS = "tokens"
     DISTRIBUTED = "distributed"
     OVERRIDE = "override"
     END = "end"

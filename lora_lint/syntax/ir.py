@@ -84,7 +84,7 @@ class Op(Node):
     """Everything else with operands.
 
     op: "and" "or" "not" "+" "-" … (binary), "u-" "u+" "u~" (unary), "==" "!=" "<" "in" "not in" "is" "is not" …
-    (a chain `a < b < c` becomes "and" of comparisons), "fstring" (the embedded expressions), "await", "yield",
+    (a chain `a < b < c` becomes "and" of comparisons), "fstring" (texts and embedded expressions in order), "await", "yield",
     "yield from", "format" (t-strings and whatever a front end does not know, with the sub-expressions it has).
     """
 

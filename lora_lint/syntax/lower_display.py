@@ -161,11 +161,14 @@ def _interpolations(at: Cursor, node: cst.FormattedString, out: list[ir.Expr]) -
     at.pos += len(node.end)
 
 
-def _string_parts(at: Cursor, parts: Sequence[Any], out: list[ir.Expr]) -> None:
+def _string_parts(at: Cursor, parts: Sequence[Any], out: list[ir.Expr], in_spec: bool = False) -> None:
     # Inside a string nothing is trivia, so text moves the cursor by its length; only around expressions we skip.
     for part in parts:
         if isinstance(part, _TEXT):
+            start = at.pos
             at.pos += len(part.value)
+            if not in_spec:
+                out.append(ir.Const(at.loc(start), part.value.replace("{{", "{").replace("}}", "}")))
             continue
         at.pos += 1
         out.append(lower(at, part.expression))
@@ -176,7 +179,7 @@ def _string_parts(at: Cursor, parts: Sequence[Any], out: list[ir.Expr]) -> None:
             at.token(len(part.conversion))
         if part.format_spec is not None:
             at.token(1)
-            _string_parts(at, part.format_spec, out)
+            _string_parts(at, part.format_spec, out, in_spec=True)
             at.pos += 1
         else:
             at.token(1)
@@ -194,6 +197,7 @@ def _concatenated(at: Cursor, node: cst.ConcatenatedString) -> ir.Expr:
         if isinstance(part, cst.SimpleString):
             at.token(len(part.value))
             values.append(string_value(part.value))
+            operands.append(ir.Const(at.loc(at.pos - len(part.value)), values[-1]))
         elif isinstance(part, _FORMATTED):
             formatted = "fstring" if isinstance(part, cst.FormattedString) and formatted != "format" else "format"
             _interpolations(at, part, operands)

@@ -18,8 +18,10 @@ def complete(watch: Watch) -> None:
     rank = watch.recorder.rank
     _distributed(watch)
     entries = list(watch.training.table.entries.values())
+    seen = {id(entry.live) for entry in entries if _ran(watch, entry)}
     for entry in entries:
-        entry.record.ran = _ran(watch, entry)
+        # Nothing of a compiled model is seen to run: then nothing is known of its modules.
+        entry.record.ran = _ran(watch, entry) if id(entry.live) in seen else None
         entry.record.device = str(entry.row.parameter.device)
         entry.record.trainable = entry.record.trainable or bool(entry.row.parameter.requires_grad)
     if rank.backwards or rank.steps:

@@ -15,7 +15,7 @@ from lora_lint.lifecycle.vocabulary import Ev, Mode
 from lora_lint.location import Location
 from lora_lint.verify.frames import Point
 from lora_lint.verify.models import Live
-from lora_lint.verify.parts import adapter_layers
+from lora_lint.verify.parts import adapter_layers, is_copy
 
 if TYPE_CHECKING:
     from lora_lint.verify.watch import Watch
@@ -51,8 +51,11 @@ class Forwards:
             modules.register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
         ]
 
-    def only_roots(self) -> None:
-        """From now on hook only into the modules that were called from outside."""
+    def only_roots(self, extra: Any = None) -> None:
+        """From now on hook only into the modules that were called from outside, and into `extra`: a compiled module, which
+        does not bear hooks on everything."""
+        if extra is not None:
+            self._roots.setdefault(id(extra), weakref.ref(extra))
         if not self._handles:
             return
         for handle in self._handles:
@@ -143,7 +146,7 @@ class Forwards:
         module = live.named
         record = live.record
         layers = adapter_layers(module)
-        record.adapter_layers = len(layers)
+        record.adapter_layers = sum(not is_copy(layer) for _, layer in layers)
         record.adapters = sorted({row.adapter for row in live.rows() if row.adapter})
 
     def _look_at(self, live: Live) -> None:
@@ -156,7 +159,7 @@ class Forwards:
             if isinstance(child, self._torch.nn.modules.dropout._DropoutNd) and child.p > 0:
                 on += child.training
                 off += not child.training
-            if getattr(child, "adapter_layer_names", None) and hasattr(child, "disable_adapters"):
+            if getattr(child, "adapter_layer_names", None) and hasattr(child, "disable_adapters") and not is_copy(child):
                 layers += 1
                 ran += not child.disable_adapters and not getattr(child, "merged", False)
         if self._handles or record.grad_forwards == 1:

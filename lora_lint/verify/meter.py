@@ -195,6 +195,8 @@ class Meter:
 
     def cleared(self, optimizer: Any | None, parameters: list[Any]) -> bool:
         """Gradients are about to be cleared. Returns whether some were there that a backward made since the last step."""
+        if any(watched.in_step for watched in self.optimizers):
+            return False  # a closure clears before each of its evaluations
         identities = {id(p) for p in parameters if p.grad is not None}
         found = False
         for watched in self.optimizers:

@@ -55,11 +55,16 @@ def adapter_layers(root: Any) -> list[tuple[str, Any]]:
 Places = dict[str, tuple[str, Part, Any]]
 
 
+def is_copy(layer: Any) -> bool:
+    """Whether an adapter layer is a ModulesToSaveWrapper, which holds a trained copy of a module."""
+    return any(kind.__name__ == "ModulesToSaveWrapper" for kind in type(layer).__mro__)
+
+
 def _adapter_places(root: Any) -> Places:
     """Prefixes of parameter names that are adapters: path of the adapted module, the part, the adapted module."""
     places: Places = {}
     for path, layer in adapter_layers(root):
-        copies = any(kind.__name__ == "ModulesToSaveWrapper" for kind in type(layer).__mro__)
+        copies = is_copy(layer)
         for attribute in layer.adapter_layer_names:
             prefix = f"{path}.{attribute}" if path else attribute
             places[prefix] = (path, Part.COPY if copies else Part.ADAPTER, layer)

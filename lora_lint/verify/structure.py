@@ -66,6 +66,7 @@ class Structure:
         live = self.recorder.live(module)
         self.recorder.models.alias(wrapper, live)
         live.record.wrapped.append("compile")
+        self.watch.forwards.only_roots(wrapper)
         self.recorder.emit(Ev.COMPILE, {"model": live.obj}, by="torch.compile")
 
     def _sharded(self, module: Any) -> None:

@@ -139,15 +139,15 @@ def test_displays_and_comprehensions() -> None:
 
 
 def test_strings_with_expressions() -> None:
-    assert expression("f'{a} {b!r:>{c}}'") == ("Op", "fstring", (A, B, C))
-    assert expression("'x' f'{a}' 'y'") == ("Op", "fstring", (A,))
-    assert expression("f'x'") == ("Op", "fstring", ())
+    assert expression("f'{a} {b!r:>{c}}'") == ("Op", "fstring", (A, ("Const", " "), B, C))
+    assert expression("'x' f'{a}' 'y'") == ("Op", "fstring", (("Const", "x"), A, ("Const", "y")))
+    assert expression("f'x{{'") == ("Op", "fstring", (("Const", "x{"),))
     assert expression("f'{f\"{a}\"}'") == ("Op", "fstring", (("Op", "fstring", (A,)),))
     assert expression("f'{a['b']}'") == ("Op", "fstring", (("Item", A, ("Const", "b")),))
 
 
 NEWER = {
-    "template string": ("t'{a} {b!r:{c}}'", ("ExprStmt", ("Op", "format", (A, B, C)))),
+    "template string": ("t'{a} {b!r:{c}}'", ("ExprStmt", ("Op", "format", (A, ("Const", " "), B, C)))),
     "bare exceptions": (
         "try: pass\nexcept a, b: pass",
         ("Try", (PASS,), (("Handler", ("Seq", "tuple", (A, B)), None, (PASS,)),), (), ()),

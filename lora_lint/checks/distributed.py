@@ -1,0 +1,285 @@
+"""Programs of several processes: LL601, LL602, LL603, LL604, LL606, LL607."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lora_lint.checks.base import Report, check
+from lora_lint.checks.common import TRAINING, argument, loss_of, name_of, trained, variable_of
+from lora_lint.checks.values import literal
+from lora_lint.findings import Applicability, FixPlan, MoveStatement, ReplaceText, SetKeyword
+from lora_lint.lifecycle.heap import Obj, TrainOp, adapters_of, covers, trainable
+from lora_lint.lifecycle.trace import Event, Trace
+from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, BASE_PARTS, Ev, Kind, Part, Tri
+from lora_lint.location import Location
+
+_SPREAD = frozenset({"auto", "balanced", "balanced_low_0", "sequential"})
+_REPLICAS = frozenset({"ddp", "accelerate"})
+_SEVERAL = frozenset({"ddp", "fsdp", "fsdp2", "accelerate"})
+_THIS_GPU = '{"": int(os.environ.get("LOCAL_RANK", 0))}'
+
+
+def _wraps(model: Obj, kinds: frozenset[str]) -> list[Event]:
+    """The events that wrapped a model for several processes, oldest first."""
+    return [event for event in model.model.wraps if event.args.get("by") in kinds]
+
+
+def _through_wrapper(forward: Event) -> bool:
+    """Whether a forward goes through a wrapper of the model, not past it."""
+    here: Obj | None = forward.model
+    while here is not None:
+        if here.event is not None and here.event.kind is Ev.WRAP and here.wraps is not None:
+            return True
+        here = here.wraps or here.parent
+    return any(o.event is not None and o.event.kind is Ev.WRAP and o.wraps is not None for o in forward.within)
+
+
+# --- LL601 ------------------------------------------------------------------------------------------------------------
+
+
+@check("LL601", on=Ev.END)
+def device_map_auto_in_distributed(event: Event, trace: Trace) -> Iterator[Report]:
+    """A model that is trained by several processes was spread over all GPUs by each."""
+    for load in trace.of(Ev.LOAD):
+        model = load.model
+        if model is None or literal(load.args.get("map")) not in _SPREAD:
+            continue
+        use = next((e for e in trace.of(*TRAINING, Ev.TRAINER) if any(m.root is model.root for m in _used(e))), None)
+        evidence = _launched(model, trace)
+        if use is None or evidence is None:
+            continue
+        where, note = evidence
+        yield Report(
+            load,
+            f"loads {name_of(load, 'model')} with device_map=\"{literal(load.args['map'])}\" in a program of several "
+            "processes: each of them takes all GPUs, and the training fails",
+            help='load it on the GPU of the process: device_map={"": local_rank}',
+            story=((where, note), (use, "trained here")),
+            plan=_own_gpu(load),
+        )
+
+
+def _used(event: Event) -> list[Obj]:
+    if event.kind is Ev.TRAINER:
+        return [event.model] if event.model is not None else []
+    return trained(event)
+
+
+def _launched(model: Obj, trace: Trace) -> tuple[Event | Location, str] | None:
+    """What shows that the program runs as several processes."""
+    start = next(trace.of(Ev.DISTRIBUTED), None)
+    if start is not None:
+        return start, "one of several processes, as this shows"
+    wrap = next(iter(_wraps(model, frozenset({"ddp", "fsdp", "fsdp2"}))), None)
+    if wrap is not None:
+        return wrap, "wrapped for several processes here"
+    for trainer in trace.of(Ev.TRAINER):
+        arguments = trainer.role("arguments")
+        if arguments is None or trainer.model is None or trainer.model.root is not model.root:
+            continue
+        for name in ("deepspeed", "fsdp"):
+            if isinstance(literal(argument(arguments, name)), str) and literal(argument(arguments, name)):
+                return arguments.site or trainer, f"trained with {name}, one process per GPU"
+    return None
+
+
+def _own_gpu(load: Event) -> FixPlan | None:
+    if "device_map" not in load.args.get("written", ()):
+        return None
+    intent = SetKeyword(load.location, "device_map", _THIS_GPU)
+    return FixPlan(Applicability.UNSAFE, "load onto the GPU of this process", (intent,), (("os", ""),))
+
+
+# --- LL602, LL603 -----------------------------------------------------------------------------------------------------
+
+
+@check("LL602", on=TRAINING)
+def injected_after_wrap(event: Event, trace: Trace) -> Iterator[Report]:
+    """The adapter of a model came after the model was wrapped, and it was not wrapped again."""
+    for model in trained(event):
+        for member, adapter in adapters_of(model):
+            wraps = _wraps(member, _SEVERAL)
+            injection = adapter.event
+            if not wraps or wraps[-1].seq > injection.seq:
+                continue
+            yield Report(
+                injection,
+                f"injects the adapter into {name_of(injection, 'model')} after it was wrapped for several processes: "
+                "the adapter's gradients are never reduced, every process trains its own",
+                help="inject the adapter first, then wrap the model (and build the optimizer)",
+                story=((wraps[-1], "wrapped here"), (event, "trained here")),
+                plan=_wrap_later(wraps[-1], injection),
+            )
+
+
+def _wrap_later(wrap: Event, injection: Event) -> FixPlan | None:
+    same = variable_of(wrap, "model") and variable_of(wrap, "model") == variable_of(injection, "model")
+    if not same or wrap.chain != injection.chain or wrap.statement is None or injection.statement is None:
+        return None
+    move = MoveStatement(wrap.statement, injection.statement, after=True)
+    return FixPlan(Applicability.UNSAFE, "wrap the model after the injection", (move,))
+
+
+@check("LL603", on=Ev.END)
+def requires_grad_changed_after_wrap(event: Event, trace: Trace) -> Iterator[Report]:
+    """What trains was changed once after DDP had registered the parameters."""
+    for wrap in trace.of(Ev.WRAP):
+        if wrap.model is None or wrap.args.get("by") != "ddp":
+            continue
+        for member in wrap.model.models():
+            if _wraps(member, _REPLICAS)[-1:] != [wrap]:
+                continue
+            after = [op for op in member.model.ops if op.event.seq > wrap.seq and op.event.kind in (Ev.FREEZE, Ev.THAW)]
+            changed = _changes(member, after[0], wrap) if len({op.event for op in after}) == 1 else set()
+            if not changed:
+                continue
+            training = next(
+                (e for e in trace.of(*TRAINING) if e.seq > after[0].event.seq and any(m.root is member.root for m in trained(e))), None
+            )
+            if training is not None:
+                yield _changed(after[0].event, Tri.YES in changed, wrap, training)
+
+
+def _changed(change: Event, thaws: bool, wrap: Event, training: Event) -> Report:
+    consequence = (
+        "their gradients are never reduced, the processes drift apart" if thaws else "the second step fails in the reduction"
+    )
+    plan = None
+    if change.chain == wrap.chain and change.statement is not None and wrap.statement is not None:
+        move = MoveStatement(change.statement, wrap.statement, after=False)
+        plan = FixPlan(Applicability.UNSAFE, "change requires_grad before the wrap", (move,))
+    return Report(
+        change,
+        f"{'unfreezes' if thaws else 'freezes'} parameters after the model was wrapped in DDP: {consequence}",
+        help="decide what trains before wrapping the model",
+        story=((wrap, "wrapped here"), (training, "trained here")),
+        plan=plan if change.args.get("names", {}).get("model") == variable_of(wrap, "model") else None,
+    )
+
+
+def _changes(member: Obj, op: TrainOp, wrap: Event) -> set[Tri]:
+    """What a freeze or thaw surely changes against the state in which the model was wrapped: YES for parts that it thaws,
+    NO for parts that it freezes. A freeze of every adapter is another rule's."""
+    if op.parts.get(Part.ADAPTER, Tri.UNKNOWN).no and not op.path:
+        return set()
+    written = set(op.parts.items()) | set(op.event.args.get("wrote", ()))
+    written |= {(Part.BASE, answer) for answer in op.event.args.get("extras", {}).values()}
+    opposite = {Tri.YES: Tri.NO, Tri.NO: Tri.YES}
+    return {answer for part, answer in written if answer.known and _before(member, part, wrap) is opposite[answer]}
+
+
+def _before(member: Obj, part: Part, wrap: Event) -> Tri:
+    """Whether a part of the model required gradients when it was wrapped."""
+    state = member.model
+    for op in reversed(state.ops):
+        if op.event.seq > wrap.seq or part not in op.parts:
+            continue
+        if part in ADAPTER_PARTS and op.adapter is not None and not covers(op.path, op.adapter.path).yes:
+            continue
+        if part in BASE_PARTS and op.adapter is not None:
+            continue
+        return op.parts[part] if not op.path else Tri.UNKNOWN
+    return Tri.UNKNOWN
+
+
+# --- LL604, LL606 -----------------------------------------------------------------------------------------------------
+
+
+@check("LL604", on=Ev.WRAP)
+def reentrant_under_ddp(event: Event, trace: Trace) -> Iterator[Report]:
+    """DDP that looks for unused parameters, over a model that checkpoints reentrantly."""
+    model = event.model
+    if model is None or event.args.get("by") != "ddp" or event.args.get("unused") is not Tri.YES:
+        return
+    cause = model.model.checkpointing_event
+    if model.model.checkpointing != "reentrant" or cause is None or event.args.get("static") is not Tri.NO:
+        return
+    yield _marked_twice(cause, cause.location if cause.kind is Ev.CHECKPOINTING else None, event, "wrapped here")
+
+
+@check("LL604", on=Ev.TRAIN)
+def reentrant_in_arguments(event: Event, trace: Trace) -> Iterator[Report]:
+    """Training arguments that ask for both."""
+    trainer = event.role("trainer")
+    arguments = trainer.attrs.get("args") if trainer is not None else None
+    if not isinstance(arguments, Obj) or arguments.site is None or argument(arguments, "deepspeed") is not None:
+        return
+    if literal(argument(arguments, "gradient_checkpointing")) is not True or argument(arguments, "fsdp") is not None:
+        return
+    kwargs = getattr(argument(arguments, "gradient_checkpointing_kwargs"), "items", None)
+    if not isinstance(kwargs, dict) or literal(kwargs.get("use_reentrant")) is not True:
+        return
+    if literal(argument(arguments, "ddp_find_unused_parameters")) is True:
+        yield _marked_twice(arguments.site, arguments.site, event, "trained here")
+
+
+def _marked_twice(where: Event | Location, call: Location | None, user: Event, note: str) -> Report:
+    plan = None
+    if call is not None:
+        intent = SetKeyword(call, "gradient_checkpointing_kwargs", '{"use_reentrant": False}')
+        plan = FixPlan(Applicability.SAFE, "use non-reentrant checkpointing", (intent,))
+    return Report(
+        where,
+        "reentrant checkpointing under DDP with find_unused_parameters: the backward marks a parameter ready twice and fails",
+        help='pass gradient_checkpointing_kwargs={"use_reentrant": False}',
+        story=((user, note),),
+        plan=plan,
+    )
+
+
+@check("LL606", on=Ev.WRAP)
+def fsdp_mixed_requires_grad(event: Event, trace: Trace) -> Iterator[Report]:
+    """FSDP flattens frozen and trainable parameters into one."""
+    model = event.model
+    if model is None or event.args.get("by") != "fsdp":
+        return
+    if event.args.get("original") is not Tri.NO or event.args.get("apart") is not Tri.NO:
+        return
+    for member, adapter in adapters_of(model):
+        if trainable(member.model, adapter)[0].yes and _before(member, Part.BASE, event).no:
+            intent = SetKeyword(event.location, "use_orig_params", "True")
+            yield Report(
+                event,
+                f"shards {name_of(event, 'model')} with use_orig_params=False, but only its adapter requires gradients: "
+                "wrapping fails",
+                help="pass use_orig_params=True, or peft's fsdp_auto_wrap_policy",
+                story=((adapter.event, "adapter injected here"),),
+                plan=FixPlan(Applicability.SAFE, "set use_orig_params=True", (intent,)),
+            )
+            return
+
+
+# --- LL607 ------------------------------------------------------------------------------------------------------------
+
+
+@check("LL607", on=Ev.BACKWARD)
+def wrapped_model_bypassed(event: Event, trace: Trace) -> Iterator[Report]:
+    """The loss comes from a forward of what a wrapper holds, and from none of the wrapper itself."""
+    loss = loss_of(event)
+    if loss is None or event.args.get("implicit"):
+        return
+    sources = [s for s in loss.sources if s.model is not None and s.args.get("grad") is not Tri.NO]
+    for source in sources:
+        wraps = [w for w in _wraps(source.model, _SEVERAL - {"fsdp2"}) if w.seq < source.seq] if source.model is not None else []
+        if not wraps or any(_through_wrapper(s) and _shares(s, wraps[-1]) for s in sources):
+            continue
+        yield Report(
+            source,
+            "the training forward goes past the wrapper of the model: gradients are not reduced, every process trains alone",
+            help="call the wrapped model",
+            story=((wraps[-1], "wrapped here"), (event, "backward here")),
+            plan=_call_wrapper(source, wraps[-1], trace),
+        )
+
+
+def _call_wrapper(forward: Event, wrap: Event, trace: Trace) -> FixPlan | None:
+    """Call the wrapper by the name it was first bound to."""
+    view = next((o for o in trace.made(Kind.MODEL) if o.event is wrap and o.wraps is not None), None)
+    span = forward.args.get("spans", {}).get("model")
+    if view is None or not view.name or span is None or forward.chain != wrap.chain:
+        return None
+    return FixPlan(Applicability.UNSAFE, "call the wrapped model", (ReplaceText(span, view.name),))
+
+
+def _shares(forward: Event, wrap: Event) -> bool:
+    return forward.model is not None and wrap in forward.model.model.wraps

@@ -1,0 +1,113 @@
+"""What becomes of the labels before the loss: LL404."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from lora_lint.apis.tables import architectures
+from lora_lint.checks.base import Report, check
+from lora_lint.checks.common import TRAINING
+from lora_lint.checks.values import literal
+from lora_lint.findings import Applicability, FixPlan, ReplaceText
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import Event, Trace
+from lora_lint.lifecycle.vocabulary import Ev, Tri
+
+_CHANGES_TOKENS = re.compile(r"chat|template|special|setup|resize|patch|prepare_tok|smart|fix_tok|add_", re.IGNORECASE)
+
+
+@check("LL404", on=Ev.END)
+def eos_masked_as_padding(event: Event, trace: Trace) -> Iterator[Report]:
+    """A collator masks padding by its id, and the padding token of its tokenizer is the end token."""
+    training = next(trace.of(*TRAINING), None)
+    if training is None or not _labels_used(training, trace):
+        return
+    seen: list[Obj] = []
+    for collator in _collators(trace):
+        tokenizer = collator.facts.get("tokenizer")
+        if collator in seen or collator.site is None or collator.facts.get("masks_padding") is not Tri.YES:
+            continue
+        seen.append(collator)
+        cause = _pads_with_end(tokenizer, trace) if isinstance(tokenizer, Obj) else None
+        if cause is not None and isinstance(tokenizer, Obj):
+            yield Report(
+                collator.site,
+                "masks the end token: padding and end are one token, and this collator takes padding out of the labels, "
+                "so the model never learns to stop",
+                help="pad labels by position (DataCollatorForSeq2Seq), or use a padding token of its own",
+                story=((cause, "the padding token becomes the end token here"), (training, "trained here")),
+                plan=_by_position(collator, tokenizer),
+            )
+
+
+def _labels_used(training: Event, trace: Trace) -> bool:
+    """Whether the model may see the collator's labels: a hand-written loop can make labels of its own and pass none."""
+    if training.kind is Ev.TRAIN:
+        return True
+    named = [event.args.get("named") for event in trace.of(Ev.FORWARD)]
+    return not named or any("labels" in getattr(one, "items", ("labels",)) or getattr(one, "open", True) for one in named)
+
+
+def _collators(trace: Trace) -> Iterator[Obj]:
+    """The collators that trainers and data loaders use."""
+    for event in trace.of(Ev.TRAIN, Ev.LOADER):
+        trainer = event.role("trainer")
+        for value in (trainer.attrs.get("data_collator") if trainer is not None else None, event.args.get("collate")):
+            if isinstance(value, Obj):
+                yield value
+
+
+def _pads_with_end(tokenizer: Obj, trace: Trace) -> Event | None:
+    """The event by which the padding token is the end token, None when another token may have been chosen, or the end
+    token changed afterwards."""
+    if any(_CHANGES_TOKENS.search(name) for name in tokenizer.facts.get("given_to", ())):
+        return None
+    cause: Event | None = None
+    for event in trace.of(Ev.TOKENS):
+        if event.role("tokenizer") is not tokenizer:
+            continue
+        for name, value in _written(event):
+            if name is None or (name.startswith("eos_token") and cause is not None):
+                return None
+            if name.startswith("pad_token"):
+                if not _is_end(tokenizer, name, value):
+                    return None
+                cause = event
+    return cause
+
+
+def _written(event: Event) -> Iterator[tuple[str | None, Any]]:
+    """The special tokens that an event sets: (name, value); name None when it cannot be read."""
+    if "name" in event.args:
+        yield str(event.args["name"]), event.args.get("value")
+        return
+    special = event.args.get("special")
+    items = getattr(special, "items", None)
+    if isinstance(items, dict):
+        yield from ((str(key), value) for key, value in items.items())
+    elif special is not None:
+        yield None, None
+
+
+def _is_end(tokenizer: Obj, name: str, value: Any) -> bool:
+    """Whether a value is the tokenizer's end token."""
+    if value is tokenizer.attrs.get(name.replace("pad", "eos", 1)):
+        return True
+    source = literal(tokenizer.facts.get("source"))
+    ends = (end for start, end in architectures().end_tokens.items() if isinstance(source, str) and source.startswith(start))
+    return literal(value) == next(ends, object())
+
+
+def _by_position(collator: Obj, tokenizer: Obj) -> FixPlan | None:
+    """Take the collator that pads the labels a dataset already has."""
+    if not tokenizer.name or collator.site is None or not collator.type.startswith("transformers."):
+        return None
+    text = f"DataCollatorForSeq2Seq({tokenizer.name})"
+    return FixPlan(
+        Applicability.UNSAFE,
+        "pad labels by position instead of by id",
+        (ReplaceText(collator.site, text),),
+        (("transformers", "DataCollatorForSeq2Seq"),),
+    )
