@@ -20,7 +20,8 @@ and optionally when, versions, unknown (havoc | skip), each ($list, binds $item)
 A return FORM is a term, or {view: $x, type: T}, {parameters: $x, named: bool, modules: bool}, {tensor: plain}, {attached: $event…},
 {like: [$x …]} (a tensor that depends on these),
 {scaled: $x, by: $scaler}, {wrapped: $x} (what a wrapper
-wraps), {base: $x} (the same through all wrappers), {cut: detach, of: $x}, {hack: $x}, {unpack: $list}, {submodule: $x, path: p}, {text: s}.
+wraps), {base: $x} (the same through all wrappers),
+{saved: $file} (what this program saved there), {cut: detach, of: $x}, {hack: $x}, {unpack: $list}, {submodule: $x, path: p}, {text: s}.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ ROLES = frozenset(
 )
 DERIVATIONS = frozenset(
     "quantization device dtype truth inference trainable checkpointing workers spawn mode adapter parts architecture "
-    "negated grad-enabled precision native checkpointing-hook token".split()
+    "negated grad-enabled precision prefix native checkpointing-hook token".split()
 )
 TESTS = frozenset("set unset equals adapted checkpointed peft quantized defined not all any true kind text".split())
 _VERB_KEYS: dict[str, frozenset[str]] = {
@@ -65,6 +66,7 @@ RETURN_FORMS: dict[str, frozenset[str]] = {
     "scaled": frozenset({"scaled", "by"}),
     "base": frozenset({"base"}),
     "wrapped": frozenset({"wrapped"}),
+    "saved": frozenset({"saved"}),
     "cut": frozenset({"cut", "of"}),
     "hack": frozenset({"hack"}),
     "unpack": frozenset({"unpack"}),

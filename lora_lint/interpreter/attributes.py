@@ -7,7 +7,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.forms as forms
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import tensors
+from lora_lint.interpreter import relevance, tensors
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
@@ -213,6 +213,8 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
             new.name = variable(node)
         if value.kind is Kind.MODEL and name == "training":
             return
+        if isinstance(new, (FuncVal, Bound)) and value.kind is Kind.MODEL and run.store.find_method(value.type, name):
+            _override(run, value, name, new, node)
         value.attrs[name] = new
         value.facts.pop(f"submodule:{name}", None)
         if value.kind is Kind.MODEL and value.user_class is None:
@@ -230,6 +232,17 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
     elif isinstance(value, ModuleVal):
         run.keep_globals(value)
         value.scope.names[name] = new
+
+
+def _override(run: Run, model: Obj, name: str, new: FuncVal | Bound, node: ir.Attr) -> None:
+    """A method of a model is replaced by a function of the user. kept: the statement that saved the old one for it."""
+    function = new.func if isinstance(new, Bound) else new
+    kept = None
+    for word in relevance.names_in(function.node):
+        old = function.scope.lookup(word)
+        if isinstance(old, LibMethod) and old.name == name and old.receiver is model:
+            kept = old.kept
+    run.emit(Ev.OVERRIDE, node, {"model": model}, {"method": name, "kept": kept, "function": function.node})
 
 
 def _write_requires_grad(run: Run, value: Value, new: Value, node: ir.Attr, scope: Scope) -> None:

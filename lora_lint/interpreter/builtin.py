@@ -4,17 +4,19 @@ copy, itertools.chain, argparse, contextlib, dataclasses. Language semantics, no
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import tensors
+from lora_lint.interpreter import patterns, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.turns import Turn
 from lora_lint.interpreter.values import (
+    Bound,
 
     ClassVal,
     Const,
@@ -33,6 +35,7 @@ from lora_lint.interpreter.values import (
     Super,
     Sym,
     Value,
+    constant,
     key_of,
 )
 from lora_lint.lifecycle.heap import Adapter, ModelState, Obj, TrainOp
@@ -55,6 +58,8 @@ def call(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:
     handler = _HANDLERS.get(name)
     if handler is not None:
         return handler(run, args, node, scope)
+    if name.startswith("re."):
+        return patterns.call(run, name[3:], args, node, scope)
     if name.startswith("builtins."):
         if name.endswith(("Error", "Exception", "Warning")):
             return run.fresh(node)
@@ -89,6 +94,13 @@ def _partial(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
         tuple(v for v, _ in args.positional[1:]),
         {name: value for name, (value, _) in args.keywords.items()},
     )
+
+
+def _method_type(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    values = [value for value, _ in args.positional]
+    if len(values) == 2 and isinstance(values[0], FuncVal):
+        return Bound(values[0], values[1])
+    return run.fresh(node)
 
 
 def _to_list(kind: str) -> Handler:
@@ -134,7 +146,32 @@ def _enumerate(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     if isinstance(value, ParamIter):
         return value
     items, opened = _items(run, value, node)
-    return SeqVal("list", [SeqVal("tuple", [run.fresh(node, "index"), item]) for item in items], opened)
+    start = args.get(1, "start")
+    begin = 0 if start is None else constant(start)
+    if not opened and type(begin) is int:
+        return SeqVal("list", [SeqVal("tuple", [Const(begin + i), item]) for i, item in enumerate(items)])
+    turns = _turns(run, node, begin, ("len", key_of(value)))
+    return SeqVal("list", [SeqVal("tuple", [turn, items[min(i, len(items) - 1)]]) for i, turn in enumerate(turns)], True)
+
+
+def _turns(run: Run, node: ir.Node, start: object, stop: Hashable) -> list[Value]:
+    """The counter of a loop in the two turns that are followed."""
+    key = run.fresh(node).key
+    begin = start if type(start) is int else None
+    return [Sym(key, "index", turn=Turn(first, begin, stop)) for first in (True, False)]
+
+
+def _range(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    values = [value for value, _ in args.positional]
+    numbers = [constant(value) for value in values]
+    if numbers and all(type(number) is int for number in numbers) and 0 not in numbers[2:]:
+        whole = range(*numbers)  # type: ignore[arg-type]
+        if len(whole) <= 2:
+            return SeqVal("list", [Const(i) for i in whole])
+    if not 1 <= len(values) <= 2 or args.open_positional:
+        return run.fresh(node)
+    start = 0 if len(values) == 1 else numbers[0]
+    return SeqVal("list", _turns(run, node, start, key_of(values[-1])), True)
 
 
 def _zip(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
@@ -165,8 +202,11 @@ def _filter(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 def _map(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     if len(args.positional) < 2:
         return run.fresh(node)
-    function = args.positional[0][0]
-    items, opened = _items(run, args.positional[1][0], node)
+    function, iterable = args.positional[0][0], args.positional[1][0]
+    if isinstance(iterable, (ParamIter, ParamSet)):
+        params.each(run, function, iterable, node, scope)
+        return run.fresh(node)
+    items, opened = _items(run, iterable, node)
     out = [calls.call_value(run, function, Args([(item, None)]), node, scope) for item in items[:4]]
     return SeqVal("list", out, opened or len(items) > 4)
 
@@ -381,7 +421,7 @@ def _parser(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 def object_method(run: Run, obj: Obj, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:
     """Methods of standard library objects; NotImplemented when it is none of these."""
     if obj.type != "argparse.ArgumentParser":
-        return NotImplemented
+        return patterns.method(obj, name, args)
     options: dict[str, Const | None] = obj.facts["options"]
     if name == "add_argument":
         _add_argument(options, args)
@@ -446,6 +486,7 @@ def _join_max(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 
 _HANDLERS: dict[str, Handler] = {
     "functools.partial": _partial,
+    "types.MethodType": _method_type,
     "functools.wraps": lambda run, args, node, scope: LibRef("builtins.decorator"),
     "builtins.decorator": _same,
     "functools.lru_cache": _decorator,
@@ -460,6 +501,7 @@ _HANDLERS: dict[str, Handler] = {
     "builtins.iter": _same,
     "builtins.next": _next,
     "builtins.enumerate": _enumerate,
+    "builtins.range": _range,
     "builtins.zip": _zip,
     "builtins.filter": _filter,
     "builtins.map": _map,

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.execute as execution
+import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.specs as specs
 from lora_lint.interpreter import builtin, tensors
@@ -68,7 +69,7 @@ def call_value(run: Run, callee: Value, args: Args, node: ir.Node, scope: Scope)
     if isinstance(callee, LibRef):
         return call_library(run, callee.name, args, node, scope)
     if isinstance(callee, LibMethod):
-        return methods.call_method(run, callee.receiver, callee.name, args, node, scope, callee.receiver_expr)
+        return methods.call_bound(run, callee, args, node, scope)
     if isinstance(callee, Partial):
         merged = Args([*((v, None) for v in callee.args), *args.positional], {}, args.open_positional, args.open_keywords)
         merged.keywords = {**{k: (v, None) for k, v in callee.kwargs.items()}, **args.keywords}
@@ -184,15 +185,20 @@ def evaluate_defaults(run: Run, parameters: tuple[ir.Param, ...], scope: Scope) 
 
 
 def call_function(
-    run: Run, func: FuncVal, given: list[tuple[str | None, Value]], node: ir.Node, args: Args | None = None
+    run: Run,
+    func: FuncVal,
+    given: list[tuple[str | None, Value]],
+    node: ir.Node,
+    args: Args | None = None,
+    eager: bool = False,
 ) -> Value:
     """Interpret a user function with these arguments. Recursion and depth are bounded; past the bound the result is
-    unknown and the arguments escape."""
+    unknown and the arguments escape. eager: run the body of a generator now."""
     if run.stack.count(id(func.node)) >= 2 or len(run.stack) >= MAX_DEPTH:
         escape(run, Args([(value, None) for _, value in given]), node)
         return run.fresh(node)
     run.executed.add(id(func.node))
-    if getattr(func.node, "generator", False) and id(func.node) not in run.eager_generators:
+    if getattr(func.node, "generator", False) and not eager:
         return Generator(func, given)
     local = Scope({}, func.scope.module, func.scope)
     if func.owner is not None:
@@ -201,7 +207,7 @@ def call_function(
     with ExitStack() as stack:
         stack.enter_context(run.frame(func.scope.module, node, id(func.node)))
         for context, at in func.contexts:
-            execution.enter_context(run, context, at, stack)
+            managers.enter_context(run, context, at, stack)
         if isinstance(func.node, ir.Lambda):
             return evaluation.evaluate(run, func.node.body, local)
         try:
@@ -286,19 +292,18 @@ def _dataclass_fields(run: Run, obj: Obj, cls: ClassVal, args: Args, node: ir.No
 def yielded(run: Run, value: Value, node: ir.Node) -> Value:
     """A value that a running generator yields."""
     if run.yields:
-        run.yields[-1].append(value)
+        run.yields[-1](value)
     return run.fresh(node)
 
 
 def iterate_generator(run: Run, generator: Generator, node: ir.Node) -> list[Value]:
     """The first values of a generator: its body is run through and what it yields is collected."""
-    run.yields.append([])
-    run.eager_generators.add(id(generator.func.node))
+    produced: list[Value] = []
+    run.yields.append(produced.append)
     try:
-        call_function(run, generator.func, generator.args, node)
-        return run.yields[-1][:4]
+        call_function(run, generator.func, generator.args, node, eager=True)
+        return produced[:4]
     finally:
-        run.eager_generators.discard(id(generator.func.node))
         run.yields.pop()
 
 

@@ -237,6 +237,8 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
         return compare(run, "not", [compare(run, _NEGATED[op], values, node)], node)
     left, right = values[0], values[1]
     known = _compare_known(run, op, left, right)
+    if known is None and isinstance(left, Sym) and left.turn is not None:
+        known = left.turn.compared(op, key_of(right))
     if known is not None:
         return Const(known)
     if any(isinstance(v, Tensor) for v in values):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lora_lint.apis.tables import architectures
-from lora_lint.interpreter import conditions
+from lora_lint.interpreter import conditions, elements
 from lora_lint.interpreter.containers import device_of
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, SeqVal, Sym, Value
@@ -264,6 +264,7 @@ _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "negated": _negated,
     "grad-enabled": _grad_enabled,
     "precision": _precision,
+    "prefix": lambda run, inputs: elements.name_prefix(inputs[0]) if isinstance(inputs[0], Obj) else None,
     "native": _native,
     "token": _token,
     "checkpointing-hook": _checkpointing_hook,

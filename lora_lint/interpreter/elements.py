@@ -34,18 +34,18 @@ def representatives(run: Run, iterator: ParamIter, extra_names: tuple[str, ...])
     for name in dict.fromkeys(extra_names):
         bare = name.strip(".")
         if re.fullmatch(r"[A-Za-z_][\w.]*", bare) and "lora" not in bare.lower() and not any(bare in k for k in known):
-            prefix = _name_prefix(iterator.model)
+            prefix = name_prefix(iterator.model)
             yield Element(iterator.model, Part.BASE, f"{prefix}{bare}.weight", iterator.modules, "matrix", bare)
 
 
 def _members(model: Obj) -> Iterator[tuple[Obj, str]]:
-    yield model, _name_prefix(model)
+    yield model, name_prefix(model)
     names = {id(value.root): key for key, value in model.root.attrs.items() if isinstance(value, Obj)}
     for child in model.children():
-        yield child, f"{names.get(id(child.root), 'child')}.{_name_prefix(child)}"
+        yield child, f"{names.get(id(child.root), 'child')}.{name_prefix(child)}"
 
 
-def _name_prefix(obj: Obj) -> str:
+def name_prefix(obj: Obj) -> str:
     """What the wrappers from here to the root put before every name."""
     prefix = ""
     here: Obj | None = obj

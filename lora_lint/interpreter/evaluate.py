@@ -27,6 +27,7 @@ from lora_lint.interpreter.values import (
     SeqVal,
     Sym,
     Value,
+    constant,
     join,
     key_of,
 )
@@ -198,7 +199,11 @@ def binary(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
     keys = tuple(key_of(v) for v in values)
     if all(isinstance(v, (Const, Sym)) for v in values):
         data = any(isinstance(v, Sym) and v.data for v in values)
-        return Sym(("op", op, keys), describe(node) if isinstance(node, ir.Op) else "", data=data)
+        result = Sym(("op", op, keys), describe(node) if isinstance(node, ir.Op) else "", data=data)
+        if op in ("+", "-") and len(values) == 2 and isinstance(values[0], Sym) and values[0].turn is not None:
+            added = constant(values[1])
+            result.turn = values[0].turn.shifted(-added if op == "-" and type(added) is int else added)
+        return result
     return run.fresh(node)
 
 

@@ -43,6 +43,9 @@ def emit(run: Run, effect: Effect, env: Env, node: ir.Node, first: int, maybe: s
     args["written"] = frozenset(name for name, expr in env.exprs.items() if expr is not None)
     for key, form in effect.args.items():
         args[key] = plain(run, key, forms.form_value(run, form, env, node))
+        expr = env.exprs.get(form.name) if isinstance(form, Ref) else None
+        if expr is not None:
+            args.setdefault("spans", {})[key] = run.loc(expr)
     if "config" in roles and effect.event is not Ev.CONFIGURE:
         run.witnesses.add(("config-used", roles["config"].site))
     kind = effect.event

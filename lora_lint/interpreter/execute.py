@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from typing import Any
 
 import lora_lint.interpreter.attributes as attributes
@@ -11,6 +10,7 @@ import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.definitions as definitions
 import lora_lint.interpreter.evaluate as evaluation
+import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.params as params
 
 
@@ -23,6 +23,7 @@ from lora_lint.interpreter.values import (
     FuncVal,
     Generator,
     Jump,
+    LibMethod,
     ParamIter,
     ParamSet,
     Returned,
@@ -53,7 +54,7 @@ def block(run: Run, body: Iterable[ir.Stmt], scope: Scope) -> None:
 def _expression(run: Run, node: ir.ExprStmt, scope: Scope) -> None:
     value = evaluation.evaluate(run, node.value, scope)
     if isinstance(value, Obj) and value.kind is Kind.CONTEXT and value.facts.get("statement"):
-        run.grad[-1].on = _grad_answer(run, value)
+        run.grad[-1].on = managers.grad_answer(value)
         run.grad[-1].at = run.loc(node)
     if isinstance(node.value, ir.Call):
         for event in reversed(run.trace.events[-8:]):
@@ -79,6 +80,8 @@ def bind_target(run: Run, target: ir.Expr, value: Value, scope: Scope) -> None:
             value.text = target.id
         elif isinstance(value, Tensor) and not value.name:
             value.name = target.id
+        elif isinstance(value, LibMethod):
+            value.kept = run.statement
         scope.bind(target.id, value)
     elif isinstance(target, ir.Attr):
         attributes.write(run, evaluation.evaluate(run, target.value, scope), target.name, value, target, scope)
@@ -298,8 +301,8 @@ def _weakly(run: Run, node: ir.If, scope: Scope) -> None:
             try:
                 block(run, arm, scope)
             except Jump as jump:
-                if jump.kind == "break":
-                    state.broke = True
+                state.broke = state.broke or jump.kind == "break"
+                state.doubt = True  # of what follows in this turn
     finally:
         state.weak -= 1
 
@@ -408,62 +411,7 @@ def _while(run: Run, node: ir.While, scope: Scope) -> None:
     block(run, node.orelse, scope)
 
 
-# --- with, try --------------------------------------------------------------------------------------------------------
-
-
-def _with(run: Run, node: ir.With, scope: Scope) -> None:
-    with ExitStack() as stack:
-        for item in node.items:
-            value = evaluation.evaluate(run, item.value, scope)
-            entered: Value = value
-            if isinstance(value, Obj):
-                if value.kind is Kind.CONTEXT:
-                    enter_context(run, value, run.loc(item), stack, block=True)
-                    entered = value.facts.get("enters", value)
-                elif value.user_class is not None:
-                    entered = _enter_user(run, value, item, stack)
-            elif isinstance(value, Sym):
-                entered = Sym(("entered", value.key), value.text)
-            if item.target is not None:
-                bind_target(run, item.target, entered, scope)
-        block(run, node.body, scope)
-
-
-def _enter_user(run: Run, value: Obj, item: ir.WithItem, stack: ExitStack) -> Value:
-    enter, leave = value.user_class.find("__enter__"), value.user_class.find("__exit__")
-    entered: Value = value
-    if isinstance(enter, FuncVal):
-        entered = calls.call_function(run, enter, [(None, value)], item)
-    if isinstance(leave, FuncVal):
-        none: list[tuple[str | None, Value]] = [(None, Const(None))] * 3
-        stack.callback(calls.call_function, run, leave, [(None, value), *none], item)
-    return entered
-
-
-def enter_context(run: Run, context: Obj, at: Location, stack: ExitStack, block: bool = False) -> None:
-    """Enter a context object: grad mode, a named context, a model whose adapters are off inside."""
-    stack.enter_context(run.inside(context))
-    if "grad" in context.facts:
-        stack.enter_context(run.grad_mode(_grad_answer(run, context), at, block))
-    name = context.facts.get("context")
-    if isinstance(name, Const):
-        name = name.value
-    if isinstance(name, str):
-        stack.enter_context(run.context(name))
-    off = context.facts.get("disables")
-    if isinstance(off, Obj):
-        before = off.model.disabled
-        off.model.disabled = run.emit(Ev.DISABLE, None, {"model": off}, {"context": True}, at=at)
-        stack.callback(setattr, off.model, "disabled", before)
-
-
-def _grad_answer(run: Run, context: Obj) -> Tri:
-    value = context.facts["grad"]
-    if isinstance(value, Tri):
-        return value
-    if isinstance(value, Const):
-        value = value.value
-    return {"off": Tri.NO, "on": Tri.YES, "no": Tri.NO, "yes": Tri.YES}.get(str(value), Tri.UNKNOWN)
+# --- try -------------------------------------------------------------------------------------------------------------
 
 
 def _try(run: Run, node: ir.Try, scope: Scope) -> None:
@@ -516,7 +464,7 @@ _HANDLERS: dict[type, Callable[[Run, Any, Scope], None]] = {
     ir.If: _if,
     ir.For: _for,
     ir.While: _while,
-    ir.With: _with,
+    ir.With: managers.with_,
     ir.Try: _try,
     ir.FunctionDef: definitions.function,
     ir.ClassDef: definitions.class_,

@@ -180,6 +180,15 @@ def _wrapped(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value
     return value.wraps if isinstance(value, Obj) and value.wraps is not None else value
 
 
+def _saved(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    """What this program saved under the same literal name before; None when that is not known."""
+    file = form_value(run, fields["saved"], env, node)
+    for event in reversed(run.trace.events):
+        if event.kind is Ev.SAVE and isinstance(file, Const) and event.args.get("file") == file.value:
+            return event.args.get("content")
+    return Const(None)
+
+
 _WRAPPING = (Ev.WRAP, Ev.COMPILE)
 
 
@@ -306,6 +315,7 @@ _FORMS = {
     "scaled": _scaled,
     "base": _base,
     "wrapped": _wrapped,
+    "saved": _saved,
     "cut": _cut,
     "hack": lambda run, f, env, node: tensors.hacked(run, form_value(run, f["hack"], env, node), node),
     "unpack": _unpack,

@@ -63,6 +63,8 @@ def call_method(
         return _of_tensor(run, receiver, name, args, node, scope)
     if isinstance(receiver, LibRef):
         return calls.call_library(run, f"{receiver.name}.{name}", args, node, scope)
+    if isinstance(receiver, FuncVal) and name == "__get__" and args.positional:
+        return Bound(receiver, args.positional[0][0])
     if isinstance(receiver, Element):
         return params.element_method(run, receiver, name, args, node)
     if isinstance(receiver, Super):
@@ -80,9 +82,18 @@ def call_method(
     return calls.call_value(run, callee, args, node, scope)
 
 
-def _of_object(run: Run, obj: Obj, name: str, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None) -> Value:
+def call_bound(run: Run, method: LibMethod, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """Call a library method that was read before: not what the user put in its place since."""
+    if isinstance(method.receiver, Obj):
+        return _of_object(run, method.receiver, method.name, args, node, scope, method.receiver_expr, replaced=False)
+    return call_method(run, method.receiver, method.name, args, node, scope, method.receiver_expr)
+
+
+def _of_object(
+    run: Run, obj: Obj, name: str, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None, replaced: bool = True
+) -> Value:
     run.use(obj)
-    if name in obj.attrs:
+    if replaced and name in obj.attrs:
         return calls.call_value(run, obj.attrs[name], args, node, scope)
     if obj.user_class is not None:
         found = obj.user_class.find(name)

@@ -8,6 +8,7 @@ helper predicates. What cannot be evaluated makes the parts it decides unknown.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.elements as elements
@@ -129,40 +130,59 @@ def subset(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSet:
 # --- loops ------------------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _gathered(run: Run, model: Obj, certain: bool) -> Iterator[tuple[ParamLoop, list[Element]]]:
+    """Gather what is written to requires_grad inside, then make one event of it. certain: False when the elements are only
+    some of the parameters, which ones is unknown."""
+    state = ParamLoop(weak=0 if certain else 1)
+    seen: list[Element] = []
+    run.param_loops.append(state)
+    try:
+        yield state, seen
+    finally:
+        run.param_loops.pop()
+    _finish(run, model, state, seen)
+
+
 def loop(run: Run, node: ir.For, value: ParamIter | ParamSet, scope: Scope) -> None:
     """`for p in model.parameters(): …`: run the body once per representative, then make what it wrote happen."""
-    iterators = [value] if isinstance(value, ParamIter) else _iterators(value)
     names = tuple(_string_constants(node.body))
-    for iterator in iterators:
-        state = ParamLoop()
-        run.param_loops.append(state)
-        seen: list[Element] = []
-        try:
+    for iterator, certain in _iterators(value):
+        with _gathered(run, iterator.model, certain) as (state, seen):
             for element in _iterate(run, iterator, node, names):
                 seen.append(element)
                 execution.bind_target(run, node.target, _loop_item(node.target, element, iterator.named), scope)
                 try:
                     execution.block(run, node.body, scope)
                 except Jump as jump:
-                    if jump.kind == "break":
-                        state.broke = True
-                        break
+                    state.broke = jump.kind == "break"
                     if jump.kind != "continue":
                         break
-        finally:
-            run.param_loops.pop()
-        _finish(run, iterator.model, state, seen)
 
 
-def _iterators(value: ParamSet) -> list[ParamIter]:
+def each(run: Run, function: Value, value: ParamIter | ParamSet, node: ir.Node, scope: Scope) -> None:
+    """`map(function, model.parameters())`, consumed."""
+    import lora_lint.interpreter.calls as calls
+
+    for iterator, certain in _iterators(value):
+        with _gathered(run, iterator.model, certain) as (_, seen):
+            for element in _iterate(run, iterator, node, ()):
+                seen.append(element)
+                calls.call_value(run, function, Args([(_item(element, iterator.named), None)]), node, scope)
+
+
+def _iterators(value: ParamIter | ParamSet) -> list[tuple[ParamIter, bool]]:
+    """Iterators over what a collection holds, each with whether it certainly holds all of its parts."""
+    if isinstance(value, ParamIter):
+        return [(value, True)]
     out = []
     for capture in value.captures:
         parts = frozenset(p for p, answer in capture.parts.items() if not answer.no)
-        out.append(ParamIter(capture.model, parts=parts))
+        out.append((ParamIter(capture.model, parts=parts), all(a.known for a in capture.parts.values())))
     return out
 
 
-def _iterate(run: Run, iterator: ParamIter, node: ir.For, names: tuple[str, ...]) -> Iterator[Element]:
+def _iterate(run: Run, iterator: ParamIter, node: ir.Node, names: tuple[str, ...]) -> Iterator[Element]:
     if iterator.keep is None:
         yield from representatives(run, iterator, names)
         return
@@ -252,7 +272,8 @@ def write_element(run: Run, element: Element, answer: Tri, node: ir.Node) -> Non
         return
     state = run.param_loops[-1]
     before = state.writes.get(element.name)
-    state.writes[element.name] = answer if not state.weak or before is answer else Tri.UNKNOWN
+    certain = before is answer or not (state.weak or state.doubt)
+    state.writes[element.name] = answer if certain else Tri.UNKNOWN
     if state.where is None or answer.no:
         state.where, state.statement = run.statement or run.loc(node), run.statement
 
@@ -270,7 +291,7 @@ def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
     """A comprehension: over parameters by representatives, over anything else by its first items."""
     first = evaluation.evaluate(run, node.clauses[0].iter, scope)
     if isinstance(first, ParamSet) and len(first.captures) == 1:
-        first = _iterators(first)[0]
+        first = _iterators(first)[0][0]
     if isinstance(first, ParamIter) and len(node.clauses) == 1:
         if node.kind == "generator":
             if first.keep is None:
@@ -293,14 +314,16 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
     names = tuple(s for c in node.clauses[0].conditions for s in _constants_in(c))
     values: list[Value] = []
     parts: dict[Part, Tri] = {}
-    for element in representatives(run, iterator, names):
-        answer, value = _kept(run, node, element, iterator.named, scope)
-        if element.extra:
-            continue
-        before = parts.get(element.part)
-        parts[element.part] = answer if before is None or before is answer else Tri.UNKNOWN
-        if not answer.no:
-            values.append(value)
+    with _gathered(run, iterator.model, certain=True) as (_, seen):
+        for element in representatives(run, iterator, names):
+            seen.append(element)
+            answer, value = _kept(run, node, element, iterator.named, scope)
+            if element.extra:
+                continue
+            before = parts.get(element.part)
+            parts[element.part] = answer if before is None or before is answer else Tri.UNKNOWN
+            if not answer.no:
+                values.append(value)
     if any(isinstance(v, Element) and not v.module for v in values) or not values:
         captures = [
             Capture(m, m.full_path, dict(parts), tuple(m.model.adapters), len(run.trace.events), run.loc(node), run.statement)

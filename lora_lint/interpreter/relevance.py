@@ -101,6 +101,16 @@ def _functions(body: Iterable[ir.Stmt]) -> Iterator[ir.FunctionDef]:
             stack.append(child)
 
 
+def names_in(node: ir.Node) -> Iterator[str]:
+    """Plain names that stand anywhere in a node."""
+    stack: list[object] = [node]
+    while stack:
+        here = stack.pop()
+        if isinstance(here, ir.Name):
+            yield here.id
+        stack.extend(children(here))
+
+
 @lru_cache(maxsize=128)
 def _fields_of(kind: type) -> tuple[str, ...]:
     """Names of the fields of a node type that may hold nodes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -35,13 +35,27 @@ class GradMode:
 
 @dataclass(slots=True)
 class ParamLoop:
-    """A running loop over parameters: what it wrote so far. weak: depth of conditions that cannot be read."""
+    """A running loop over parameters: what it wrote so far. weak: depth of conditions that cannot be read. doubt: such a
+    condition may have ended this turn already."""
 
     writes: dict[Any, Tri] = field(default_factory=dict)
     where: Location | None = None
     statement: Location | None = None
     weak: int = 0
     broke: bool = False
+    doubt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an interpretation stands: module, statement, open calls, loop, running generators."""
+
+    module: ModuleVal
+    statement: Location | None
+    chain: tuple[Location, ...]
+    stack: tuple[object, ...]
+    loop: Location | None
+    yields: int
 
 
 class Run:
@@ -68,8 +82,7 @@ class Run:
         self.process = Obj(Kind.PROCESS, "process")
         self.witnesses: set[Hashable] = set()
         self.executed: set[int] = set()
-        self.yields: list[list[Value]] = []
-        self.eager_generators: set[int] = set()
+        self.yields: list[Callable[[Value], None]] = []  # what takes the values of the generators that run
         self.loop_depth = 0
         self.loop: Location | None = None  # the innermost loop of the current function
         self.steps = 0
@@ -243,6 +256,28 @@ class Run:
             self.stack.pop()
             if site is not None:
                 self.chain.pop()
+
+    def place(self) -> Place:
+        """Where the interpretation stands: for coming back to it out of calls that were made since."""
+        return Place(self.module, self.statement, tuple(self.chain), tuple(self.stack), self.loop, len(self.yields))
+
+    @contextmanager
+    def back_in(self, place: Place) -> Iterator[None]:
+        """Code of an outer function that runs while a call of it is still open: the body of a with block, at the yield of
+        its context manager."""
+        here = self.place()
+        takers = self.yields[place.yields :]
+        self._go(place)
+        del self.yields[place.yields :]
+        try:
+            yield
+        finally:
+            self._go(here)
+            self.yields.extend(takers)
+
+    def _go(self, place: Place) -> None:
+        self.module, self.statement, self.loop = place.module, place.statement, place.loop
+        self.chain[:], self.stack[:] = place.chain, place.stack
 
     @property
     def in_worker(self) -> bool:

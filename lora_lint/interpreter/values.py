@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lora_lint.interpreter.turns import Turn
 from lora_lint.lifecycle.heap import Adapter, Obj
 from lora_lint.lifecycle.vocabulary import Part, Tri
 from lora_lint.location import Location
@@ -40,7 +41,8 @@ class Sym:
 
     key: equal keys are the same unknown value, so one condition takes one arm. default: what the user's own defaults
     (argparse, dataclass, parameter) make of it. attrs, items: children that were read, memoised so that their identity is
-    stable. obj: the object it turned out to be, once used like one. data: comes out of a data loader.
+    stable. obj: the object it turned out to be, once used like one. data: comes out of a data loader. turn: for the counter of
+    a loop, the turn it counts.
     """
 
     key: Hashable
@@ -50,6 +52,7 @@ class Sym:
     obj: Obj | None = None
     data: bool = False
     annotation: str = ""
+    turn: Turn | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -188,6 +191,7 @@ class LibMethod:
     receiver: Value
     name: str
     receiver_expr: ir.Expr | None = None
+    kept: Location | None = None  # the statement that bound it to a name
 
 
 @dataclass(slots=True, eq=False)

@@ -1,0 +1,99 @@
+"""What is written and read back: LL801, LL802, LL803."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from lora_lint.checks.base import Report, check
+from lora_lint.checks.common import name_of, variable_of
+from lora_lint.checks.values import literal
+from lora_lint.findings import Applicability, FixPlan, Intent, RemoveStatement, ReplaceText
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import Event, Trace
+from lora_lint.lifecycle.vocabulary import Ev
+
+
+@check("LL801", on=Ev.SAVE)
+def state_dict_override_saves_nothing(event: Event, trace: Trace) -> Iterator[Report]:
+    """The replaced state_dict of a PeftModel is filtered already, and saving filters once more."""
+    own = event.args.get("own")
+    if not isinstance(own, Obj) or literal(own.facts.get("filtered")) is not True or event.model is None:
+        return
+    override = next((e for e in trace.before(event, Ev.OVERRIDE) if e.model is not None and e.model.root is event.model.root), None)
+    if override is None:
+        return
+    yield Report(
+        override,
+        f"replaces state_dict of {name_of(override, 'model')} by the adapter's entries: they are filtered once more when "
+        "saving, and the saved adapter is empty",
+        help="remove the override: save_pretrained() of a PeftModel writes only the adapter by itself",
+        story=((event, "saved here"),),
+        plan=_remove(override),
+        maybe=event.versions if event.maybe else "",
+    )
+
+
+def _remove(override: Event) -> FixPlan | None:
+    if override.statement is None:
+        return None
+    intents: list[Intent] = [RemoveStatement(override.statement)]
+    if override.args.get("kept") is not None:
+        intents.insert(0, RemoveStatement(override.args["kept"]))
+    return FixPlan(Applicability.SAFE, "remove the override", tuple(intents))
+
+
+def _prefix(state: Any) -> str | None:
+    """The prefix of the names in a state dict, None when it is not one whole state dict of a model."""
+    prefix = state.facts.get("prefix") if isinstance(state, Obj) else None
+    return prefix if isinstance(prefix, str) else None
+
+
+@check("LL802", on=Ev.SAVE)
+def wrapped_state_dict_saved(event: Event, trace: Trace) -> Iterator[Report]:
+    """The state dict of a wrapper is saved as that of the model inside it."""
+    state, model = event.args.get("state"), event.model
+    prefix = _prefix(state)
+    source = state.facts.get("model") if isinstance(state, Obj) else None
+    if model is None or prefix is None or not isinstance(source, Obj) or source.root is not model.root:
+        return
+    if source is model or not _wraps(source, model):
+        return
+    span, name = event.args.get("spans", {}).get("state"), variable_of(event, "model")
+    plan = None
+    if span is not None and name:
+        plan = FixPlan(Applicability.SAFE, "save from the unwrapped model", (ReplaceText(span, f"{name}.state_dict()"),))
+    yield Report(
+        event,
+        f"saves the state dict of a wrapper: every name begins with `{prefix.split('.')[0]}.`, and a reload gives a fresh adapter",
+        help="take the state dict of the model inside the wrapper",
+        plan=plan,
+    )
+
+
+def _wraps(outer: Obj, inner: Obj) -> bool:
+    """Whether one view wraps the other for processes or the compiler."""
+    here: Obj | None = outer
+    changed = False
+    while here is not None and here is not inner:
+        changed = changed or (here.event is not None and here.event.kind in (Ev.WRAP, Ev.COMPILE))
+        here = here.wraps
+    return here is inner and changed
+
+
+@check("LL803", on=Ev.END)
+def load_mismatch_ignored(event: Event, trace: Trace) -> Iterator[Report]:
+    """A whole state dict goes into a model whose names begin otherwise, and nobody looks at what did not match."""
+    for load in trace.of(Ev.LOAD_STATE):
+        theirs, ours = _prefix(load.args.get("state")), load.args.get("prefix")
+        if theirs is None or not isinstance(ours, str) or theirs == ours:
+            continue
+        if literal(load.args.get("strict")) is not False or not load.args.get("discarded"):
+            continue
+        yield Report(
+            load,
+            f"loads names that begin with `{theirs or 'no prefix'}` into {name_of(load, 'model')}, whose names begin with "
+            f"`{ours or 'no prefix'}`: strict=False hides that nothing matches",
+            help="look at the keys that load_state_dict returns, or load into the same wrapping",
+            story=((load.args["state"].site, "taken here"),) if load.args["state"].site is not None else (),
+        )

@@ -1,0 +1,119 @@
+"""`with` blocks: context objects of libraries, `__enter__`/`__exit__` of user classes, generator context managers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import lora_lint.interpreter.calls as calls
+import lora_lint.interpreter.evaluate as evaluation
+import lora_lint.interpreter.execute as execution
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import Const, FuncVal, Generator, Jump, Returned, Scope, Sym, Value
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
+from lora_lint.location import Location
+from lora_lint.syntax import ir
+
+
+def with_(run: Run, node: ir.With, scope: Scope) -> None:
+    """`with a as x, b as y: …`: enter the items in order, run the body, leave."""
+    _from_item(run, node, 0, scope)
+
+
+def _from_item(run: Run, node: ir.With, index: int, scope: Scope) -> None:
+    """Enter the items from `index` on and run the body inside."""
+    if index == len(node.items):
+        execution.block(run, node.body, scope)
+        return
+    item = node.items[index]
+    value = evaluation.evaluate(run, item.value, scope)
+
+    def inside(entered: Value) -> None:
+        if item.target is not None:
+            execution.bind_target(run, item.target, entered, scope)
+        _from_item(run, node, index + 1, scope)
+
+    if isinstance(value, Generator):
+        through_generator(run, value, item, inside)
+        return
+    with ExitStack() as stack:
+        inside(_entered(run, value, item, stack))
+
+
+def _entered(run: Run, value: Value, item: ir.WithItem, stack: ExitStack) -> Value:
+    """What `with value as x` binds to x; leaving is left to the stack."""
+    if isinstance(value, Obj):
+        if value.kind is Kind.CONTEXT:
+            enter_context(run, value, run.loc(item), stack, block=True)
+            return value.facts.get("enters", value)
+        if value.user_class is not None:
+            return _enter_user(run, value, item, stack)
+    return Sym(("entered", value.key), value.text) if isinstance(value, Sym) else value
+
+
+def _enter_user(run: Run, value: Obj, item: ir.WithItem, stack: ExitStack) -> Value:
+    enter, leave = value.user_class.find("__enter__"), value.user_class.find("__exit__")
+    entered: Value = value
+    if isinstance(enter, FuncVal):
+        entered = calls.call_function(run, enter, [(None, value)], item)
+    if isinstance(leave, FuncVal):
+        none: list[tuple[str | None, Value]] = [(None, Const(None))] * 3
+        stack.callback(calls.call_function, run, leave, [(None, value), *none], item)
+    return entered
+
+
+def through_generator(run: Run, generator: Generator, node: ir.Node, inside: Callable[[Value], None]) -> None:
+    """`@contextmanager`: run the generator's body, and at its first `yield` the body of the with block. What the block
+    raises or returns takes effect after the generator's own clean-up."""
+    back = run.place()
+    ran = False
+    leaving: Jump | Returned | None = None
+
+    def at_yield(value: Value) -> None:
+        nonlocal ran, leaving
+        if ran:
+            return
+        ran = True
+        with run.back_in(back):
+            try:
+                inside(value)
+            except (Jump, Returned) as jump:
+                leaving = jump
+
+    run.yields.append(at_yield)
+    try:
+        calls.call_function(run, generator.func, generator.args, node, eager=True)
+    finally:
+        run.yields.pop()
+    if not ran:
+        inside(run.fresh(node))
+    if leaving is not None:
+        raise leaving
+
+
+def enter_context(run: Run, context: Obj, at: Location, stack: ExitStack, block: bool = False) -> None:
+    """Enter a context object: grad mode, a named context, a model whose adapters are off inside."""
+    stack.enter_context(run.inside(context))
+    if "grad" in context.facts:
+        stack.enter_context(run.grad_mode(grad_answer(context), at, block))
+    name = context.facts.get("context")
+    if isinstance(name, Const):
+        name = name.value
+    if isinstance(name, str):
+        stack.enter_context(run.context(name))
+    off = context.facts.get("disables")
+    if isinstance(off, Obj):
+        before = off.model.disabled
+        off.model.disabled = run.emit(Ev.DISABLE, None, {"model": off}, {"context": True}, at=at)
+        stack.callback(setattr, off.model, "disabled", before)
+
+
+def grad_answer(context: Obj) -> Tri:
+    """Whether gradients are recorded inside a context that decides about it."""
+    value = context.facts["grad"]
+    if isinstance(value, Tri):
+        return value
+    if isinstance(value, Const):
+        value = value.value
+    return {"off": Tri.NO, "on": Tri.YES, "no": Tri.NO, "yes": Tri.YES}.get(str(value), Tri.UNKNOWN)

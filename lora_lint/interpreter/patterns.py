@@ -1,0 +1,61 @@
+"""Regular expressions that the user's own constants make up: filters on parameter names, mostly.
+
+Only patterns whose matching takes no time to speak of are tried; everything else is an unknown that stays the same for
+the same pattern and text.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import Const, Sym, Value, key_of
+from lora_lint.lifecycle.vocabulary import Kind
+from lora_lint.syntax import ir
+
+FUNCTIONS = frozenset({"match", "search", "fullmatch"})
+_MAX_PATTERN = 300
+_MAX_REPEATS = 5
+_MAX_TEXT = 300
+
+
+def compiled(value: Value) -> re.Pattern[str] | None:
+    """The pattern behind a constant, None when it is none or could be slow."""
+    source = value.value if isinstance(value, Const) else None
+    if isinstance(source, re.Pattern):
+        return source
+    if not isinstance(source, str) or len(source) > _MAX_PATTERN:
+        return None
+    if re.search(r"\)[*+{]", source) or len(re.findall(r"[*+{]", source)) > _MAX_REPEATS:
+        return None
+    try:
+        return re.compile(source)
+    except (re.error, OverflowError, RecursionError):
+        return None
+
+
+def compile_(run: Run, args: Args, node: ir.Node) -> Value:
+    """`re.compile(pattern)`: flags make it unknown."""
+    first = args.first()
+    pattern = compiled(first) if first is not None and len(list(args.values())) == 1 else None
+    return Const(pattern) if pattern is not None else run.fresh(node, "re.compile(…)")
+
+
+def match(run: Run, how: str, pattern: Value, text: Value, node: ir.Node) -> Value:
+    """What `re.search(pattern, text)` and its kin give: a match, None, or something unknown."""
+    known = compiled(pattern)
+    subject = text.value if isinstance(text, Const) else None
+    if known is None or not isinstance(subject, str) or len(subject) > _MAX_TEXT:
+        return Sym(("call", f"re.{how}", key_of(pattern), key_of(text)), f"re.{how}(…)")
+    if getattr(known, how)(subject) is None:
+        return Const(None)
+    return run.make(Kind.OBJECT, "re.Match", node)
+
+
+def function(run: Run, how: str, args: Args, node: ir.Node) -> Value:
+    """`re.match`, `re.search` or `re.fullmatch`."""
+    given = [value for value, _ in args.positional]
+    if len(given) != 2 or args.keywords:
+        return run.fresh(node, f"re.{how}(…)")
+    return match(run, how, given[0], given[1], node)

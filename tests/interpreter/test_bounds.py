@@ -1,0 +1,102 @@
+"""Bounded work: no input makes the interpreter hang or crash."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lora_lint.findings import Finding
+from lora_lint.interpreter import program as program_module
+from tests.examples import analyse_texts
+
+
+def steps_of(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Finding], int]:
+    """Findings of a program and the steps its analysis took."""
+    taken = 0
+    explore = program_module.explore
+
+    def counting(run: Callable[..., tuple[int, bool]], *args: int) -> object:
+        def counted(oracle: object) -> tuple[int, bool]:
+            nonlocal taken
+            steps, eventful = run(oracle)
+            taken += steps
+            return steps, eventful
+
+        return explore(counted, *args)
+
+    monkeypatch.setattr(program_module, "explore", counting)
+    return analyse_texts({str(tmp_path / "train.py"): textwrap.dedent(text)}, {}, tmp_path), taken
+
+
+def test_recursion_of_user_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutual recursion with the model as argument ends, and what it may do to the model is unknown."""
+    text = """
+        from peft import LoraConfig, get_peft_model
+        from transformers import AutoModelForCausalLM, Trainer
+
+        def a(m, n):
+            return b(m, n + 1) if n else m
+
+        def b(m, n):
+            return a(a(m, n - 1), n - 2)
+
+        model = get_peft_model(AutoModelForCausalLM.from_pretrained("x"), LoraConfig(r=8))
+        model = a(model, 5)
+        Trainer(model=model).train()
+    """
+    findings, steps = steps_of(text, tmp_path, monkeypatch)
+    assert findings == []
+    assert steps < 60_000
+
+
+def test_many_independent_conditions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty unknown flags are 2**40 paths; a bounded number is followed, and the certain bug is found on the first."""
+    flags = "\n".join(f"if args.flag{i}:\n    model.train()" for i in range(40))
+    text = f"""
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, Trainer
+import settings
+args = settings.load()
+model = get_peft_model(AutoModelForCausalLM.from_pretrained("x"), LoraConfig(r=8))
+{flags}
+model.requires_grad_(False)
+Trainer(model=model).train()
+"""
+    findings, steps = steps_of(text, tmp_path, monkeypatch)
+    assert [f.code for f in findings] == ["LL103"]
+    assert steps < 200_000
+
+
+def test_generated_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generated file of 20,000 lines takes work in proportion to its size, not more."""
+    body = "\n".join(f"table[{i}] = ({i}, 'name{i}', lookup({i}))" for i in range(20_000))
+    text = f"import torch\nfrom registry import lookup\ntable = {{}}\n{body}\noptimizer = torch.optim.AdamW([])\n"
+    findings, steps = steps_of(text, tmp_path, monkeypatch)
+    assert findings == []
+    assert steps < 400_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "class A(A): pass\nA().fit()",
+        "def f(*args, **kwargs):\n    return f(*args, **kwargs)\nf(f, f=f)",
+        "x = [[]]\nx.append(x)\nfor y in x:\n    for z in y:\n        print(z)",
+        "class A:\n    def __init__(self):\n        self.me = self\n    def __iter__(self):\n        return iter(self)\nfor x in A():\n    x.me.me.step()",
+        "f = lambda g: g(g)\nf(f)",
+        "def g():\n    while True:\n        yield from g()\nfor x in g():\n    x.backward()",
+        "import torch\nclass M(torch.nn.Module):\n    def forward(self, x):\n        return self(x)\nM()(1).backward()",
+        "def deco(f):\n    return deco\n@deco\ndef train(): ...\ntrain()",
+        "a = b = c = {}\na['x'] = a\nprint(**a)\nmodel = a['x']['x']\nmodel.eval()",
+        "from . import *\nfrom .. import x\nfrom ...... import y",
+        "try:\n    pass\nfinally:\n    raise ValueError",
+        "global x\nx = 1\ndel x\nprint(x)",
+        "match x:\n    case {'a': [*_, b]}:\n        b.step()\n    case _:\n        pass",
+    ],
+)
+def test_odd_programs(text: str, tmp_path: Path) -> None:
+    """Odd but valid programs are analysed without an exception."""
+    assert analyse_texts({str(tmp_path / "train.py"): text}, {}, tmp_path) == []
