@@ -151,7 +151,9 @@ def _strings(entry: Mapping, key: str) -> tuple[str, ...]:
 
 
 def _type(entry: Mapping, path: str) -> TypeSpec:
-    entry.only({"type", "bases", "kind", "match", "pure", "attributes", "protocol", "changes", "source"}, "a type")
+    entry.only(
+        {"type", "bases", "kind", "match", "pure", "attributes", "protocol", "changes", "source", "group", "home", "versions"}, "a type"
+    )
     name = entry.data.get("type")
     if not isinstance(name, str):
         raise entry.error("a type needs `type: qualified.Name`")
@@ -172,16 +174,20 @@ def _type(entry: Mapping, path: str) -> TypeSpec:
         protocol=_effects(entry, "protocol", path),
         changes=_strings(entry, "changes"),
         place=f"{path}:{entry.line}",
+        group=bool(entry.data.get("group", False)),
+        home=str(entry.data.get("home", "")),
+        versions=_versions(entry),
     )
 
 
 def _calls(entry: Mapping, path: str) -> list[CallSpec]:
-    entry.only({"call", "params", "defaults", "effects", "versions", "source"}, "a call")
+    entry.only({"call", "params", "also", "defaults", "effects", "versions", "source"}, "a call")
     names = _strings(entry, "call")
     if not names:
         raise entry.error("a call needs `call: qualified.name`")
     defaults = entry.data.get("defaults")
     effects = _effects(entry, "effects", path)
+    also = _ranges(entry, "also")
     return [
         CallSpec(
             name=name,
@@ -191,25 +197,31 @@ def _calls(entry: Mapping, path: str) -> list[CallSpec]:
             versions=_versions(entry),
             source=str(entry.data.get("source", "")),
             place=f"{path}:{entry.line}",
+            also=also,
         )
         for name in names
     ]
 
 
 def _versions(entry: Mapping) -> dict[str, str]:
+    return _ranges(entry, "versions")
+
+
+def _ranges(entry: Mapping, key: str) -> dict[str, str]:
+    """A mapping from a name to a PEP 440 range."""
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-    value = entry.data.get("versions")
+    value = entry.data.get(key)
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise entry.error("versions is a mapping from library to a PEP 440 range", "versions")
-    for key, spec in value.data.items():
+        raise entry.error(f"{key} is a mapping from a name to a PEP 440 range", key)
+    for name, spec in value.data.items():
         try:
             SpecifierSet(str(spec))
         except InvalidSpecifier as error:
-            raise value.error(f"{spec!r} is not a PEP 440 range", key) from error
-    return {key: str(spec) for key, spec in value.data.items()}
+            raise value.error(f"{spec!r} is not a PEP 440 range", name) from error
+    return {name: str(spec) for name, spec in value.data.items()}
 
 
 def _effects(entry: Mapping, key: str, path: str) -> tuple[Effect, ...]:

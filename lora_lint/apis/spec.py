@@ -58,7 +58,10 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class CallSpec:
-    """What a call does. name: "peft.get_peft_model", "torch.nn.Module.eval", "peft.LoraConfig" (construction)."""
+    """What a call does. name: "peft.get_peft_model", "torch.nn.Module.eval", "peft.LoraConfig" (construction).
+
+    params: in their order. also: keyword parameters that only some releases take, with the range of those that do.
+    """
 
     name: str
     params: tuple[str, ...]
@@ -67,13 +70,16 @@ class CallSpec:
     versions: dict[str, str]
     source: str
     place: str
+    also: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class TypeSpec:
     """A library type. match: globs of class names that are of this type. pure: globs of methods without effect on any
     facet. changes: globs of methods that may change anything. attributes: name -> return form. protocol: what a
-    framework does with an instance of a user subclass, the instance being `$self`."""
+    framework does with an instance of a user subclass, the instance being `$self`.
+    group: no class has this name, it stands for the classes that match. home: full name in the newest release, where that
+    is another one. versions: releases that have it."""
 
     name: str
     bases: tuple[str, ...]
@@ -84,6 +90,9 @@ class TypeSpec:
     protocol: tuple[Effect, ...]
     changes: tuple[str, ...]
     place: str
+    group: bool = False
+    home: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,14 @@
-"""Mixed precision in a hand-written loop: LL501, LL502, LL503, LL505."""
+"""Mixed precision in a hand-written loop: LL501 to LL505."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import feeds, held_models, loss_of, variable_of
+from lora_lint.checks.common import argument, feeds, held_models, loss_of, name_of, trained, variable_of
+from lora_lint.checks.values import given, literal
 from lora_lint.findings import Applicability, FixPlan, InsertStatement, MoveStatement, ReplaceText, SetKeyword
-from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.heap import Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Graph, Kind, Tri
 
@@ -136,6 +137,52 @@ def _unscale_first(clip: Event, unscaled: Event | None, step: Event) -> FixPlan 
         return None
     line = InsertStatement(clip.statement, f"{scaler}.unscale_({optimizer})", after=False)
     return FixPlan(Applicability.SAFE, title, (line,))
+
+
+@check("LL504", on=(Ev.STEP, Ev.TRAIN))
+def fp16_trainable_parameters(event: Event, trace: Trace) -> Iterator[Report]:
+    """What trains is in fp16, and the run scales its gradients as those of fp32 parameters."""
+    if not _scales(event, trace):
+        return
+    for model in trained(event):
+        for member, adapter in adapters_of(model):
+            copies = given(adapter.config.facts, "modules_to_save") if adapter.config is not None else False
+            half = adapter.dtype == "fp16" or (copies and adapter.copy_dtype == "fp16")
+            cause = adapter.dtype_event
+            if not half or cause is None or not trainable(member.model, adapter)[0].yes:
+                continue
+            what = "the adapter" if adapter.dtype == "fp16" else "the copies of modules_to_save"
+            yield Report(
+                cause,
+                f"makes {what} of {name_of(cause, 'model')} fp16 and trainable: unscaling its gradients fails",
+                help="cast what requires gradients to float32, or train in bfloat16",
+                story=((event, "trained in fp16 here"),),
+                plan=_cast_up(cause),
+            )
+
+
+def _scales(event: Event, trace: Trace) -> bool:
+    """Whether a step or a trainer scales gradients for fp16."""
+    if event.kind is Ev.TRAIN:
+        trainer = event.role("trainer")
+        arguments = trainer.attrs.get("args") if trainer is not None else None
+        return isinstance(arguments, Obj) and literal(argument(arguments, "fp16")) is True
+    scaler = event.role("scaler")
+    if scaler is not None:
+        return scaler.facts.get("enabled") is Tri.YES
+    backward = _backward_of(event, trace)
+    accelerator = backward.role("accelerator") if backward is not None else None
+    return accelerator is not None and literal(accelerator.facts.get("mixed_precision")) == "fp16"
+
+
+def _cast_up(cause: Event) -> FixPlan | None:
+    """Cast what requires gradients to fp32 after the event that made it fp16."""
+    name = variable_of(cause, "model")
+    if not name or cause.statement is None:
+        return None
+    loop = f"for param in {name}.parameters():\n    if param.requires_grad:\n        param.data = param.data.float()"
+    line = InsertStatement(cause.statement, loop, after=True)
+    return FixPlan(Applicability.UNSAFE, "cast the trainable parameters to fp32", (line,))
 
 
 @check("LL505", on=Ev.STEP)

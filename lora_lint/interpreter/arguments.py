@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from lora_lint.interpreter.values import DictVal, SeqVal, Value
@@ -75,15 +75,14 @@ class Bindings:
     maybe: set[str] = field(default_factory=set)
 
 
-def bind_spec(params: tuple[str, ...], args: Args) -> Bindings:
-    """Bind arguments to the parameter list of an API spec; `*name` takes the rest, `**name` the other keywords."""
+def bind_spec(params: tuple[str, ...], args: Args, also: Iterable[str] = ()) -> Bindings:
+    """Bind arguments to the parameter list of an API spec; `*name` takes the rest, `**name` the other keywords. also:
+    names that are only given by keyword."""
     out = Bindings()
-    plain = [p for p in params if not p.startswith("*")]
+    plain = [*(p for p in params if not p.startswith("*")), *also]
     rest = next((p[1:] for p in params if p.startswith("*") and not p.startswith("**")), None)
     extra = next((p[2:] for p in params if p.startswith("**")), None)
-    head = plain
-    if rest is not None:
-        head = plain[: next(i for i, p in enumerate(params) if p.startswith("*"))]
+    head = plain[: next((i for i, p in enumerate(params) if p.startswith("*")), len(params))]
     for index, (value, expr) in enumerate(args.positional):
         if index < len(head):
             out.values[head[index]], out.exprs[head[index]] = value, expr

@@ -205,6 +205,9 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
     if name == "requires_grad":
         _write_requires_grad(run, value, new, node, scope)
         return
+    if name == "data" and isinstance(value, Element):
+        run.emit(Ev.CAST, node, {"model": value.model}, {"trained": True})
+        return
     if name == "grad":
         run.witness(Ev.ZERO_GRAD, run.module.path)
     if isinstance(value, Obj):

@@ -58,8 +58,6 @@ def call(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:
     handler = _HANDLERS.get(name)
     if handler is not None:
         return handler(run, args, node, scope)
-    if name.startswith("re."):
-        return patterns.call(run, name[3:], args, node, scope)
     if name.startswith("builtins."):
         if name.endswith(("Error", "Exception", "Warning")):
             return run.fresh(node)
@@ -421,7 +419,7 @@ def _parser(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 def object_method(run: Run, obj: Obj, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:
     """Methods of standard library objects; NotImplemented when it is none of these."""
     if obj.type != "argparse.ArgumentParser":
-        return patterns.method(obj, name, args)
+        return NotImplemented
     options: dict[str, Const | None] = obj.facts["options"]
     if name == "add_argument":
         _add_argument(options, args)
@@ -484,9 +482,15 @@ def _join_max(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     return Sym(("max", tuple(key_of(v) for v in args.values())))
 
 
+def _match(how: str) -> Handler:
+    return lambda run, args, node, scope: patterns.function(run, how, args, node)
+
+
 _HANDLERS: dict[str, Handler] = {
     "functools.partial": _partial,
     "types.MethodType": _method_type,
+    "re.compile": lambda run, args, node, scope: patterns.compile_(run, args, node),
+    **{f"re.{how}": _match(how) for how in patterns.FUNCTIONS},
     "functools.wraps": lambda run, args, node, scope: LibRef("builtins.decorator"),
     "builtins.decorator": _same,
     "functools.lru_cache": _decorator,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 
+from lora_lint.interpreter import patterns
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.run import Run
@@ -21,8 +23,8 @@ def method(run: Run, value: SeqVal | DictVal | Const, name: str, args: Args, nod
         return _dict_method(run, value, name, args, node)
     if isinstance(value.value, (str, bytes)):
         return _string_method(run, value, name, args, node)
-    if value.value is None:
-        return run.fresh(node)
+    if isinstance(value.value, re.Pattern) and name in patterns.FUNCTIONS and len(args.positional) == 1:
+        return patterns.match(run, name, value, args.positional[0][0], node)
     return run.fresh(node)
 
 
@@ -165,7 +167,7 @@ def device_of(value: Value) -> str:
             head = value.value.split(":")[0]
             if head in ("cuda", "auto", "balanced", "balanced_low_0", "sequential"):
                 return "cuda"
-            return "cpu" if head == "cpu" else "unknown"
+            return head if head in ("cpu", "xla", "meta") else "unknown"
         if isinstance(value.value, int) and not isinstance(value.value, bool):
             return "cuda"
         return "unknown"

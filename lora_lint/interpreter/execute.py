@@ -26,6 +26,7 @@ from lora_lint.interpreter.values import (
     LibMethod,
     ParamIter,
     ParamSet,
+    Partial,
     Returned,
     Scope,
     SeqVal,
@@ -318,7 +319,7 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
         params.loop(run, node, iterable, scope)
         return
     hot = run.program.hot_block(node.body)
-    items, _ = items_for_loop(run, iterable, node.iter, 8 if hot else 2)
+    items, _ = items_for_loop(run, iterable, node.iter, 8 if hot or _callables(iterable) else 2)
     outer, run.loop = run.loop, run.loc(node)
     run.loop_depth += 1
     try:
@@ -334,6 +335,13 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
         run.loop_depth -= 1
         run.loop = outer
     block(run, node.orelse, scope)
+
+
+def _callables(value: Value) -> bool:
+    """Whether a value is a collection of the user's functions: `for step in (load, adapt, fit): step()`."""
+    items = value.items if isinstance(value, SeqVal) else value.items.values() if isinstance(value, DictVal) else ()
+    flat = [each for item in items for each in (item.items if isinstance(item, SeqVal) else (item,))]
+    return any(isinstance(each, (FuncVal, Bound, Partial)) for each in flat)
 
 
 def _turn(run: Run, body: tuple[ir.Stmt, ...], scope: Scope) -> bool:

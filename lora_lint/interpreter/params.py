@@ -7,13 +7,14 @@ helper predicates. What cannot be evaluated makes the parts it decides unknown.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.execute as execution
+from lora_lint.interpreter import mentions
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.elements import element_attribute, element_is, element_method, representatives
 from lora_lint.interpreter.run import ParamLoop, Run
@@ -32,7 +33,7 @@ from lora_lint.interpreter.values import (
     Value,
 )
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.vocabulary import ALL_PARTS, Ev, Part, Tri
+from lora_lint.lifecycle.vocabulary import ALL_PARTS, BASE_PARTS, Ev, Part, Tri
 from lora_lint.location import Location
 from lora_lint.syntax import ir
 
@@ -93,6 +94,8 @@ def _kept(run: Run, comp: ir.Comp, element: Element, named: bool, scope: Scope) 
             return Tri.NO, Const(None)
         if not one.known:
             answer = Tri.UNKNOWN
+    if run.param_loops:
+        run.param_loops[-1].doubt = not answer.yes
     return answer, evaluation.evaluate(run, comp.element, local)
 
 
@@ -146,11 +149,12 @@ def _gathered(run: Run, model: Obj, certain: bool) -> Iterator[tuple[ParamLoop, 
 
 def loop(run: Run, node: ir.For, value: ParamIter | ParamSet, scope: Scope) -> None:
     """`for p in model.parameters(): …`: run the body once per representative, then make what it wrote happen."""
-    names = tuple(_string_constants(node.body))
+    names = tuple(mentions.in_body(node.body, scope))
     for iterator, certain in _iterators(value):
         with _gathered(run, iterator.model, certain) as (state, seen):
-            for element in _iterate(run, iterator, node, names):
+            for element, sure in _iterate(run, iterator, node, names):
                 seen.append(element)
+                state.doubt = not sure
                 execution.bind_target(run, node.target, _loop_item(node.target, element, iterator.named), scope)
                 try:
                     execution.block(run, node.body, scope)
@@ -165,9 +169,10 @@ def each(run: Run, function: Value, value: ParamIter | ParamSet, node: ir.Node, 
     import lora_lint.interpreter.calls as calls
 
     for iterator, certain in _iterators(value):
-        with _gathered(run, iterator.model, certain) as (_, seen):
-            for element in _iterate(run, iterator, node, ()):
+        with _gathered(run, iterator.model, certain) as (state, seen):
+            for element, sure in _iterate(run, iterator, node, ()):
                 seen.append(element)
+                state.doubt = not sure
                 calls.call_value(run, function, Args([(_item(element, iterator.named), None)]), node, scope)
 
 
@@ -182,51 +187,20 @@ def _iterators(value: ParamIter | ParamSet) -> list[tuple[ParamIter, bool]]:
     return out
 
 
-def _iterate(run: Run, iterator: ParamIter, node: ir.Node, names: tuple[str, ...]) -> Iterator[Element]:
+def _iterate(run: Run, iterator: ParamIter, node: ir.Node, names: tuple[str, ...]) -> Iterator[tuple[Element, bool]]:
+    """The representatives that a filter lets through, each with whether it certainly does."""
     if iterator.keep is None:
-        yield from representatives(run, iterator, names)
+        yield from ((element, True) for element in representatives(run, iterator, names))
         return
     for element, answer in _apply_filter(run, iterator, node):
         if not answer.no:
-            yield element
+            yield element, answer.yes
 
 
 def _loop_item(target: ir.Expr, element: Element, named: bool) -> Value:
     item = _item(element, named)
     enumerated = isinstance(target, ir.Seq) and len(target.items) == 2 and (isinstance(target.items[1], ir.Seq) or not named)
     return SeqVal("tuple", [Const(0), item]) if enumerated and (not named or isinstance(target.items[1], ir.Seq)) else item
-
-
-def _string_constants(body: Iterable[ir.Stmt]) -> Iterator[str]:
-    """String constants in the conditions of a loop body: names the user tells parameters apart by."""
-    stack: list[object] = list(body)
-    budget = 400
-    while stack and budget:
-        budget -= 1
-        node = stack.pop()
-        if isinstance(node, ir.If):
-            stack.extend([*node.body, *node.orelse])
-            yield from _constants_in(node.test)
-        elif isinstance(node, ir.Assign) and node.value is not None:
-            yield from _constants_in(node.value)
-
-
-def _constants_in(expr: ir.Expr) -> Iterator[str]:
-    stack: list[object] = [expr]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, ir.Const) and isinstance(node.value, str):
-            yield node.value
-        elif isinstance(node, ir.Op):
-            stack.extend(node.operands)
-        elif isinstance(node, ir.Call):
-            stack.extend([node.func, *(a.value for a in node.args)])
-        elif isinstance(node, ir.Seq):
-            stack.extend(node.items)
-        elif isinstance(node, ir.Comp):
-            stack.extend([node.element, *(c.iter for c in node.clauses)])
-        elif isinstance(node, ir.Attr):
-            stack.append(node.value)
 
 
 def _finish(run: Run, model: Obj, state: ParamLoop, seen: list[Element]) -> None:
@@ -242,7 +216,9 @@ def _finish(run: Run, model: Obj, state: ParamLoop, seen: list[Element]) -> None
         distinct = set(answers)
         answer = distinct.pop() if len(distinct) == 1 else Tri.UNKNOWN
         parts[part] = Tri.UNKNOWN if state.broke or answer is None else answer
+    everywhere = set(parts.values()) if BASE_PARTS <= parts.keys() else set()
     extras = {e.extra: state.writes[e.name] for e in seen if e.extra and e.name in state.writes}
+    extras = {name: answer for name, answer in extras.items() if everywhere != {answer}}  # told apart from the others
     wrote = frozenset((e.part, state.writes[e.name]) for e in seen if not e.extra and e.name in state.writes)
     emit_parts(run, model, parts, extras, state.where, state.statement, wrote)
 
@@ -311,7 +287,7 @@ def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
 
 
 def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Value:
-    names = tuple(s for c in node.clauses[0].conditions for s in _constants_in(c))
+    names = tuple(s for c in (*node.clauses[0].conditions, node.element) for s in mentions.in_expression(c, scope))
     values: list[Value] = []
     parts: dict[Part, Tri] = {}
     with _gathered(run, iterator.model, certain=True) as (_, seen):

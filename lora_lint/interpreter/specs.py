@@ -52,7 +52,7 @@ def apply_call(
         calls.escape(run, args, node)
         return run.fresh(node)
     run.touch_args(args)
-    bindings = bind_spec(spec.params, args)
+    bindings = bind_spec(spec.params, args, spec.also)
     if receiver_expr is not None:
         bindings.exprs["self"] = receiver_expr
     owner = name if spec.name.endswith(".__init__") and not name.endswith("__init__") else name.rpartition(".")[0]

@@ -56,6 +56,9 @@ def _inject(event: Event, model: Obj) -> None:
     )
     if event.args.get("active", Tri.YES) is not Tri.YES:
         adapter.active = event.args["active"]
+    adapter.copy_dtype = state.dtype if state.quantization is Quant.NONE else "unknown"
+    adapter.dtype = _adapter_dtype(adapter.copy_dtype, event.args.get("upcast"))
+    adapter.dtype_event = event
     state.adapters.append(adapter)
     if event.args.get("base", "freeze") == "freeze":
         state.ops.append(TrainOp(event, dict.fromkeys(BASE_PARTS, Tri.NO), path))
@@ -65,6 +68,13 @@ def _inject(event: Event, model: Obj) -> None:
     state.ops.append(TrainOp(event, dict.fromkeys(ADAPTER_PARTS, answer), path, adapter))
     if event.args.get("mode") is not None:
         state.mode, state.mode_event = event.args["mode"], event
+
+
+def _adapter_dtype(base: str, upcast: Tri | None) -> str:
+    """The dtype of a new adapter: that of the base, or fp32 where peft makes it so for a base in 16 bits."""
+    if upcast is None or upcast.no or base not in ("fp16", "bf16"):
+        return base
+    return "fp32" if upcast.yes else "unknown"
 
 
 def _prepare(event: Event, model: Obj) -> None:
@@ -107,11 +117,19 @@ def _mode(event: Event, model: Obj) -> None:
 def _move(event: Event, model: Obj) -> None:
     for member in model.models():
         member.model.device = event.args.get("device", "unknown")
+    if event.args.get("dtype") not in (None, "unknown"):
+        _cast(event, model)
 
 
 def _cast(event: Event, model: Obj) -> None:
+    """args: dtype; trained (bool: only what requires gradients is cast)."""
+    dtype = event.args.get("dtype") or "unknown"
     for member in model.models():
-        member.model.dtype = event.args.get("dtype", "unknown")
+        if not event.args.get("trained"):
+            member.model.dtype = dtype
+        for adapter in member.model.adapters:
+            adapter.dtype = adapter.copy_dtype = dtype
+            adapter.dtype_event = event
 
 
 def _wrap(event: Event, model: Obj) -> None:

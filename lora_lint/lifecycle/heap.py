@@ -37,6 +37,9 @@ class Adapter:
     path: str = ""
     over: tuple[Adapter, ...] = ()
     active: Tri = Tri.YES
+    dtype: str = "unknown"  # of its matrices; of its trainable copies: copy_dtype
+    copy_dtype: str = "unknown"
+    dtype_event: Event | None = None
 
 
 @dataclass(eq=False, slots=True)

@@ -1,0 +1,90 @@
+"""Strings that the user's code tells parameters apart by: in conditions, in the lists and functions these mention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from lora_lint.interpreter.relevance import children
+from lora_lint.interpreter.values import Const, DictVal, FuncVal, Partial, Scope, SeqVal, Value
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.syntax import ir
+
+_BUDGET = 400
+
+
+def in_body(body: Iterable[ir.Stmt], scope: Scope) -> Iterator[str]:
+    """Strings in the conditions and assigned values of a loop body."""
+    stack: list[object] = list(body)
+    budget = _BUDGET
+    while stack and budget:
+        budget -= 1
+        node = stack.pop()
+        if isinstance(node, ir.If):
+            stack.extend([*node.body, *node.orelse])
+            yield from in_expression(node.test, scope)
+        elif isinstance(node, (ir.Assign, ir.Return)) and node.value is not None:
+            yield from in_expression(node.value, scope)
+        elif isinstance(node, ir.ExprStmt):
+            yield from in_expression(node.value, scope)
+        elif isinstance(node, ir.For):
+            stack.extend(node.body)
+            yield from in_expression(node.iter, scope)
+
+
+def in_expression(expr: ir.Expr, scope: Scope) -> Iterator[str]:
+    """Strings in an expression, and in what its names stand for."""
+    stack: list[object] = [expr]
+    budget = _BUDGET
+    while stack and budget:
+        budget -= 1
+        node = stack.pop()
+        if isinstance(node, ir.Const):
+            if isinstance(node.value, str):
+                yield node.value
+            continue
+        value = _value(node, scope)
+        if value is not None:
+            yield from _strings(value)
+        stack.extend(children(node))
+
+
+def _value(node: object, scope: Scope) -> Value | None:
+    """What a name or a plain attribute stands for, without running anything."""
+    if isinstance(node, ir.Name):
+        return scope.lookup(node.id)
+    if isinstance(node, ir.Attr):
+        owner = _value(node.value, scope)
+        if isinstance(owner, Obj):
+            found = owner.attrs.get(node.name)
+            return found if found is not None or owner.user_class is None else owner.user_class.find(node.name)
+    return None
+
+
+def _strings(value: Value) -> Iterator[str]:
+    if isinstance(value, Const):
+        if isinstance(value.value, str):
+            yield value.value
+    elif isinstance(value, SeqVal):
+        yield from (i.value for i in value.items[:50] if isinstance(i, Const) and isinstance(i.value, str))
+    elif isinstance(value, DictVal):
+        yield from (k for k in list(value.items)[:50] if isinstance(k, str))
+    elif isinstance(value, Partial):
+        for each in (*value.args, *value.kwargs.values()):
+            yield from _strings(each)
+    elif isinstance(value, FuncVal):
+        body = value.node.body
+        constants = in_expression(body, Scope({}, value.scope.module)) if isinstance(body, ir.Expr) else _plain(body)
+        yield from constants
+
+
+def _plain(body: tuple[ir.Stmt, ...]) -> Iterator[str]:
+    """String constants in the conditions of a predicate function."""
+    stack: list[object] = list(body)
+    budget = _BUDGET
+    while stack and budget:
+        budget -= 1
+        node = stack.pop()
+        if isinstance(node, ir.Const) and isinstance(node.value, str):
+            yield node.value
+        elif not isinstance(node, ir.ExprStmt) or not isinstance(node.value, ir.Const):  # a docstring tells nothing apart
+            stack.extend(children(node))
