@@ -26,6 +26,7 @@ from lora_lint.gitdiff import changed_since
 from lora_lint.interpreter.program import Program
 from lora_lint.knowledge import Knowledge
 from lora_lint.location import Location
+from lora_lint.modules import project_top
 from lora_lint.project import Loader, Project
 from lora_lint.report.model import RunReport, lines_of
 from lora_lint.selection import relative_to_root
@@ -216,7 +217,8 @@ class _Run:
 
     def _root_paths(self, findings: list[Finding]) -> list[str]:
         """For each finding the path from the project's root: the same whatever folder the run starts in."""
-        root = str(self._configuration.main.root) if self._configuration.main.source else self._cwd
+        main = self._configuration.main
+        root = str(main.root) if main.source else project_top(self._cwd, self._cwd)
         return [relative_to_root(finding.location.path, root, self._cwd) for finding in findings]
 
     def _shown(self, findings: list[Finding]) -> _Shown:
@@ -266,7 +268,13 @@ class _Run:
         original = _texts(self._project)
 
         def analyze(texts: Mapping[str, str]) -> list[Finding]:
-            return self._first if texts == original else self._judged(self._with_texts(texts))
+            if texts == original:
+                return self._first
+            # A crash on a text that is only tried out must not taint the next try.
+            crashes = dict(self._crashes)
+            findings = self._judged(self._with_texts(texts))
+            self._crashes = crashes
+            return findings
 
         def select(finding: Finding) -> bool:
             return _identity(finding) in wanted and self._knowledge.selection(finding.location.path).fixes(finding.code)

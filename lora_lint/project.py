@@ -90,11 +90,16 @@ class Loader:
         return project
 
     def _drivers(self, others: list[str]) -> list[str]:
-        """Files that mention nothing we model but import what does: the script that calls load, attach and fit in order.
-        In large trees only those with a `__main__` guard."""
-        stems = {os.path.splitext(os.path.basename(path))[0].encode() for path in self.project.targets} - {b"__init__"}
-        stems |= {os.path.basename(os.path.dirname(path)).encode() for path in self.project.targets} - {b""}
-        found = [path for path in others if path.endswith(".py") and not stems.isdisjoint(_imported_words(self._bytes[path]))]
+        """Files that mention nothing we model but import what does: the script that calls load, attach and fit.
+
+        In large trees only those with a `__main__` guard.
+        """
+        targets = [os.fsencode(path) for path in self.project.targets]
+        stems = {os.path.splitext(os.path.basename(path))[0] for path in targets} - {b"__init__"}
+        stems |= {os.path.basename(os.path.dirname(path)) for path in targets} - {b""}
+        found = [
+            path for path in others if path.endswith(".py") and not stems.isdisjoint(_imported_words(self._bytes[path]))
+        ]
         if len(found) > MAX_DRIVERS:
             found = [path for path in found if b"__main__" in self._bytes[path]]
         return found[:MAX_LINKED]

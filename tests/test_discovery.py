@@ -177,3 +177,17 @@ def test_paths_are_shown_relative_to_the_current_folder(tree: Write, tmp_path: P
 )
 def test_prefilter(data: bytes, expected: bool) -> None:
     assert mentions_lifecycle(data) is expected
+
+
+def test_every_example_of_a_rule_passes_the_prefilter() -> None:
+    from lora_lint.checks.registry import load_checks
+
+    texts = [
+        text
+        for card in load_checks().cards.values()
+        for example in card.examples
+        for text in [example.get("bad") or example.get("missed") or ""]
+        if text
+    ]
+    assert len(texts) > 50
+    assert [text for text in texts if not mentions_lifecycle(text.encode())] == []

@@ -10,7 +10,7 @@ import importlib
 import importlib.metadata
 import inspect
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -100,20 +100,18 @@ def _find(name: str) -> tuple[Any, str]:
     """The object and "", or None and what is wrong."""
     try:
         return resolve(name), ""
-    except (AttributeError, ImportError) as error:
+    except (AttributeError, ImportError, RuntimeError) as error:  # lazy modules raise RuntimeError when an import fails
         return None, f"there is no such name: {error}"
 
 
-def members(kind: TypeSpec) -> Iterator[tuple[str, Any]]:
-    """Public classes of the library's top level that the globs of a type match."""
-    library = kind.name.split(".", 1)[0]
-    top = importlib.import_module(library)
-    for name in dir(top):
-        full = f"{library}.{name}"
-        if not name.startswith("_") and any(fnmatchcase(full, glob) for glob in kind.match):
-            value = _find(full)[0]
-            if inspect.isclass(value):
-                yield full, value
+def methods(kind: TypeSpec, method: str) -> Iterator[tuple[str, Any]]:
+    """A method of each public class that the globs of a type match, in the modules that they name."""
+    for glob in kind.match:
+        module = glob.rpartition(".")[0]
+        for name in dir(_find(module)[0]):
+            value = _find(f"{module}.{name}.{method}")[0] if fnmatchcase(f"{module}.{name}", glob) else None
+            if value is not None and not name.startswith("_"):
+                yield f"{module}.{name}", value
 
 
 def _check_type(kind: TypeSpec, outcome: Outcome) -> None:
@@ -139,29 +137,32 @@ def _check_call(store: ApiStore, spec: CallSpec, outcome: Outcome) -> None:
         return
     outcome.checked += 1
     if kind is not None and kind.group:
-        _check_group(kind, spec, method, outcome)
+        _check_group(store, kind, spec, method, outcome)
         return
     name = spec.name
-    if kind is not None and kind.home:
+    if spec.home:
+        name = f"{spec.home}.{method}"
+    elif kind is not None and kind.home:
         name = kind.home if name == kind.name else f"{kind.home}.{method}"
     found, problem = _find(name)
     if not problem:
-        problem = _signature_problem(found, spec, isinstance(_find(name.rpartition(".")[0])[0], type))
+        others = (function for _, function in methods(kind, method)) if kind is not None else ()
+        problem = _signature_problem(found, spec, isinstance(_find(name.rpartition(".")[0])[0], type), others)
     if problem:
         outcome.drifts.append(Drift(spec.name, spec.place, problem))
 
 
-def _check_group(kind: TypeSpec, spec: CallSpec, method: str, outcome: Outcome) -> None:
+def _check_group(store: ApiStore, kind: TypeSpec, spec: CallSpec, method: str, outcome: Outcome) -> None:
     """A spec for a group of classes without a common one: it holds if it holds for each that has the method."""
-    for name, cls in members(kind):
-        found = getattr(cls, method, None)
-        problem = _signature_problem(found, spec, True) if found is not None else ""
+    for name, found in methods(kind, method):
+        problem = _signature_problem(found, spec, True, ()) if store.type_of(name) is kind else ""
         if problem:
             outcome.drifts.append(Drift(f"{name}.{method}", spec.place, problem))
 
 
-def _signature_problem(found: Any, spec: CallSpec, of_class: bool) -> str:
-    """What the parameters of a spec and of a callable disagree on; "" when nothing, or when it shows no signature."""
+def _signature_problem(found: Any, spec: CallSpec, of_class: bool, overrides: Iterable[Any]) -> str:
+    """What the parameters of a spec and of a callable disagree on; "" when nothing, or when it shows no signature.
+    overrides: the same method of subclasses; a spec for all of them may name a parameter that only some take."""
     if not callable(found):
         return "" if not spec.params else "is not callable"
     try:
@@ -177,11 +178,19 @@ def _signature_problem(found: Any, spec: CallSpec, of_class: bool) -> str:
         problem = _other_release(spec.name, name, versions, names, takes_any)
         if problem:
             return problem
-    plain = [p for p in spec.params if not p.startswith("*")]
-    missing = [p for p in plain if p not in names]
+    missing = [p for p in spec.params if not p.startswith("*") and p not in names]
+    for other in overrides if missing and not takes_any else ():
+        missing = [p for p in missing if p not in _parameter_names(other)]
     if missing and not takes_any:
         return f"takes no parameter {', '.join(missing)}"
     return _order_problem(spec.params, parameters)
+
+
+def _parameter_names(function: Any) -> set[str]:
+    try:
+        return set(inspect.signature(function).parameters)
+    except (ValueError, TypeError):
+        return set()
 
 
 def _other_release(owner: str, name: str, versions: str, names: set[str], takes_any: bool) -> str:

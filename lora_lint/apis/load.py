@@ -80,6 +80,7 @@ RETURN_FORMS: dict[str, frozenset[str]] = {
     "dataclasses": frozenset({"dataclasses"}),
     "dict": frozenset({"dict"}),
     "frame": frozenset({"frame"}),
+    "first": frozenset({"first"}),
 }
 
 
@@ -181,7 +182,7 @@ def _type(entry: Mapping, path: str) -> TypeSpec:
 
 
 def _calls(entry: Mapping, path: str) -> list[CallSpec]:
-    entry.only({"call", "params", "also", "defaults", "effects", "versions", "source"}, "a call")
+    entry.only({"call", "params", "also", "home", "defaults", "effects", "versions", "source"}, "a call")
     names = _strings(entry, "call")
     if not names:
         raise entry.error("a call needs `call: qualified.name`")
@@ -198,6 +199,7 @@ def _calls(entry: Mapping, path: str) -> list[CallSpec]:
             source=str(entry.data.get("source", "")),
             place=f"{path}:{entry.line}",
             also=also,
+            home=str(entry.data.get("home", "")),
         )
         for name in names
     ]

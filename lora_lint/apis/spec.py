@@ -61,6 +61,7 @@ class CallSpec:
     """What a call does. name: "peft.get_peft_model", "torch.nn.Module.eval", "peft.LoraConfig" (construction).
 
     params: in their order. also: keyword parameters that only some releases take, with the range of those that do.
+    home: class or module that defines it, where it is not found under its own name (delegation, mixins).
     """
 
     name: str
@@ -71,6 +72,7 @@ class CallSpec:
     source: str
     place: str
     also: dict[str, str] = field(default_factory=dict)
+    home: str = ""
 
 
 @dataclass(frozen=True, slots=True)

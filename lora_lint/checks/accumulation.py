@@ -7,7 +7,7 @@ from typing import Any
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import argument, feeds, held_models, trained, variable_of
-from lora_lint.checks.values import given, literal
+from lora_lint.checks.values import MISSING, given, literal
 from lora_lint.findings import Applicability, FixPlan, InsertStatement, Intent, MoveStatement, RemoveStatement, Severity
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Guard, Trace
@@ -37,33 +37,34 @@ def wiped_in_accumulate_block(event: Event, trace: Trace) -> Iterator[Report]:
                 help="call the optimizer's zero_grad() at the end of the block, after optimizer.step()",
                 story=((backward, "gradients of each micro-batch are added here"),),
                 plan=_clear_last(zero, event),
-                severity=_several(_steps_of(block)),
+                severity=_gathers(block),
             )
 
 
 def _accumulating(event: Event) -> Obj | None:
     """The `accumulate` block around an event, when it may gather more than one micro-batch."""
     block = next((c for c in reversed(event.within) if literal(c.facts.get("context")) == "accumulate"), None)
-    return block if block is not None and _several(_steps_of(block)) is not None else None
+    return block if block is not None and _gathers(block) is not None else None
 
 
-def _steps_of(block: Obj) -> Any:
-    """The number of micro-batches that an `accumulate` block gathers; None when its engine counts them itself."""
+def _gathers(block: Obj) -> Severity | None:
+    """How bad a wipe is in an `accumulate` block; None where it gathers one micro-batch, or its engine counts them."""
     accelerator = block.facts.get("accelerator")
     if not isinstance(accelerator, Obj) or given(accelerator.facts, "deepspeed_plugin"):
         return None
-    return accelerator.facts.get("gradient_accumulation_steps")
+    if accelerator.facts.get("promoted"):
+        return Severity.WARNING
+    return _several(accelerator.facts.get("gradient_accumulation_steps"))
 
 
 def _several(steps: Any) -> Severity | None:
     """How bad a wipe is for a number of accumulation steps: not at all for one, a warning when one is the default."""
-    known = getattr(steps, "value", None)
-    if isinstance(known, int):
-        return Severity.ERROR if known > 1 else None
-    key, default = getattr(steps, "key", None), getattr(steps, "default", None)
-    if key is None:
+    known = literal(steps)
+    if known is not MISSING:
+        return Severity.ERROR if isinstance(known, int) and known > 1 else None
+    if getattr(steps, "key", None) is None:
         return None
-    chosen = getattr(default, "value", None)
+    chosen = literal(getattr(steps, "default", None))
     return Severity.ERROR if isinstance(chosen, int) and chosen > 1 else Severity.WARNING
 
 

@@ -1,7 +1,8 @@
-"""Programs of several processes: LL601, LL602, LL603, LL604, LL606, LL607."""
+"""Programs of several processes: LL601 to LL607."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
@@ -247,6 +248,32 @@ def fsdp_mixed_requires_grad(event: Event, trace: Trace) -> Iterator[Report]:
                 plan=FixPlan(Applicability.SAFE, "set use_orig_params=True", (intent,)),
             )
             return
+
+
+@check("LL605", on=Ev.END)
+def name_filter_misses_prefix(event: Event, trace: Trace) -> Iterator[Report]:
+    """A filter at the start of parameter names matches nothing, and would without the prefix of a wrapper."""
+    for found in trace.of(Ev.FILTER):
+        model = found.model
+        training = next((e for e in trace.of(*TRAINING) if any(m.root is model.root for m in _trained_whole(e))), None) if model else None
+        if training is None:
+            continue
+        variable, start = found.args["variable"], found.args["start"]
+        plan = None
+        if variable and start:
+            text = ReplaceText(found.location, f"{json.dumps(start)} in {variable}")
+            plan = FixPlan(Applicability.UNSAFE, "look for the name anywhere, not at the start", (text,))
+        yield Report(
+            found,
+            f"the filter matches no parameter: the names of the wrapped model begin otherwise (`{found.args['name']}`)",
+            help="look for the name inside, or take the wrapper's prefix off first",
+            story=((training, "trained here"),),
+            plan=plan,
+        )
+
+
+def _trained_whole(event: Event) -> list[Obj]:
+    return [member for model in trained(event) for member in model.models()]
 
 
 # --- LL607 ------------------------------------------------------------------------------------------------------------

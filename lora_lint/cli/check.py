@@ -71,7 +71,11 @@ def check(**options: Any) -> None:
     lora-lint check --format sarif -o out.sarif   for code scanning
     """
     _refuse_contradictions(options)
-    configuration = Configuration(explicit=options["config"], overrides=_overrides(options))
+    configuration = Configuration(
+        explicit=options["config"],
+        overrides=_overrides(options),
+        anchor=options["stdin_filename"] or _first_path(options),
+    )
     if options["show_settings"]:
         _show_settings(configuration, options["paths"])
         return
@@ -96,6 +100,12 @@ def _refuse_contradictions(options: dict[str, Any]) -> None:
         raise click.UsageError("--write-baseline cannot be combined with --fix or --diff")
     if options["write_baseline"] and options["diff_base"]:
         raise click.UsageError("--write-baseline would lose findings outside of --diff-base: choose one")
+
+
+def _first_path(options: dict[str, Any]) -> str:
+    """The path whose configuration rules the run when the current folder has none."""
+    paths = options["paths"]
+    return str(paths[0]) if paths and paths[0] != "-" else "."
 
 
 def _overrides(options: dict[str, Any]) -> Overrides:

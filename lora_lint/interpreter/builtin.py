@@ -148,6 +148,7 @@ def _enumerate(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     begin = 0 if start is None else constant(start)
     if not opened and type(begin) is int:
         return SeqVal("list", [SeqVal("tuple", [Const(begin + i), item]) for i, item in enumerate(items)])
+    items = items or [run.fresh(node)]
     turns = _turns(run, node, begin, ("len", key_of(value)))
     return SeqVal("list", [SeqVal("tuple", [turn, items[min(i, len(items) - 1)]]) for i, turn in enumerate(turns)], True)
 

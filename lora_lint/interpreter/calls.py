@@ -11,7 +11,7 @@ import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.specs as specs
-from lora_lint.interpreter import builtin, tensors
+from lora_lint.interpreter import builtin, outdated, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.run import MAX_DEPTH, Run
@@ -145,6 +145,7 @@ def call_library(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -
     found = run.store.find_call(name)
     if found:
         return specs.apply_call(run, found, name, None, args, node, scope)
+    outdated.note_call(run, name, args, node)
     owner, _, method = name.rpartition(".")
     if owner and args.positional and run.store.type_of(owner) is not None and run.store.find_method(owner, method):
         # Class.method(receiver, …): an unbound call, as in `Trainer.__init__(self, model)`

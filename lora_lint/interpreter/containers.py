@@ -6,10 +6,11 @@ import json
 import re
 
 from lora_lint.interpreter import patterns
+from lora_lint.interpreter import filters
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, Mutated, Scope, SeqVal, Sym, Value
+from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, Mutated, ParamName, Scope, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.syntax import ir
@@ -21,6 +22,10 @@ def method(run: Run, value: SeqVal | DictVal | Const, name: str, args: Args, nod
         return _list_method(run, value, name, args, node)
     if isinstance(value, DictVal):
         return _dict_method(run, value, name, args, node)
+    if isinstance(value, ParamName) and name == "startswith" and (wanted := args.first()) is not None:
+        start = _plain(wanted)
+        if isinstance(start, (str, tuple)):
+            filters.note(run, value, node, wanted, lambda text: text.startswith(start))
     if isinstance(value.value, (str, bytes)):
         return _string_method(run, value, name, args, node)
     if isinstance(value.value, re.Pattern) and name in patterns.FUNCTIONS and len(args.positional) == 1:

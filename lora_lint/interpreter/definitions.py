@@ -5,6 +5,7 @@ from __future__ import annotations
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.execute as execution
+from lora_lint.interpreter import outdated
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import ClassVal, FuncVal, LibRef, ModuleVal, Scope, Sym, Value
@@ -120,4 +121,5 @@ def _imported(run: Run, module: ModuleVal | None, node: ir.Import, name: str) ->
         return submodule
     if node.level:
         return LibRef(f"{'.' * node.level}{node.module}.{name}")
+    outdated.note_name(run, f"{node.module}.{name}", node)
     return LibRef(f"{node.module}.{name}")

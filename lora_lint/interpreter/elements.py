@@ -34,8 +34,8 @@ def representatives(run: Run, iterator: ParamIter, extra_names: tuple[str, ...])
     for name in dict.fromkeys(extra_names):
         bare = name.strip(".")
         if re.fullmatch(r"[A-Za-z_][\w.]*", bare) and "lora" not in bare.lower() and not any(bare in k for k in known):
-            prefix = name_prefix(iterator.model)
-            yield Element(iterator.model, Part.BASE, f"{prefix}{bare}.weight", iterator.modules, "matrix", bare)
+            name = _full_name(name_prefixes(iterator.model), bare)
+            yield Element(iterator.model, Part.BASE, f"{name}.weight", iterator.modules, "matrix", bare)
 
 
 def _members(model: Obj) -> Iterator[tuple[Obj, str]]:
@@ -45,15 +45,28 @@ def _members(model: Obj) -> Iterator[tuple[Obj, str]]:
         yield child, f"{names.get(id(child.root), 'child')}.{name_prefix(child)}"
 
 
-def name_prefix(obj: Obj) -> str:
-    """What the wrappers from here to the root put before every name."""
-    prefix = ""
+def name_prefixes(obj: Obj) -> tuple[str, ...]:
+    """What each wrapper from here to the root puts before every name, outermost first."""
+    found: list[str] = []
     here: Obj | None = obj
     while here is not None and not here.path:
-        if here.wraps is not None:
-            prefix += _PREFIXES.get(here.type, "")
+        if here.wraps is not None and here.type in _PREFIXES:
+            found.append(_PREFIXES[here.type])
         here = here.wraps
-    return prefix
+    return tuple(found)
+
+
+def name_prefix(obj: Obj) -> str:
+    """What the wrappers from here to the root put before every name."""
+    return "".join(name_prefixes(obj))
+
+
+def _full_name(prefixes: tuple[str, ...], name: str) -> str:
+    """A name that the user spells with all, some or none of the prefixes, with all of them."""
+    for index in range(len(prefixes)):
+        if name.startswith("".join(prefixes[index:])):
+            return "".join(prefixes[:index]) + name
+    return "".join(prefixes) + name
 
 
 def _of_member(run: Run, model: Obj, prefix: str, modules: bool) -> Iterator[Element]:

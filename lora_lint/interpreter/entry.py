@@ -138,7 +138,7 @@ def _annotated(run: Run, func: FuncVal) -> dict[str, Value]:
         value = evaluation.evaluate(run, param.annotation, func.scope)
         if isinstance(value, LibRef):
             spec = run.store.type_of(value.name)
-            if spec is not None and spec.kind is not None and spec.kind.value in ("model", "optimizer"):
+            if spec is not None and spec.kind is not None and spec.kind.value in ("model", "optimizer", "accelerator"):
                 symbol = run.fresh(param, param.name)
                 methods.promote(run, symbol, spec.kind, value.name, None)
                 out[param.name] = symbol

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import lora_lint.interpreter.attributes as attributes
@@ -434,7 +435,8 @@ def _try(run: Run, node: ir.Try, scope: Scope) -> None:
                     block(run, hot[0].body, scope)
                     return
         try:
-            block(run, node.body, scope)
+            with run.context("try") if node.handlers else nullcontext():
+                block(run, node.body, scope)
             block(run, node.orelse, scope)
         except Jump as jump:
             if jump.kind != "raise" or not node.handlers:

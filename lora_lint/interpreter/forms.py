@@ -294,6 +294,11 @@ def _dataclasses(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> V
     return SeqVal("tuple", made)
 
 
+def _first(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    value = form_value(run, fields["first"], env, node)
+    return value.items[0] if isinstance(value, SeqVal) and value.items else run.fresh(node)
+
+
 def _dict(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     given = {name: form_value(run, form, env, node) for name, form in fields["dict"].items()}
     return DictVal({name: value for name, value in given.items() if value is not UNSET})
@@ -329,4 +334,5 @@ _FORMS = {
     "dataclasses": _dataclasses,
     "dict": _dict,
     "frame": _frame,
+    "first": _first,
 }

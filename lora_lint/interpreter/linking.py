@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from lora_lint.interpreter.relevance import children
 from lora_lint.modules import ModuleIndex
@@ -19,6 +19,7 @@ class Linker:
         self._index = ModuleIndex(os.getcwd(), exists=self._paths.__contains__)
         self._units = units
         self._mentions: dict[str, frozenset[str]] = {}
+        self._linked: dict[str, set[str]] | None = None
         self._found: dict[tuple[str, str, int], str | None] = {}
 
     def find(self, importer: str, module: str, level: int) -> str | None:
@@ -36,6 +37,26 @@ class Linker:
     def referenced_elsewhere(self, path: str, name: str) -> bool:
         """Whether another file of the project mentions a name (so it may well call it)."""
         return any(name in self.mentioned(other) for other in self._units if other != path)
+
+    def neighbours(self, path: str) -> frozenset[str]:
+        """The files that a file imports or is imported by, at any depth of nesting."""
+        if self._linked is None:
+            self._linked = {one: set() for one in self._units}
+            for one in self._units:
+                for other in self._imports(one):
+                    self._linked[one].add(other)
+                    self._linked[other].add(one)
+        return frozenset(self._linked[path])
+
+    def _imports(self, path: str) -> Iterator[str]:
+        stack: list[object] = list(self._units[path].body)
+        while stack:
+            node = stack.pop()
+            if isinstance(node, ir.Import):
+                found = self.find(path, node.module, node.level)
+                if found is not None and found != path:
+                    yield found
+            stack.extend(children(node))
 
     def mentioned(self, path: str) -> frozenset[str]:
         """Names and attributes that a file mentions."""

@@ -41,6 +41,13 @@ _MODEL_METHODS = frozenset(
     "parameters named_parameters requires_grad_ named_modules gradient_checkpointing_enable enable_input_require_grads "
     "merge_and_unload print_trainable_parameters train eval load_adapter set_adapter disable_adapter resize_token_embeddings".split()
 )
+# (part of the user's name for it, methods, what it is then)
+_SHOWN: tuple[tuple[str, frozenset[str], Kind, str], ...] = (
+    ("accelerator", frozenset({"accumulate", "backward", "prepare", "unwrap_model", "clip_grad_norm_"}), Kind.ACCELERATOR, "accelerate.Accelerator"),
+    ("scaler", frozenset({"scale", "unscale_", "step", "update"}), Kind.SCALER, "torch.amp.GradScaler"),
+    ("opt", frozenset({"step", "zero_grad"}), Kind.OPTIMIZER, "torch.optim.Optimizer"),
+    ("", _MODEL_METHODS - {"requires_grad_"}, Kind.MODEL, MODULE_TYPE),
+)
 _TENSOR_METHODS = frozenset("backward detach item numpy requires_grad_ detach_".split())
 
 
@@ -154,30 +161,32 @@ def _of_tensor(run: Run, tensor: Tensor, name: str, args: Args, node: ir.Node, s
 
 def _of_unknown(run: Run, receiver: Sym, name: str, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None) -> Value:
     containers.note_device(run, name, args, node)
-    if name in _TENSOR_METHODS and not (name == "requires_grad_" and _looks_like_model(receiver)):
+    shown = None if receiver.data else _shown(receiver, name)
+    if shown is not None:
+        return _of_object(run, promote(run, receiver, *shown, expr), name, args, node, scope, expr)
+    if name == "requires_grad_" and _looks_like_model(receiver) and not receiver.data:
+        return _of_object(run, promote(run, receiver, Kind.MODEL, MODULE_TYPE, expr), name, args, node, scope, expr)
+    if name in _TENSOR_METHODS:
         tensor: Value = tensors.plain() if receiver.data else receiver
         spec = run.store.find_method(TENSOR_TYPE, name)
         result = specs.apply_call(run, spec, f"{TENSOR_TYPE}.{name}", tensor, args, node, scope)
         if name == "requires_grad_" and isinstance(expr, ir.Name) and isinstance(result, Tensor):
             scope.bind(expr.id, result)
         return result
-    if not receiver.data and name in _MODEL_METHODS:
-        return _of_object(run, promote(run, receiver, Kind.MODEL, MODULE_TYPE, expr), name, args, node, scope, expr)
-    if name == "zero_grad" and not receiver.data:
-        kind, type_name = (
-            (Kind.OPTIMIZER, "torch.optim.Optimizer") if "opt" in receiver.text.lower() else (Kind.OBJECT, "")
-        )
-        if kind is Kind.OPTIMIZER:
-            return _of_object(run, promote(run, receiver, kind, type_name, expr), name, args, node, scope, expr)
+    if name == "zero_grad" or (name == "zero_" and "grad" in receiver.text):
         run.witness(Ev.ZERO_GRAD, run.module.path)
-    if name == "zero_" and "grad" in receiver.text:
-        run.witness(Ev.ZERO_GRAD, run.module.path)
-    if name == "step" and "opt" in receiver.text.lower() and not receiver.data:
-        obj = promote(run, receiver, Kind.OPTIMIZER, "torch.optim.Optimizer", expr)
-        return _of_object(run, obj, name, args, node, scope, expr)
     if receiver.data:
         return Sym(("method", receiver.key, name), data=True)
     return calls.unknown_call(run, attributes.read(run, receiver, name, node, scope), args, node)
+
+
+def _shown(receiver: Sym, name: str) -> tuple[Kind, str] | None:
+    """What a method call, with what the user calls the receiver, shows an unknown value to be."""
+    text = receiver.text.lower()
+    for word, methods, kind, type_name in _SHOWN:
+        if word in text and name in methods:
+            return kind, type_name
+    return None
 
 
 def _looks_like_model(receiver: Sym) -> bool:

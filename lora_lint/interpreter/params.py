@@ -14,6 +14,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.execute as execution
+from lora_lint.interpreter import filters
 from lora_lint.interpreter import mentions
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.elements import element_attribute, element_is, element_method, representatives
@@ -27,6 +28,7 @@ from lora_lint.interpreter.values import (
     Jump,
     LazyFilter,
     ParamIter,
+    ParamName,
     ParamSet,
     Scope,
     SeqVal,
@@ -75,11 +77,14 @@ def _apply_filter(run: Run, value: ParamIter, node: ir.Node) -> list[tuple[Eleme
             item = _item(element, value.named)
             answer = calls.call_value(run, value.keep.predicate, Args([(item, None)]), node, scope)
             out.append((element, conditions.truth(run, answer)))
+    filters.settle(run, value.model)
     return out
 
 
 def _item(element: Element, named: bool) -> Value:
-    return SeqVal("tuple", [Const(element.name), element]) if named else element
+    if not named:
+        return element
+    return SeqVal("tuple", [ParamName(element.name, elements.name_prefixes(element.model)), element])
 
 
 def _kept(run: Run, comp: ir.Comp, element: Element, named: bool, scope: Scope) -> tuple[Tri, Value]:
@@ -144,6 +149,7 @@ def _gathered(run: Run, model: Obj, certain: bool) -> Iterator[tuple[ParamLoop, 
         yield state, seen
     finally:
         run.param_loops.pop()
+    filters.settle(run, model)
     _finish(run, model, state, seen)
 
 

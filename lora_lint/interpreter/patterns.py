@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 
+from lora_lint.interpreter import filters
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Const, Sym, Value, key_of
+from lora_lint.interpreter.values import Const, ParamName, Sym, Value, key_of
 from lora_lint.lifecycle.vocabulary import Kind
 from lora_lint.syntax import ir
 
@@ -46,6 +47,8 @@ def match(run: Run, how: str, pattern: Value, text: Value, node: ir.Node) -> Val
     """What `re.search(pattern, text)` and its kin give: a match, None, or something unknown."""
     known = compiled(pattern)
     subject = text.value if isinstance(text, Const) else None
+    if known is not None and isinstance(text, ParamName):
+        filters.note(run, text, node, Const(None), lambda name: getattr(known, how)(name) is not None)
     if known is None or not isinstance(subject, str) or len(subject) > _MAX_TEXT:
         return Sym(("call", f"re.{how}", key_of(pattern), key_of(text)), f"re.{how}(…)")
     if getattr(known, how)(subject) is None:

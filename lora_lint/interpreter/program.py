@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Protocol
 
 from lora_lint.apis.store import ApiStore
 from lora_lint.checks.base import Check, Report
@@ -16,6 +15,7 @@ from lora_lint.interpreter.linking import Linker
 from lora_lint.interpreter.paths import Oracle, explore
 from lora_lint.interpreter.relevance import Relevance
 from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.targets import Targets, Versions
 from lora_lint.interpreter.values import Const, Jump, ModuleVal, OutOfBudget, Returned, Sym, Value
 from lora_lint.lifecycle.vocabulary import Ev
 from lora_lint.syntax import ir
@@ -28,16 +28,6 @@ MAX_CONDITIONS = 1
 _EVENTFUL = frozenset(
     {Ev.CONFIGURE, Ev.INJECT, Ev.PREPARE, Ev.BACKWARD, Ev.TRAIN, Ev.TRAINER, Ev.OPTIMIZER, Ev.LOADER, Ev.MERGE, Ev.STEP, Ev.ARGUMENTS}
 )
-
-
-class Versions(Protocol):
-    """What the program needs of a project's target versions."""
-
-    def affected(self, library: str, specifier: str) -> bool | None:
-        """True when every version the project may use lies in the range, False when none does, else None."""
-
-    def newest_likely(self, library: str) -> bool:
-        """Whether the library is listed without an upper bound: a fresh installation takes the newest."""
 
 
 @dataclass(slots=True)
@@ -68,9 +58,7 @@ class Program:
         self.relevance = Relevance(store, units.values())
         self.nowhere = ModuleVal("", "", ir.Module("", ()))
         self.statistics: dict[str, int] = {"files": 0, "entries": 0, "paths": 0, "not-followed": 0, "out-of-budget": 0}
-        self._versions_for = versions_for
-        self._versions: dict[str, Versions] = {}
-        self._holds: dict[tuple[str, tuple[tuple[str, str], ...]], bool | None] = {}
+        self.targets = Targets(self.units, store, self.linker, versions_for)
         if render is None:
             from lora_lint.checks.registry import render_finding
 
@@ -87,27 +75,7 @@ class Program:
     def holds(self, path: str, versions: Mapping[str, str]) -> bool | None:
         """Whether a range holds for the versions the file's project targets. An unknown version is taken to be a new
         one: a range open above holds, one that ended is None (maybe)."""
-        if not versions:
-            return True
-        key = (path, tuple(versions.items()))
-        if key not in self._holds:
-            self._holds[key] = self._evaluate_range(path, versions)
-        return self._holds[key]
-
-    def _evaluate_range(self, path: str, versions: Mapping[str, str]) -> bool | None:
-        if path not in self._versions:
-            self._versions[path] = self._versions_for(path)
-        answer: bool | None = True
-        for library, specifier in versions.items():
-            one = self._versions[path].affected(library, specifier)
-            ended = "<" in specifier or "==" in specifier
-            if one is None and (not ended or self._versions[path].newest_likely(library)):
-                one = not ended
-            if one is False:
-                return False
-            if one is None:
-                answer = None
-        return answer
+        return self.targets.holds(path, versions) if versions else True
 
     def is_hot(self, node: ir.Node) -> bool:
         """Whether code can matter to the lifecycle."""

@@ -78,6 +78,7 @@ class Run:
         self.within: list[Obj] = []
         self.grad: list[GradMode] = [GradMode(Tri.YES)]
         self.param_loops: list[ParamLoop] = []
+        self.filters: dict[Location, tuple[set[str], set[str], tuple[str, str]]] = {}
         self.statement: Location | None = None
         self.process = Obj(Kind.PROCESS, "process")
         self.witnesses: set[Hashable] = set()

@@ -10,6 +10,7 @@ import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.events as events
 import lora_lint.interpreter.methods as methods
 from lora_lint.apis.spec import CallSpec, Effect, Ref, TypeSpec
+from lora_lint.interpreter import outdated
 from lora_lint.interpreter.arguments import Args, Bindings, bind_spec
 from lora_lint.interpreter.environment import UNSET, Env, Unset
 from lora_lint.interpreter.forms import Spread, evaluate_test, form_value, term
@@ -47,6 +48,7 @@ def apply_call(
     existing: Obj | None = None,
 ) -> Value:
     """What a call with a spec does; the value it returns."""
+    outdated.note_call(run, name, args, node)
     spec = _choose(run, specs)
     if spec is None:
         calls.escape(run, args, node)

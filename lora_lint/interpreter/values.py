@@ -36,6 +36,13 @@ class Mutated(Const):
 
 
 @dataclass(slots=True, eq=False)
+class ParamName(Const):
+    """The name of a representative parameter. prefixes: what each wrapper put before it, outermost first."""
+
+    prefixes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
 class Sym:
     """An unknown value with an identity.
 

@@ -139,12 +139,16 @@ class ModelRecord:
     forward_at: Location | None = None
     dropout_off: int = 0  # dropout modules with p > 0 that were in eval mode in a training forward
     dropout_on: int = 0
+    injected_at: Location | None = None
+    fresh_heads: list[str] = field(default_factory=list)  # frozen output heads that started from random numbers
+    wrapped_at: Location | None = None
 
 
 @dataclass(slots=True)
 class BatchRecord:
     """One training batch as the model saw it. mark: a checksum of its tensors. loader: how many batches the data loader
-    it came from has (None: not from a loader, or unknown). labels, supervised: label positions, and those not masked."""
+    it came from has (None: not from a loader, or unknown). labels, supervised: label positions, and those not masked.
+    ends, ends_masked: end tokens right after a supervised token, and those of them that are masked."""
 
     mark: str
     at: Location
@@ -152,6 +156,8 @@ class BatchRecord:
     labels: int = 0
     supervised: int = 0
     device: str = ""
+    ends: int = 0
+    ends_masked: int = 0
 
 
 @dataclass(slots=True)
@@ -239,7 +245,7 @@ def rank_from(data: dict[str, Any]) -> RankRecord:
 
 def _revive(kind: type[Any], data: dict[str, Any]) -> Any:
     plain = dict(data)
-    for key in ("at", "made_at", "stepped_at", "forward_at", "wiped_at"):
+    for key in ("at", "made_at", "stepped_at", "forward_at", "wiped_at", "injected_at", "wrapped_at"):
         if key in plain:
             plain[key] = location_from(plain[key])
     if "samples" in plain:

@@ -97,8 +97,10 @@ class Ev(str, Enum):
     CALL = "call"
     TOUCH_CUDA = "touch-cuda"
     TOKENS = "tokens"
+    OUTDATED = "outdated"
     DISTRIBUTED = "distributed"
     OVERRIDE = "override"
+    FILTER = "filter"
     END = "end"
 
 

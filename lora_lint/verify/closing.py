@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from lora_lint.lifecycle.vocabulary import Part
+from lora_lint.lifecycle.vocabulary import Ev, Part
+from lora_lint.verify.models import Live
 from lora_lint.verify.tensors import changes, checksums, sample
 
 if TYPE_CHECKING:
     from lora_lint.verify.table import Entry
     from lora_lint.verify.watch import Watch
+
+
+# Classes whose output head is not part of the pretrained network, and the names of such heads.
+_TASK_MODEL = re.compile(r"For(Sequence|Token|Image|Audio|Video)Classification|ForQuestionAnswering|ForMultipleChoice")
+_HEADS = frozenset({"score", "classifier", "classification_head", "qa_outputs"})
 
 
 def complete(watch: Watch) -> None:
@@ -27,8 +34,40 @@ def complete(watch: Watch) -> None:
     if rank.backwards or rank.steps:
         _last_values(entries)
         rank.losses_alive = watch.training.count_losses_alive()
+    _models(watch)
     rank.merged_in_run = any(event.kind.value == "merge" for event in watch.recorder.trace.events)
     rank.configured = [(type(config).__name__, at) for config, at in watch.configs]
+
+
+def _models(watch: Watch) -> None:
+    """Where models were injected into and wrapped, and which fresh heads stay frozen."""
+    for live in watch.recorder.models.all:
+        if live.module is None or live.record.role != "trained":
+            continue
+        for event in watch.recorder.trace.of(Ev.INJECT, Ev.WRAP):
+            if event.model is not None and event.model.root is live.obj.root:
+                if event.kind is Ev.INJECT:
+                    live.record.injected_at = event.location
+                elif live.record.wrapped_at is None:
+                    live.record.wrapped_at = event.location
+        if _TASK_MODEL.search(live.record.type):
+            live.record.fresh_heads = _fresh_heads(live)
+
+
+def _fresh_heads(live: Live) -> list[str]:
+    rows = live.rows()
+    adapted = {row.layer for row in rows if row.adapter}
+    found = []
+    for row in rows:
+        steps = row.name.split(".")
+        head = next((step for step in steps if step in _HEADS), None)
+        if head is None or row.adapter or row.parameter.requires_grad or "original_module" in steps:
+            continue
+        if any(head in layer.split(".") for layer in adapted):
+            continue
+        if not live.loaded or any(row.name.endswith(name) for name in live.fresh):
+            found.append(row.name)
+    return found
 
 
 def _distributed(watch: Watch) -> None:

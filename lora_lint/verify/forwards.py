@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.record import BatchRecord
 from lora_lint.lifecycle.trace import Event
-from lora_lint.lifecycle.vocabulary import Ev, Mode
+from lora_lint.lifecycle.vocabulary import Ev, Kind, Mode, Tri
 from lora_lint.location import Location
 from lora_lint.verify.frames import Point
 from lora_lint.verify.models import Live
@@ -122,25 +122,39 @@ class Forwards:
         live.forward_input = (args, dict(kwargs))
         if record.grad_forwards <= 4:
             self._look_at(live)
-        self._note_batch(args, kwargs, at)
+        self._note_batch(live, args, kwargs, at)
         state = live.obj.model
         quiet = record.dropout_off and not module.training
         args = {
-            "bypasses": self._bypassed(live, module),
+            "grad": Tri.YES,
             "mode": Mode.EVAL if quiet and state.mode is Mode.EVAL else Mode.TRAIN,
             "mode_event": state.mode_event,
         }
-        event = self.recorder.emit(Ev.FORWARD, {"model": live.obj}, args, at=at)
+        view = self.watch.structure.view_of(module) if record.wrapped else None
+        event = self.recorder.emit(Ev.FORWARD, {"model": view or live.obj}, args, at=at, within=self._autocast())
         self.recent = [*self.recent[-15:], event]
         self._blind = None
 
-    def _bypassed(self, live: Live, module: Any) -> str:
-        """The data-parallel wrapper of the model that this forward did not go through."""
-        for name, wrapper in self.watch.structure.wrappers_of(live):
-            if wrapper is module or any(child is wrapper for child in module.modules()):
-                return ""
-            return str(name)
-        return ""
+    def _ends(self, live: Live, ids: Any, labels: Any) -> tuple[int, int]:
+        """End tokens that follow a supervised token: how many, and how many of them are masked."""
+        config = getattr(live.module, "config", None)
+        end = getattr(config, "eos_token_id", None)
+        end = end[0] if isinstance(end, (list, tuple)) and end else end
+        if not isinstance(end, int) or not isinstance(ids, self._torch.Tensor) or ids.shape != labels.shape:
+            return 0, 0
+        after = (ids[:, 1:] == end) & (labels[:, :-1] != -100)
+        return int(after.sum()), int((after & (labels[:, 1:] == -100)).sum())
+
+    def _autocast(self) -> tuple[Obj, ...]:
+        """The autocast context around a forward, as an object with its precision."""
+        torch = self._torch
+        for device in ("cuda", "cpu"):
+            on = torch.is_autocast_enabled(device) if _takes_device(torch) else torch.is_autocast_enabled()
+            if on:
+                dtype = torch.get_autocast_dtype(device) if _takes_device(torch) else torch.get_autocast_gpu_dtype()
+                precision = {"torch.float16": "fp16", "torch.bfloat16": "bf16"}.get(str(dtype), "")
+                return (Obj(Kind.CONTEXT, "torch.autocast", facts={"precision": precision}),)
+        return ()
 
     def _describe(self, live: Live) -> None:
         module = live.named
@@ -168,7 +182,7 @@ class Forwards:
         record.adapter_layers_ran = max(record.adapter_layers_ran, ran)
         record.disabled = layers > 0 and record.adapter_layers_ran == 0
 
-    def _note_batch(self, args: Any, kwargs: Any, at: Location) -> None:
+    def _note_batch(self, live: Live, args: Any, kwargs: Any, at: Location) -> None:
         batches = self.recorder.rank.batches
         if len(batches) >= MAX_BATCHES:
             return
@@ -183,6 +197,7 @@ class Forwards:
         if isinstance(labels, self._torch.Tensor) and not labels.is_floating_point() and labels.dim() > 1:
             batch.labels = labels.numel()
             batch.supervised = int((labels != -100).sum())
+            batch.ends, batch.ends_masked = self._ends(live, kwargs.get("input_ids"), labels)
         batches.append(batch)
 
     def reset(self) -> None:
@@ -232,6 +247,11 @@ class Forwards:
                 return Location(self.recorder.frames.shown(code.co_filename), line, 1, line, 1)
             inner = point
         return None
+
+
+def _takes_device(torch: Any) -> bool:
+    """Whether autocast's state is asked for by device (torch 2.4 and later)."""
+    return hasattr(torch, "get_autocast_dtype")
 
 
 @lru_cache(maxsize=32)

@@ -20,9 +20,10 @@ def patch_modeling(watch: Slot, module: ModuleType) -> None:
     kind = module.PreTrainedModel
     recorder = watch.recorder
 
-    def note(model: Any) -> None:
-        model = model[0] if isinstance(model, tuple) else model  # output_loading_info=True
+    def note(model: Any, info: Any) -> None:
         live = recorder.live(model)
+        live.loaded = True
+        live.fresh = tuple(info.get("missing_keys", ())) if isinstance(info, dict) else ()
         watch.ledger("after from_pretrained", recorder.frames.here(), live)
 
     noted = watch.guard(note)
@@ -30,10 +31,11 @@ def patch_modeling(watch: Slot, module: ModuleType) -> None:
     def load(original: Any, cls: Any, *args: Any, **kwargs: Any) -> Any:
         if recorder.quiet:
             return original(cls, *args, **kwargs)
+        asked = bool(kwargs.pop("output_loading_info", False))
         with recorder.silently():
-            result = original(cls, *args, **kwargs)
-        noted(result)
-        return result
+            result = original(cls, *args, output_loading_info=True, **kwargs)
+        noted(*result)
+        return result if asked else result[0]
 
     def resized(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         before = _vocabulary(self)
@@ -153,7 +155,14 @@ def patch_trainer(watch: Slot, module: ModuleType) -> None:
 
     def train(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         told(self)
-        return original(self, *args, **kwargs)
+        before = dict(recorder.callers)
+        obj = recorder.obj(self)
+        if obj is not None:
+            recorder.callers["trainer"] = obj
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            recorder.callers = before
 
     wrap(kind, "__init__", made)
     wrap(kind, "train", train)
@@ -176,7 +185,17 @@ def patch_accelerate(watch: Slot, module: ModuleType) -> None:
     def accumulate(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         return inside(original(self, *args, **kwargs))
 
+    def backward(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = dict(recorder.callers)
+        if recorder.active:
+            recorder.callers["accelerator"] = recorder.make(self, Kind.ACCELERATOR)
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            recorder.callers = before
+
     wrap(module.Accelerator, "accumulate", accumulate)
+    wrap(module.Accelerator, "backward", backward)
 
 
 PATCHERS: dict[str, Callable[[Any, ModuleType], None]] = {

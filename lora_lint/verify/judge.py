@@ -12,7 +12,9 @@ from typing import Any
 import lora_lint.checks
 from lora_lint.checks.base import Check, Report
 from lora_lint.lifecycle.trace import Event, Trace
+from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.location import Location
+from lora_lint.verify.faults import Faults
 
 
 def all_checks(runtime_only: bool = False) -> Iterator[Check]:
@@ -32,20 +34,38 @@ def all_checks(runtime_only: bool = False) -> Iterator[Check]:
 class Judge:
     """Collects what the checks report while the run goes on."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, faults: Faults) -> None:
         self._trace = trace
+        self._faults = faults
         self._reports: list[tuple[str, Report]] = []
         for check in all_checks():
             trace.subscribe(check.on, partial(self._see, check))
 
     def _see(self, check: Check, event: Event) -> None:
-        for report in check.function(event, self._trace):
-            self._reports.append((check.code, report))
+        found = self._faults.run(lambda: list(check.function(event, self._trace)))
+        self._reports += [(check.code, report) for report in found or ()]
+
+    def _witnesses(self) -> set[object]:
+        """What this run refutes of the findings that another path through the program may refute: a config was used, a
+        loop was ended before its scaler was updated."""
+        found: set[object] = set()
+        injected = any(True for _ in self._trace.of(Ev.INJECT))
+        for event in self._trace.of(Ev.CONFIGURE):
+            config = event.role("config")
+            if injected and config is not None:
+                found.add(("config-used", config.site))
+        for scaler in self._trace.made(Kind.SCALER):
+            if sum(event.role("scaler") is scaler for event in self._trace.of(Ev.STEP)) < 2:
+                found.add((Ev.SCALER_UPDATE.value, scaler.site))
+        return found
 
     def collected(self) -> list[dict[str, Any]]:
         """The reports as plain data, without repetitions."""
         found: dict[tuple[str, Location, str], dict[str, Any]] = {}
+        witnesses = self._witnesses()
         for code, report in self._reports:
+            if not witnesses.isdisjoint(report.unless):
+                continue
             found.setdefault((code, report.location, report.message), plain(code, report))
         return list(found.values())
 

@@ -3,10 +3,12 @@ gradients. Each is reported under the code of its rule, unless the shared check 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from lora_lint.checks.base import Report
-from lora_lint.checks.runtime_facts import active, place, stepped
+from lora_lint.checks.runtime_facts import active, adapters, place, some, stepped
 from lora_lint.lifecycle.record import OptimizerRecord, RankRecord, RunRecord
 from lora_lint.location import Location
 
@@ -20,6 +22,9 @@ def measured_causes(record: RunRecord) -> Iterator[Cause]:
         yield from _never_cleared(rank)
         yield from _never_stepped(rank)
         yield from _clipped(rank)
+        yield from _name_filter(rank)
+        yield from _heads(rank)
+        yield from _ends(rank)
 
 
 def _wiped(rank: RankRecord) -> Iterator[Cause]:
@@ -84,4 +89,60 @@ def _clipped(rank: RankRecord) -> Iterator[Cause]:
             rank.clipped_scaled_at,
             "clips gradients that are still multiplied by the scaler's factor: almost nothing of them is left",
             help="call scaler.unscale_(optimizer) before clipping",
+        )
+
+
+def _name_filter(rank: RankRecord) -> Iterator[Cause]:
+    """Adapters that no optimizer holds, in a model that was wrapped before an optimizer chose parameters by name."""
+    mine = [t for t in adapters(rank) if t.trainable and t.ran is not False]
+    outside = [t for t in mine if not t.optimizers and t.gradients]
+    if not outside or not rank.steps:
+        return
+    model = rank.models[outside[0].model]
+    prefix = _PREFIX.get(next((w for w in model.wrapped if w in _PREFIX), ""), "")
+    made = stepped(rank)[0].made_at
+    if prefix and _filters_by_start(made.path):
+        yield "LL605", Report(
+            made,
+            f"chooses parameters by the start of their names, but the names of the wrapped model begin with `{prefix}`: "
+            f"{len(outside)} adapter tensors are left out of the optimizer",
+            help="choose the parameters before wrapping, or look for the name inside the string",
+            story=((model.wrapped_at, "wrapped here"),) if model.wrapped_at is not None else (),
+        )
+
+
+_PREFIX = {"ddp": "module.", "dp": "module.", "compile": "_orig_mod."}
+
+
+def _filters_by_start(path: str) -> bool:
+    """Whether a file compares starts of strings."""
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return bool(re.search(r"startswith\(|re\.(match|fullmatch)\(|\"\^|'\^", text))
+
+
+def _heads(rank: RankRecord) -> Iterator[Cause]:
+    """A fresh output head that stays as random as it is."""
+    for number, model in enumerate(rank.models):
+        learning = any(t.trainable and t.model == number for t in adapters(rank))
+        if model.role == "trained" and model.fresh_heads and learning:
+            yield "LL111", Report(
+                model.injected_at or place(rank),
+                f"the head of {model.type.rsplit('.', 1)[-1]} ({some(model.fresh_heads)}) is random and frozen: it is neither "
+                "trained nor saved, and a reload draws another one",
+                help="give the config the task's task_type, or name the head in modules_to_save",
+            )
+
+
+def _ends(rank: RankRecord) -> Iterator[Cause]:
+    """No end token is ever a target, though sequences end with one."""
+    ends = sum(b.ends for b in rank.batches)
+    if ends and all(b.ends == b.ends_masked for b in rank.batches):
+        first = next(b for b in rank.batches if b.ends)
+        yield "LL404", Report(
+            first.at,
+            f"all {ends} end tokens after supervised text are masked in the labels: the model never learns to stop",
+            help="give the tokenizer a padding token of its own, or pad the labels by position",
         )

@@ -35,7 +35,8 @@ def unwrapped(module: Any) -> Any:
 
 @dataclass(eq=False)
 class Live:
-    """One model: the module, its object on the heap and what is recorded of it. inner: models that are part of it."""
+    """One model: the module, its object on the heap and what is recorded of it. inner: models that are part of it.
+    loaded: it came from a checkpoint, in which the parameters `fresh` were missing."""
 
     reference: weakref.ref[Any]
     obj: Obj
@@ -44,6 +45,8 @@ class Live:
     outer: Live | None = None
     forward_input: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     shell: weakref.ref[Any] | None = None  # the PeftModel around it
+    loaded: bool = False
+    fresh: tuple[str, ...] = ()
 
     @property
     def module(self) -> Any:

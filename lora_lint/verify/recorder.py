@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import traceback
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Mode, Part, Quant, Tri
 from lora_lint.location import Location
 from lora_lint.verify.config import Observation
+from lora_lint.verify.faults import Faults
 from lora_lint.verify.flips import Flips, Group
 from lora_lint.verify.frames import Frames
 from lora_lint.verify.models import Live, Models
@@ -28,7 +28,8 @@ class Recorder:
     """State of the observation of this process.
 
     quiet: depth of library calls whose effect on requires_grad is described by their own event. busy: the recorder's own
-    tensor operations are running and must not be recorded. faults: tracebacks of our own bugs, reported as LL000.
+    tensor operations are running and must not be recorded. callers: the trainer or accelerator that runs the loop, by
+    role. faults: our own bugs, reported as LL000.
     """
 
     def __init__(self, observation: Observation) -> None:
@@ -41,10 +42,11 @@ class Recorder:
         self.quiet = 0
         self.busy = False
         self.active = True
-        self.faults: list[str] = []
+        self.faults = Faults()
         self.contexts: list[str] = []
         self.on_new_model: Callable[[Live], None] = lambda live: None
         self.on_change: Callable[[Live, bool, Location], None] = lambda live, frozen, at: None
+        self.callers: dict[str, Obj] = {}
         self._objects: dict[int, tuple[Any, Obj]] = {}
 
     # --- objects ---
@@ -88,7 +90,7 @@ class Recorder:
         """A model that comes with adapters that nobody saw being injected."""
         flags: dict[str, list[bool]] = {}
         for row in live.rows():
-            if row.part is Part.ADAPTER:
+            if row.part is Part.ADAPTER and self.models.owner(row.parameter) is live:
                 flags.setdefault(row.adapter, []).append(row.parameter.requires_grad)
         for name, values in flags.items():
             args = {"adapter": name, "trainable": _answer(values), "stacks": False, "base": "keep"}
@@ -103,16 +105,31 @@ class Recorder:
         args: dict[str, Any] | None = None,
         by: str = "",
         at: Location | None = None,
+        within: tuple[Obj, ...] = (),
     ) -> Event:
         """Make an event happen: changes of requires_grad that came before it first, then its own effect."""
         self.flush()
-        return self._emit(kind, roles, args, by, at or self.frames.here(2))
+        return self._emit(kind, roles, args, by, at or self.frames.here(2), within)
 
     def _emit(
-        self, kind: Ev, roles: dict[str, Obj] | None, args: dict[str, Any] | None, by: str, at: Location
+        self,
+        kind: Ev,
+        roles: dict[str, Obj] | None,
+        args: dict[str, Any] | None,
+        by: str,
+        at: Location,
+        within: tuple[Obj, ...] = (),
     ) -> Event:
         event = Event(
-            kind, len(self.trace.events), at, dict(roles or {}), dict(args or {}), by, contexts=tuple(self.contexts), statement=at
+            kind,
+            len(self.trace.events),
+            at,
+            {**self.callers, **(roles or {})} if kind in (Ev.BACKWARD, Ev.STEP) else dict(roles or {}),
+            dict(args or {}),
+            by,
+            contexts=tuple(self.contexts),
+            statement=at,
+            within=within,
         )
         for obj in event.roles.values():
             obj.last_use = event.seq
@@ -201,10 +218,7 @@ class Recorder:
             return None
         self.busy = True
         try:
-            return function(*args, **kwargs)
-        except Exception:  # noqa: BLE001 - a bug of the observer must not become a bug of the observed program
-            self.faults.append(traceback.format_exc())
-            return None
+            return self.faults.run(function, *args, **kwargs)
         finally:
             self.busy = False
 

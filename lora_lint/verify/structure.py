@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from lora_lint.lifecycle.vocabulary import Ev, Mode
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.vocabulary import Ev, Kind, Mode, Tri
 from lora_lint.verify.models import Live
+from lora_lint.verify.recorder import qualified
 
 if TYPE_CHECKING:
     from lora_lint.verify.watch import Watch
@@ -21,7 +22,7 @@ class Structure:
         self.recorder = watch.recorder
         self.in_mode = False
         self.wrapping = 0
-        self._wrappers: list[tuple[str, weakref.ref[Any], Live]] = []
+        self._wrappers: list[tuple[str, weakref.ref[Any], Live, Obj]] = []
         guard = self.recorder.guard
         self.mode_changed = guard(self._mode_changed)
         self.moved = guard(self._moved)
@@ -58,8 +59,16 @@ class Structure:
         live = self.recorder.live(module)
         self.recorder.models.alias(wrapper, live)
         live.record.wrapped.append(by)
-        self._wrappers.append((by, weakref.ref(wrapper), live))
-        self.recorder.emit(Ev.WRAP, {"model": live.obj}, {"by": by}, by=f"{type(wrapper).__module__}.{type(wrapper).__name__}")
+        view = Obj(Kind.MODEL, qualified(type(wrapper)), self.recorder.frames.here(), wraps=live.obj)
+        self._wrappers.append((by, weakref.ref(wrapper), live, view))
+        facts = {
+            "by": by,
+            "unused": Tri.of(getattr(wrapper, "find_unused_parameters", None)),
+            "static": Tri.of(getattr(wrapper, "static_graph", None)),
+            "original": Tri.of(getattr(wrapper, "_use_orig_params", None)),
+        }
+        view.event = self.recorder.emit(Ev.WRAP, {"model": live.obj}, facts, by=view.type)
+        self.recorder.trace.objects.append(view)
         self.watch.ledger("wrapped in " + by.upper(), self.recorder.frames.here())
 
     def _compiled(self, wrapper: Any, module: Any) -> None:
@@ -92,12 +101,13 @@ class Structure:
             Ev.LOAD_STATE, {"model": live.obj}, {"strict": strict, "missing": missing, "unexpected": unexpected}
         )
 
-    def wrappers_of(self, live: Live) -> Iterator[tuple[str, Any]]:
-        """Live DDP wrappers of a model or of a part of it."""
-        for by, reference, wrapped in self._wrappers:
+    def view_of(self, module: Any) -> Obj | None:
+        """The object of the wrapper that a module is, or that is a part of it; None when there is none."""
+        for _, reference, _, view in reversed(self._wrappers):
             wrapper = reference()
-            if by == "ddp" and wrapper is not None and (wrapped is live or wrapped.top is live.top):
-                yield by, wrapper
+            if wrapper is not None and (wrapper is module or any(child is wrapper for child in module.modules())):
+                return view
+        return None
 
 
 def _place(module: Any) -> tuple[str, str] | None:

@@ -38,6 +38,7 @@ class Table:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self.entries: dict[int, Entry] = {}
+        self.modules: list[Any] = []  # kept until the report: a program's main() may return before
         self.stale = True
 
     @property
@@ -58,6 +59,8 @@ class Table:
                 wanted[id(owner.top)] = owner.top
         added: list[Entry] = []
         for live in wanted.values():
+            if live.named is not None and all(live.named is not module for module in self.modules):
+                self.modules.append(live.named)
             for row in live.rows():
                 entry = self.entries.get(id(row.parameter))
                 if entry is None or entry.row.parameter is not row.parameter:

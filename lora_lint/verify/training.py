@@ -6,9 +6,10 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.record import LossRecord
 from lora_lint.lifecycle.trace import Tensor
-from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Kind
+from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Kind, Tri
 from lora_lint.location import Location
 from lora_lint.verify.captures import captures_of
 from lora_lint.verify.meter import Meter, losses_alive
@@ -41,6 +42,7 @@ class Training:
         self._scaled: dict[int, weakref.ref[Any]] = {}
         self._unscaled_now: set[int] = set()
         self._steps_before = 0
+        self._stepping: Obj | None = None
         guard = self.recorder.guard
         self.by_hand = guard(self._by_hand)
         self.optimizer_made = guard(self._optimizer_made)
@@ -51,6 +53,7 @@ class Training:
         self.unscaled = guard(self._unscaled)
         self.scaler_step = guard(self._scaler_step)
         self.scaler_stepped = guard(self._scaler_stepped)
+        self.scaler_updated = guard(self._scaler_updated)
         self.clipped = guard(self._clipped)
         self.before_backward = guard(self._before_backward)
         self.before_step = guard(self._before_step)
@@ -94,7 +97,7 @@ class Training:
     def _tensor(self, loss: Any, graph: str, at: Location) -> Tensor:
         sources = tuple(self.watch.forwards.recent)
         if graph == "full":
-            return Tensor(Graph.ATTACHED, sources)
+            return Tensor(Graph.ATTACHED, sources, scaler=self._scaler_of(loss))
         hand = self._hand.get(id(loss))
         tensor = Tensor(Graph.DETACHED, sources, cut_at=at)
         if hand is not None and hand[0]() is loss:
@@ -108,6 +111,12 @@ class Training:
 
     def after_backward(self) -> None:
         """Nothing to do yet."""
+
+    def _scaler_of(self, loss: Any) -> Any:
+        scaler = self.watch.scaler() if self.watch.scaler is not None else None
+        if scaler is None or id(loss) not in self._scaled:
+            return None
+        return self.recorder.obj(scaler)
 
     # --- optimizers ---
 
@@ -161,6 +170,7 @@ class Training:
             self._scaled = {id(result): weakref.ref(result)}
             self._unscaled_now.clear()
             self.watch.scaler = weakref.ref(scaler)
+            self.recorder.make(scaler, Kind.SCALER).facts["enabled"] = Tri.YES
 
     def _unscaled(self, scaler: Any, optimizer: Any) -> None:
         if not scaler.is_enabled():
@@ -194,12 +204,14 @@ class Training:
     def _scaler_step(self, scaler: Any, optimizer: Any) -> None:
         if scaler.is_enabled():
             self._steps_before = self.meter.watch(optimizer).record.steps
+            self._stepping = self.recorder.obj(scaler)
 
     def _scaler_stepped(self, scaler: Any, optimizer: Any) -> None:
         if not scaler.is_enabled():
             return
         rank = self.recorder.rank
         rank.scaler_attempts += 1
+        self._stepping = None
         watched = self.meter.watch(optimizer)
         if watched.record.steps == self._steps_before:
             rank.scaler_skips += 1
@@ -209,9 +221,11 @@ class Training:
             if rank.steps == 0 and rank.scaler_skips >= self.recorder.observation.steps + SKIPS_TO_BEAR:
                 self.watch.finish("the gradient scaler skipped every step")
 
-    def scaler_updated(self, scaler: Any) -> None:
-        """A new scale starts a new round."""
+    def _scaler_updated(self, scaler: Any) -> None:
         self._scaled = {}
+        obj = self.recorder.obj(scaler)
+        if obj is not None:
+            self.recorder.emit(Ev.SCALER_UPDATE, {"scaler": obj}, by="torch.amp.GradScaler.update")
 
     # --- steps ---
 
@@ -258,7 +272,8 @@ class Training:
         self.watch.forwards.only_roots()
         obj = self.recorder.obj(optimizer)
         if obj is not None:
-            self.recorder.emit(Ev.STEP, {"optimizer": obj}, by=f"{obj.type}.step", at=self.recorder.frames.here(5))
+            roles = {"optimizer": obj, **({"scaler": self._stepping} if self._stepping is not None else {})}
+            self.recorder.emit(Ev.STEP, roles, by=f"{obj.type}.step", at=self.recorder.frames.here(5))
         if rank.steps == 1:
             self.watch.ledger("first step", self.recorder.frames.here(5))
         self.watch.forwards.recent = []

@@ -41,6 +41,8 @@ _NEEDS_PROOF = {
     "LL603": _CHAIN | {"LL913"},
     "LL607": {"LL913"},
 }
+# Causes that the measurements prove or refute by themselves, whatever the order of the events suggests.
+MEASURABLE = frozenset({"LL111", "LL302", "LL303", "LL304", "LL307", "LL404", "LL503", "LL605"})
 # Symptoms that a cause explains: they become its related places.
 _EXPLAINS = {
     **_NEEDS_PROOF,
@@ -76,10 +78,11 @@ def judge(observed: Observed, steps: int) -> Verdict:
     record = RunRecord([rank_from(report["rank"]) for report in observed.reports])
     record.ranks.sort(key=lambda rank: rank.rank)
     symptoms = _symptoms(record, registry)
-    causes = _causes(observed.reports, registry)
-    for code, report in measured_causes(record):
-        if code in registry.cards and all(code != cause.code for cause in causes):
-            causes.append(registry.render(code, report))
+    measured = [registry.render(code, report) for code, report in measured_causes(record)]
+    proven = {finding.code for finding in measured}
+    causes = [c for c in _causes(observed.reports, registry) if c.code not in MEASURABLE or c.code in proven]
+    told = {cause.code for cause in causes}
+    causes += [finding for finding in measured if finding.code not in told]
     findings = _order(causes, symptoms)
     faults = tuple(fault for report in observed.reports for fault in report["faults"])
     reason, crashed = _trouble(observed, record, steps)

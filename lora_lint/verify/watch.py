@@ -38,7 +38,7 @@ class Watch:
         self.observation = observation
         self.started_at = time.time()
         self.recorder = Recorder(observation)
-        self.judge = Judge(self.recorder.trace)
+        self.judge = Judge(self.recorder.trace, self.recorder.faults)
         self.training = Training(self)
         self.forwards = Forwards(self)
         self.structure = Structure(self)
@@ -197,7 +197,7 @@ class Watch:
             "error": self.error,
             "rank": to_json(self.recorder.rank),
             "reports": self.judge.collected(),
-            "faults": self.recorder.faults,
+            "faults": self.recorder.faults.found,
             "events": [[e.kind.value, str(e.location), e.by] for e in self.recorder.trace.events[:500]],
             "environment": self._environment(),
         }

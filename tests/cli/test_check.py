@@ -254,6 +254,17 @@ def test_per_file_ignores_hold_from_any_folder(tree: Write, lint: Run, monkeypat
     assert lint("b.py").exit_code == 0
 
 
+def test_the_checked_folder_brings_its_configuration(tree: Write, lint: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    top = tree({"lora-lint.toml": "fail-on = 'error'\nformat = 'concise'\n", "a.py": 'import peft\nbug("LL206")\n'})
+    monkeypatch.chdir(top.parent)
+    for arguments in (("project",), ("project/a.py",)):
+        result = lint(*arguments)
+        assert result.exit_code == 0
+        assert result.stdout.startswith("project/a.py:2:1: LL206 [warning]")
+        assert len(result.stdout.splitlines()) == 2
+    assert lint("-", "--stdin-filename", "project/x.py", stdin=TWO).exit_code == 1
+
+
 def test_suppressions(tree: Write, lint: Run) -> None:
     tree(
         {

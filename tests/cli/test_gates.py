@@ -38,6 +38,15 @@ def test_the_baseline_does_not_depend_on_the_folder(tree: Write, lint: Run, monk
     assert lint().exit_code == 0
 
 
+def test_nor_without_a_configuration_in_a_repository(
+    repository: Repository, lint: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.write("sub/b.py", OLD)
+    lint("--write-baseline", "known.json")
+    monkeypatch.chdir(repository.path / "sub")
+    assert lint("--baseline", "../known.json").exit_code == 0
+
+
 def test_files_that_do_not_parse_are_never_accepted(tree: Write, lint: Run) -> None:
     top = tree({"a.py": OLD, "broken.py": "import peft\ndef f(:\n"})
     assert lint("--write-baseline", "known.json").exit_code == 1

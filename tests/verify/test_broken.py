@@ -15,7 +15,7 @@ from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dic
 
 from lora_lint.findings import Severity  # noqa: E402
 from lora_lint.verify import observe  # noqa: E402
-from tests.verify.tiny import adamw, adapted, batch, llama, lora, train  # noqa: E402
+from tests.verify.tiny import adamw, adapted, batch, classifier, llama, lora, train, train_classifier  # noqa: E402
 
 pytestmark = pytest.mark.torch
 CASES: list[tuple[Callable[..., None], set[str]]] = []
@@ -328,6 +328,32 @@ def base_left_trainable(tmp: Any) -> None:
     for p in model.parameters():
         p.requires_grad = True
     train(model, adamw(model))
+
+
+@broken("LL111")
+def fresh_head_frozen(tmp: Any) -> None:
+    model = get_peft_model(classifier(), LoraConfig(r=4, target_modules=["q_proj"]))
+    train_classifier(model)
+
+
+@broken("LL404")
+def end_token_masked(tmp: Any) -> None:
+    model = adapted()
+    optimizer = adamw(model)
+    for step in range(3):
+        data = batch(step)
+        data["input_ids"][:, 6:] = 2
+        data["labels"] = data["input_ids"].masked_fill(data["input_ids"] == 2, -100)
+        optimizer.zero_grad()
+        model(**data).loss.backward()
+        optimizer.step()
+
+
+@broken("LL605")
+def names_of_a_wrapped_model(tmp: Any) -> None:
+    model = torch.nn.DataParallel(adapted(modules_to_save=["lm_head"]))
+    chosen = [p for n, p in model.named_parameters() if n.startswith("base_model.") or "modules_to_save" in n]
+    train(model, torch.optim.AdamW(chosen, lr=1e-2))
 
 
 KEEP: list[Any] = []

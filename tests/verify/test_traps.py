@@ -12,11 +12,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from peft import PeftModel, get_peft_model  # noqa: E402
-from transformers import get_scheduler  # noqa: E402
+from transformers import LlamaForSequenceClassification, get_scheduler  # noqa: E402
 
 from lora_lint.findings import Severity  # noqa: E402
 from lora_lint.verify import observe  # noqa: E402
-from tests.verify.tiny import adamw, adapted, batch, llama, lora, train  # noqa: E402
+from tests.verify.tiny import adamw, adapted, batch, classifier, llama, lora, train, train_classifier  # noqa: E402
 
 pytestmark = pytest.mark.torch
 CASES: list[Callable[..., None]] = []
@@ -530,6 +530,41 @@ def hand_written_adapter(tmp: Any) -> None:
     for _ in range(3):
         optimizer.zero_grad()
         model(torch.randn(4, 8)).square().mean().backward()
+        optimizer.step()
+
+
+@healthy
+def classifier_with_its_task_type(tmp: Any) -> None:
+    model = get_peft_model(classifier(), peft.LoraConfig(r=4, target_modules=["q_proj"], task_type="SEQ_CLS"))
+    train_classifier(model)
+
+
+@healthy
+def trained_head_stays_frozen(tmp: Any) -> None:
+    classifier().save_pretrained(tmp)
+    base = LlamaForSequenceClassification.from_pretrained(tmp)
+    model = get_peft_model(base, peft.LoraConfig(r=4, target_modules=["q_proj"])).train()
+    train_classifier(model)
+
+
+@healthy
+def head_thawed_by_hand(tmp: Any) -> None:
+    model = get_peft_model(classifier(), peft.LoraConfig(r=4, target_modules=["q_proj"]))
+    model.base_model.model.score.requires_grad_(True)
+    train_classifier(model)
+
+
+@healthy
+def end_token_learned_and_padding_masked(tmp: Any) -> None:
+    model = adapted()
+    optimizer = adamw(model)
+    for step in range(3):
+        data = batch(step)
+        data["input_ids"][:, 6:] = 2
+        data["labels"] = data["input_ids"].clone()
+        data["labels"][:, 7:] = -100
+        optimizer.zero_grad()
+        model(**data).loss.backward()
         optimizer.step()
 
 

@@ -6,11 +6,10 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
 
-def llama(seed: int = 0, **changes: Any) -> Any:
-    torch.manual_seed(seed)
+def _config(**changes: Any) -> LlamaConfig:
     sizes: dict[str, Any] = {
         "vocab_size": 64,
         "hidden_size": 32,
@@ -23,7 +22,17 @@ def llama(seed: int = 0, **changes: Any) -> Any:
         "eos_token_id": 2,
         "pad_token_id": 3,
     }
-    return LlamaForCausalLM(LlamaConfig(**{**sizes, **changes}))
+    return LlamaConfig(**{**sizes, **changes})
+
+
+def llama(seed: int = 0, **changes: Any) -> Any:
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(_config(**changes))
+
+
+def classifier() -> Any:
+    torch.manual_seed(0)
+    return LlamaForSequenceClassification(_config(num_labels=3))
 
 
 def lora(**changes: Any) -> LoraConfig:
@@ -51,3 +60,13 @@ def train(model: Any, optimizer: Any, steps: int = 3, scheduler: Any = None) -> 
         optimizer.step()
         if scheduler is not None:
             scheduler.step()
+
+
+def train_classifier(model: Any, steps: int = 3) -> None:
+    optimizer = adamw(model)
+    for step in range(steps):
+        data = batch(step)
+        data["labels"] = torch.tensor([step % 3, (step + 1) % 3])
+        optimizer.zero_grad()
+        model(**data).loss.backward()
+        optimizer.step()

@@ -1,0 +1,143 @@
+"""Arguments and names that some versions of a library lack: what the code shows of its version, and where the targeted
+version lacks what the code uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lora_lint.apis.renames import Rename, renames
+from lora_lint.apis.store import ApiStore
+from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.relevance import children
+from lora_lint.interpreter.run import Run
+from lora_lint.lifecycle.vocabulary import Ev
+from lora_lint.syntax import ir
+
+# Calls by which a file finds out what a version takes, and calls that only print it.
+_ASKS = frozenset({"signature", "getfullargspec", "parse_version", "is_transformers_version", "compare_versions"})
+_PRINTS = frozenset({"print", "info", "debug", "warning", "log", "format"})
+
+
+def asks_for_version(unit: ir.Module) -> bool:
+    """Whether a file decides by version what it uses: it compares a `__version__`, or looks at signatures."""
+    stack: list[object] = list(unit.body)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ir.Call):
+            name = node.func.name if isinstance(node.func, ir.Attr) else getattr(node.func, "id", "")
+            if name in _ASKS:
+                return True
+            parts = [arg.value for arg in node.args] + ([node.func.value] if isinstance(node.func, ir.Attr) else [])
+            if name not in _PRINTS and any(_is_version(part) for part in parts):
+                return True
+        elif isinstance(node, ir.Op) and node.op != "fstring" and any(_is_version(part) for part in node.operands):
+            return True
+        stack.extend(children(node))
+    return False
+
+
+def _is_version(node: object) -> bool:
+    return isinstance(node, ir.Attr) and node.name == "__version__"
+
+
+# --- what the code shows ----------------------------------------------------------------------------------------------
+
+
+def shown(unit: ir.Module, store: ApiStore) -> list[tuple[str, str, str]]:
+    """What a file shows of the versions it runs with: (library, range, why). Code inside `try` shows nothing."""
+    bound: dict[str, str] = {}
+    found: list[tuple[str, str, str]] = []
+    for node in _outside_try(unit):
+        if isinstance(node, ir.Import):
+            for row in _imported(node, bound):
+                found.append((row.library, row.held, f"it imports {row.name.rsplit('.', 1)[-1]}"))
+        elif isinstance(node, ir.Call):
+            name = _qualified(node.func, bound)
+            for argument in (arg.name for arg in node.args) if name else ():
+                row = renames().argument(store, name, argument) if argument is not None else None
+                if row is not None:
+                    found.append((row.library, row.held, f"it uses {argument}="))
+    return found
+
+
+def _outside_try(unit: ir.Module) -> Iterator[object]:
+    """All nodes of a file in order, but for those in a `try` that handles exceptions."""
+    stack: list[object] = list(reversed(unit.body))
+    while stack:
+        node = stack.pop()
+        yield node
+        if not (isinstance(node, ir.Try) and node.handlers):
+            stack.extend(reversed(list(children(node))))
+
+
+def _imported(node: ir.Import, bound: dict[str, str]) -> Iterator[Rename]:
+    if node.level:
+        return
+    if node.names is None:
+        bound[node.alias or node.module.split(".")[0]] = node.module if node.alias else node.module.split(".")[0]
+        return
+    for name, alias in node.names:
+        bound[alias] = f"{node.module}.{name}"
+        row = renames().name(bound[alias])
+        if row is not None:
+            yield row
+
+
+def _qualified(func: ir.Expr, bound: dict[str, str]) -> str:
+    """What a called expression means by the imports, "" when it is something else."""
+    if isinstance(func, ir.Name):
+        return bound.get(func.id, "")
+    if isinstance(func, ir.Attr):
+        owner = _qualified(func.value, bound)
+        return f"{owner}.{func.name}" if owner else ""
+    return ""
+
+
+# --- what the target lacks --------------------------------------------------------------------------------------------
+
+
+def note_call(run: Run, name: str, args: Args, node: ir.Node) -> None:
+    """Emit an event for every argument of a library call that the targeted version lacks."""
+    table = renames()
+    for argument in args.keywords:
+        row = table.argument(run.store, name, argument)
+        if row is not None:
+            _emit(run, row, node, name, _written(node, argument))
+    if isinstance(node, ir.Call) and isinstance(node.func, ir.Attr):
+        note_name(run, name, node)
+
+
+def note_name(run: Run, name: str, node: ir.Node) -> None:
+    """Emit an event when the targeted version lacks a name."""
+    row = renames().name(name)
+    if row is not None:
+        _emit(run, row, node, name, None)
+
+
+def _written(node: ir.Node, argument: str) -> ir.Arg | None:
+    """The argument as it is written in a call, None when it comes out of a dict."""
+    return next((arg for arg in node.args if arg.name == argument), None) if isinstance(node, ir.Call) else None
+
+
+def _emit(run: Run, row: Rename, node: ir.Node, name: str, written: ir.Arg | None) -> None:
+    path = run.module.path
+    if "try" in run.contexts or run.program.targets.asks(path):
+        return
+    declared = run.program.targets.declared(path)
+    lacks = declared.affected(row.library, row.gone)
+    if lacks is not True and not (row.gone.startswith(">=") and declared.newest_likely(row.library)):
+        return
+    renamed = bool(row.new) and (not row.added or declared.affected(row.library, row.added) is True)
+    run.emit(
+        Ev.OUTDATED,
+        node,
+        args={
+            "row": row,
+            "certain": lacks is True,
+            "target": declared.describe(row.library),
+            "renamed": renamed,
+            "call": run.loc(node) if written is not None else None,
+        },
+        by=name,
+        at=run.loc(written) if written is not None else None,
+    )

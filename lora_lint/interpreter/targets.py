@@ -1,0 +1,95 @@
+"""Which library versions each file of a project may run with: what the project says, and what the code itself shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from lora_lint.apis.store import ApiStore
+from lora_lint.interpreter.linking import Linker
+from lora_lint.interpreter.outdated import asks_for_version, shown
+from lora_lint.syntax import ir
+
+_NEWEST = ">=9999"
+
+
+class Versions(Protocol):
+    """What is asked of a project's target versions."""
+
+    def affected(self, library: str, specifier: str) -> bool | None:
+        """True when every version the project may use lies in the range, False when none does, else None."""
+
+    def newest_likely(self, library: str) -> bool:
+        """Whether a fresh installation takes the newest release."""
+
+    def describe(self, library: str) -> str | None:
+        """The target as text, None when nothing is known."""
+
+    def with_evidence(self, library: str, specifier: str, why: str) -> Versions:
+        """The same with a range that the code shows."""
+
+
+class Targets:
+    """Target versions by file.
+
+    `declared` is what the project says; `holds` also counts what the code of the file, and of the files it is linked with
+    by imports, shows: code that needs an argument gone in 0.20 runs on <0.20 only.
+    """
+
+    def __init__(
+        self, units: Mapping[str, ir.Module], store: ApiStore, linker: Linker, versions_for: Callable[[str], Versions]
+    ) -> None:
+        self._units = units
+        self._store = store
+        self._linker = linker
+        self._versions_for = versions_for
+        self._declared: dict[str, Versions] = {}
+        self._dated: dict[str, Versions] = {}
+        self._shown: dict[str, list[tuple[str, str, str]]] = {}
+        self._asks: dict[str, bool] = {}
+        self._holds: dict[tuple[str, tuple[tuple[str, str], ...]], bool | None] = {}
+
+    def declared(self, path: str) -> Versions:
+        """What the project of a file says."""
+        if path not in self._declared:
+            self._declared[path] = self._versions_for(path)
+        return self._declared[path]
+
+    def holds(self, path: str, versions: Mapping[str, str]) -> bool | None:
+        """Whether a range holds for the versions the file runs with. An unknown version is taken to be a new one: a range
+        open above holds, one that ended is None (maybe)."""
+        key = (path, tuple(versions.items()))
+        if key not in self._holds:
+            answers = {self._one(path, library, specifier) for library, specifier in versions.items()}
+            self._holds[key] = False if False in answers else None if None in answers else True
+        return self._holds[key]
+
+    def _one(self, path: str, library: str, specifier: str) -> bool | None:
+        dated = self._with_evidence(path)
+        answer = dated.affected(library, specifier)
+        ended = "<" in specifier or "==" in specifier
+        if answer is None and ended and dated.newest_likely(library):
+            return False
+        if answer is None and not ended and dated.affected(library, _NEWEST) is not False:
+            return True
+        return answer
+
+    def _with_evidence(self, path: str) -> Versions:
+        if path not in self._dated:
+            versions = self.declared(path)
+            for one in (path, *self._linker.neighbours(path)):
+                for library, specifier, why in self._shown_by(one):
+                    versions = versions.with_evidence(library, specifier, why)
+            self._dated[path] = versions
+        return self._dated[path]
+
+    def _shown_by(self, path: str) -> list[tuple[str, str, str]]:
+        if path not in self._shown:
+            self._shown[path] = [] if self.asks(path) else shown(self._units[path], self._store)
+        return self._shown[path]
+
+    def asks(self, path: str) -> bool:
+        """Whether a file decides by version what it uses."""
+        if path not in self._asks:
+            self._asks[path] = asks_for_version(self._units[path])
+        return self._asks[path]

@@ -1,0 +1,230 @@
+"""Whole runs in child processes: the script is unmodified, the report comes from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.verify import programs
+
+pytest.importorskip("torch")
+pytest.importorskip("peft")
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+
+
+def environment() -> dict[str, str]:
+    keep = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LORA_LINT_VERIFY")}
+    return {**keep, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "lora_lint", "verify", *arguments]
+
+
+def verify(folder: Path, text: str, *arguments: str, after: tuple[str, ...] = (), name: str = "train.py") -> tuple[int, Any, str]:
+    (folder / name).write_text(text, encoding="utf-8")
+    words = command(*arguments, "--format", "json", name, *after)
+    done = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, timeout=240, check=False)
+    return done.returncode, json.loads(done.stdout) if done.stdout.strip() else None, done.stderr
+
+
+def line_of(text: str, mark: str) -> int:
+    return next(i for i, line in enumerate(text.splitlines(), 1) if mark in line)
+
+
+def test_healthy_script_passes_and_ends_before_it_saves(tmp_path: Path) -> None:
+    status, report, _ = verify(tmp_path, programs.HEALTHY, "--steps", "3", after=("--", "100000"))
+    assert (status, report["verdict"], report["steps"]) == (0, "PASS", 3)
+    assert report["findings"] == []
+    assert not (tmp_path / "adapter").exists()
+    assert not (tmp_path / "finally.txt").exists()
+    assert report["internal_errors"] == []
+    assert {"torch", "peft", "transformers"} <= set(report["environment"]["versions"])
+    moments = [row["moment"] for row in report["ledger"]]
+    assert moments[0] == "after get_peft_model"
+    assert moments[-1] == "first step"
+    assert all(len(t["steps"]) == 3 for t in report["gradients"])
+
+
+def test_frozen_script_fails_with_cause_and_line(tmp_path: Path) -> None:
+    status, report, _ = verify(tmp_path, programs.FROZEN)
+    assert (status, report["verdict"]) == (1, "FAIL")
+    first = report["findings"][0]
+    assert (first["code"], first["path"], first["line"]) == ("LL103", "train.py", line_of(programs.FROZEN, "# FREEZE"))
+    assert any(one["message"].startswith("LL901") for one in first["related"])
+
+
+def test_short_script_is_inconclusive_but_no_failure(tmp_path: Path) -> None:
+    status, report, _ = verify(tmp_path, programs.HEALTHY, after=("--", "1"))
+    assert (status, report["verdict"]) == (0, "INCONCLUSIVE")
+    assert "1 optimizer step" in report["reason"]
+    assert (tmp_path / "adapter").exists()
+
+
+def test_crash_is_never_a_pass(tmp_path: Path) -> None:
+    status, report, _ = verify(tmp_path, programs.CRASH)
+    assert (status, report["verdict"]) == (2, "INCONCLUSIVE")
+    assert "out of cheese" in report["reason"]
+    assert f"line {line_of(programs.CRASH, '# CRASH')}" in report["traceback"]
+
+
+def test_time_out(tmp_path: Path) -> None:
+    status, report, _ = verify(tmp_path, programs.STUCK, "--timeout", "20")
+    assert (status, report["verdict"]) == (2, "INCONCLUSIVE")
+    assert "time is up" in report["reason"]
+    assert "train.py" in report["stacks"]
+
+
+def test_program_that_does_not_train(tmp_path: Path) -> None:
+    status, report, _ = verify(tmp_path, programs.NO_TRAINING)
+    assert (status, report["verdict"]) == (2, "INCONCLUSIVE")
+    assert "no optimizer step" in report["reason"]
+
+
+def test_memory_limit_ends_in_no_verdict(tmp_path: Path) -> None:
+    status, report, _ = verify(tmp_path, programs.HEALTHY, "--memory-limit", "0.5")
+    assert (status, report["verdict"]) == (2, "INCONCLUSIVE")
+
+
+def test_module_in_a_package(tmp_path: Path) -> None:
+    package = tmp_path / "pkg"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "train.py").write_text(programs.FROZEN, encoding="utf-8")
+    words = command("--format", "json", "-m", "pkg.train")
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240, check=False)
+    report = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert report["findings"][0]["path"] == os.path.join("pkg", "train.py")
+
+
+def test_notebook(tmp_path: Path) -> None:
+    source = programs.FROZEN.splitlines(keepends=True)
+    middle = len(source) // 2
+    while source[middle].startswith((" ", "\n")):
+        middle += 1
+    cells = [
+        {"cell_type": "code", "source": part, "metadata": {}, "outputs": [], "execution_count": None}
+        for part in (["%pip list\n", *source[:middle]], source[middle:])
+    ]
+    book = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    status, report, _ = verify(tmp_path, json.dumps(book), name="train.ipynb")
+    assert status == 1
+    first = report["findings"][0]
+    assert (first["code"], first["path"]) == ("LL103", "train.ipynb")
+    assert first["cell"] == 2
+    assert source[middle:][first["line"] - 1].strip().endswith("# FREEZE")
+
+
+def test_sitecustomize_of_the_user_still_runs(tmp_path: Path) -> None:
+    place = tmp_path / "site"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text("import builtins\nbuiltins.FROM_SITE = 'yes'\n", encoding="utf-8")
+    text = programs.HEALTHY.replace('print("hello', 'assert FROM_SITE == "yes"\n    print("hello')
+    (tmp_path / "train.py").write_text(text, encoding="utf-8")
+    env = environment()
+    env["PYTHONPATH"] = os.pathsep.join((env["PYTHONPATH"], str(place)))
+    words = command("--format", "json", "train.py")
+    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240, check=False)
+    assert json.loads(done.stdout)["verdict"] == "PASS", done.stdout
+
+
+def test_torchrun_as_launcher(tmp_path: Path) -> None:
+    status, report, _ = verify(tmp_path, programs.DDP_HEALTHY, "--launch", "torchrun --standalone --nproc-per-node 2")
+    assert (status, report["verdict"]) == (0, "PASS"), report
+    assert [one["rank"] for one in report["processes"]] == [0, 1]
+
+
+def test_bypassed_wrapper_diverges(tmp_path: Path) -> None:
+    status, report, _ = verify(tmp_path, programs.DDP_BYPASSED, "--launch", "torchrun --standalone --nproc-per-node 2")
+    assert (status, report["verdict"]) == (1, "FAIL")
+    assert report["findings"][0]["code"] == "LL607"
+    assert any("LL913" in one["message"] for one in report["findings"][0]["related"])
+
+
+def test_verify_started_by_torchrun_on_each_rank(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(programs.DDP_BYPASSED, encoding="utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
+    words += ["-m", "lora_lint", "verify", "--format", "json", "train.py"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240, check=False)
+    report = json.loads(done.stdout)
+    assert report["verdict"] == "FAIL"
+    assert "LL607" in {f["code"] for f in report["findings"]}
+
+
+def test_spawned_processes(tmp_path: Path) -> None:
+    status, report, _ = verify(tmp_path, programs.SPAWN)
+    assert (status, report["verdict"]) == (0, "PASS"), report
+    assert len(report["processes"]) == 2
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_loader_workers_are_not_observed(tmp_path: Path, method: str) -> None:
+    status, report, _ = verify(tmp_path, programs.WORKERS.replace("METHOD", repr(method)))
+    assert (status, report["verdict"]) == (0, "PASS"), report
+    assert len(report["processes"]) == 1
+
+
+@pytest.mark.parametrize("text", [programs.TRAINER, programs.LIGHTNING], ids=["trainer", "lightning"])
+def test_loops_of_libraries(tmp_path: Path, text: str) -> None:
+    if "lightning" in text:
+        pytest.importorskip("lightning")
+    status, report, _ = verify(tmp_path, text.replace("FREEZE", ""))
+    assert (status, report["verdict"]) == (0, "PASS"), report
+    assert report["steps"] == 3
+    assert len(report["losses"]) == 6
+
+
+@pytest.mark.parametrize("text", [programs.TRAINER, programs.LIGHTNING], ids=["trainer", "lightning"])
+def test_frozen_in_loops_of_libraries(tmp_path: Path, text: str) -> None:
+    if "lightning" in text:
+        pytest.importorskip("lightning")
+    name = "self.model" if "lightning" in text else "model"
+    hurt = text.replace("FREEZE", f"{name}.requires_grad_(False); {name}.enable_input_require_grads()")
+    status, report, _ = verify(tmp_path, hurt)
+    assert (status, report["findings"][0]["code"]) == (1, "LL103"), report
+
+
+def test_accelerate_loop(tmp_path: Path) -> None:
+    status, report, _ = verify(tmp_path, programs.ACCELERATE)
+    assert (status, report["verdict"], report["steps"]) == (0, "PASS", 3), report
+
+
+def test_interrupt_ends_all_children(tmp_path: Path) -> None:
+    text = programs.STUCK.replace("time.sleep(600)", 'open("pid", "w").write(str(os.getpid())); time.sleep(600)')
+    (tmp_path / "train.py").write_text(text, encoding="utf-8")
+    running = subprocess.Popen(
+        command("train.py"), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    limit = time.time() + 120
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert time.time() < limit
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    out, _ = running.communicate(timeout=30)
+    assert running.returncode == 2
+    assert "interrupted" in out
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_missing_script_is_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        command("nowhere.py"), cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.strip() == "lora-lint: error: nowhere.py: no such script"
