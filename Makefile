@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "no python3 found"; exit 1; }
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "lora-lint needs Python 3.10 or later")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,verify]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,fixtures]"
 	touch $@
 
 lint: $(STAMP)

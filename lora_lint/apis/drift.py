@@ -49,11 +49,17 @@ def find_drift(store: ApiStore, files: frozenset[str] | None = None) -> Outcome:
         warnings.simplefilter("ignore")
         for kind in store.specs.types.values():
             if files is None or _file(kind.place) in files:
-                _check_type(kind, outcome)
+                try:
+                    _check_type(kind, outcome)
+                except _Incomplete as error:
+                    outcome.skipped[kind.name] = str(error)
         for specs in store.specs.calls.values():
             for spec in specs:
                 if files is None or _file(spec.place) in files:
-                    _check_call(store, spec, outcome)
+                    try:
+                        _check_call(store, spec, outcome)
+                    except _Incomplete as error:
+                        outcome.skipped[spec.name] = str(error)
     return outcome
 
 
@@ -97,11 +103,27 @@ def resolve(name: str) -> Any:
 
 
 def _find(name: str) -> tuple[Any, str]:
-    """The object and "", or None and what is wrong."""
+    """The object and "", or None and what is wrong; `_Incomplete` when the library lacks something to be imported."""
     try:
         return resolve(name), ""
     except (AttributeError, ImportError, RuntimeError) as error:  # lazy modules raise RuntimeError when an import fails
+        missing = _missing_module(error)
+        if missing and missing.split(".", 1)[0] != name.split(".", 1)[0]:
+            raise _Incomplete(f"{name} needs {missing}, which is not installed") from error
         return None, f"there is no such name: {error}"
+
+
+class _Incomplete(Exception):
+    """A library cannot be asked: something that it needs is not installed."""
+
+
+def _missing_module(error: BaseException | None) -> str:
+    """The module that could not be found, behind an error and what caused it; "" when it is something else."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError):
+            return error.name or ""
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def methods(kind: TypeSpec, method: str) -> Iterator[tuple[str, Any]]:
@@ -109,8 +131,13 @@ def methods(kind: TypeSpec, method: str) -> Iterator[tuple[str, Any]]:
     for glob in kind.match:
         module = glob.rpartition(".")[0]
         for name in dir(_find(module)[0]):
-            value = _find(f"{module}.{name}.{method}")[0] if fnmatchcase(f"{module}.{name}", glob) else None
-            if value is not None and not name.startswith("_"):
+            if name.startswith("_") or not fnmatchcase(f"{module}.{name}", glob):
+                continue
+            try:
+                value, problem = _find(f"{module}.{name}.{method}")
+            except _Incomplete:
+                continue
+            if not problem:
                 yield f"{module}.{name}", value
 
 
@@ -122,8 +149,8 @@ def _check_type(kind: TypeSpec, outcome: Outcome) -> None:
     outcome.checked += 1
     if kind.group:
         return
-    _, problem = _find(kind.home or kind.name)
-    if problem:
+    _, problem = _find(kind.name)
+    if problem and (not kind.home or _find(kind.home)[1]):
         outcome.drifts.append(Drift(kind.name, kind.place, problem))
 
 
@@ -139,12 +166,14 @@ def _check_call(store: ApiStore, spec: CallSpec, outcome: Outcome) -> None:
     if kind is not None and kind.group:
         _check_group(store, kind, spec, method, outcome)
         return
-    name = spec.name
-    if spec.home:
-        name = f"{spec.home}.{method}"
-    elif kind is not None and kind.home:
-        name = kind.home if name == kind.name else f"{kind.home}.{method}"
+    name = f"{spec.home}.{method}" if spec.home else spec.name
     found, problem = _find(name)
+    if problem and kind is not None and kind.home:
+        name = kind.home if name == kind.name else f"{kind.home}.{method}"
+        found, problem = _find(name)
+    if problem and kind is not None:  # a method that only some of the classes have
+        owner, found = next(methods(kind, method), (owner, None))
+        name, problem = (name, problem) if found is None else (f"{owner}.{method}", "")
     if not problem:
         others = (function for _, function in methods(kind, method)) if kind is not None else ()
         problem = _signature_problem(found, spec, isinstance(_find(name.rpartition(".")[0])[0], type), others)
@@ -174,8 +203,9 @@ def _signature_problem(found: Any, spec: CallSpec, of_class: bool, overrides: It
         parameters = parameters[1:]
     names = {p.name for p in parameters}
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    # What a decorator adds (a deprecated name) does not show in the signature.
     for name, versions in spec.also.items():
-        problem = _other_release(spec.name, name, versions, names, takes_any)
+        problem = _other_release(spec.name, name, versions, names, takes_any or hasattr(found, "__wrapped__"))
         if problem:
             return problem
     missing = [p for p in spec.params if not p.startswith("*") and p not in names]

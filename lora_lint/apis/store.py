@@ -35,6 +35,10 @@ class ApiStore:
         self.mro = lru_cache(maxsize=1024)(self._mro)
         self.find_call = lru_cache(maxsize=4096)(self._find_call)
         self.find_method = lru_cache(maxsize=4096)(self._find_method)
+        self.attribute = lru_cache(maxsize=4096)(self._attribute)
+        self.changes = lru_cache(maxsize=4096)(self._changes)
+        self.pure = lru_cache(maxsize=4096)(self._pure)
+        self.default = lru_cache(maxsize=8192)(self._default)
 
     @classmethod
     def bundled(cls, extra: tuple[Path, ...] = ()) -> ApiStore:
@@ -109,18 +113,18 @@ class ApiStore:
                 return tuple(found)
         return ()
 
-    def pure(self, type_name: str, method: str) -> bool:
+    def _pure(self, type_name: str, method: str) -> bool:
         """Whether the type's spec says that the method has no effect on any facet."""
         return any(fnmatchcase(method, glob) for spec in self.mro(type_name) for glob in spec.pure)
 
-    def attribute(self, type_name: str, name: str) -> object | None:
+    def _attribute(self, type_name: str, name: str) -> object | None:
         """The return form of an attribute, None when the type says nothing."""
         for spec in self.mro(type_name):
             if name in spec.attributes:
                 return spec.attributes[name]
         return None
 
-    def changes(self, type_name: str, method: str) -> bool:
+    def _changes(self, type_name: str, method: str) -> bool:
         """Whether a method the type does not list is named like one that changes state."""
         return any(fnmatchcase(method, glob) for spec in self.mro(type_name) for glob in spec.changes)
 
@@ -131,7 +135,7 @@ class ApiStore:
                 return spec.protocol
         return ()
 
-    def default(self, name: str) -> str | None:
+    def _default(self, name: str) -> str | None:
         """Behaviour of a call without a spec, by the longest matching module prefix; None when nothing is said."""
         for default in self._defaults:
             if name == default.prefix or name.startswith(default.prefix + "."):

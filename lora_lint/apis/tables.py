@@ -3,6 +3,7 @@ unknown key is a KnowledgeError at file:line."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping as PyMapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -24,6 +25,21 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Family:
+    """Models that are built of the same modules. modules: their paths, layer 0 standing for all."""
+
+    name: str
+    classes: tuple[str, ...]
+    checkpoints: re.Pattern[str]
+    modules: tuple[str, ...]
+
+    @property
+    def leaves(self) -> frozenset[str]:
+        """Last names of the modules."""
+        return frozenset(path.rsplit(".", 1)[-1] for path in self.modules)
+
+
+@dataclass(frozen=True, slots=True)
 class Architectures:
     """rules/architectures.yaml."""
 
@@ -34,10 +50,26 @@ class Architectures:
     own_padding: tuple[str, ...]
     native: tuple[str, ...]
     end_tokens: PyMapping[str, str]
+    families: tuple[Family, ...]
+    roles: PyMapping[str, tuple[str, ...]]
 
     def head(self, class_name: str) -> Head | None:
         """The head that a model class has, None when it has none that we know."""
         return next((head for head in self.heads if fnmatchcase(class_name, head.pattern)), None)
+
+    def family(self, class_name: str, checkpoint: str) -> Family | None:
+        """The family of a model, by its class, else (for classes that load anything) by its checkpoint's name."""
+        short = class_name.rsplit(".", 1)[-1]
+        for family in self.families:
+            if any(fnmatchcase(short, pattern) for pattern in family.classes):
+                return family
+        if not short.startswith("Auto"):
+            return None
+        return next((family for family in self.families if family.checkpoints.search(checkpoint.lower())), None)
+
+    def role(self, module: str) -> frozenset[str]:
+        """What a module of this name may do in a layer; empty for names that we do not know."""
+        return frozenset(role for role, names in self.roles.items() if module in names)
 
 
 def read_table(name: str, keys: frozenset[str]) -> Mapping:
@@ -69,10 +101,15 @@ def names(value: Any) -> tuple[str, ...]:
     return tuple(str(item) for item in value) if isinstance(value, list) else (str(value),) if value else ()
 
 
+_ARCHITECTURE_KEYS = frozenset(
+    "task_types heads trained_heads embeddings own_padding native end_tokens families roles".split()
+)
+
+
 @lru_cache(maxsize=1)
 def architectures() -> Architectures:
     """The architecture table, read once."""
-    table = read_table("architectures.yaml", frozenset({"task_types", "heads", "trained_heads", "embeddings", "own_padding", "native", "end_tokens"}))
+    table = read_table("architectures.yaml", _ARCHITECTURE_KEYS)
     tasks = table.data["task_types"]
     return Architectures(
         task_types={key: names(value) for key, value in tasks.data.items()},
@@ -85,4 +122,14 @@ def architectures() -> Architectures:
         own_padding=names(table.data["own_padding"]),
         native=names(table.data["native"]),
         end_tokens={key: str(value) for key, value in table.data["end_tokens"].data.items()},
+        families=tuple(
+            Family(
+                str(row.data["family"]),
+                names(row.data["classes"]),
+                re.compile(str(row.data["checkpoints"]), re.IGNORECASE),
+                names(row.data["modules"]),
+            )
+            for row in rows(table, "families", frozenset({"family", "classes", "checkpoints", "modules"}))
+        ),
+        roles={key: names(value) for key, value in table.data["roles"].data.items()},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import TRAINING, call_site, has_adapters, name_of, trained, variable_of
+from lora_lint.checks.common import TRAINING, call_site, has_adapters, name_of, order_sites, trained, variable_of
 from lora_lint.findings import (
     Applicability,
     BindResult,
@@ -279,12 +279,9 @@ def _parts(op: TrainOp) -> str:
 
 
 def _move_below(thaw: Event, injection: Event) -> FixPlan | None:
-    if thaw.chain != injection.chain or thaw.statement is None or injection.statement is None:
+    sites = order_sites(thaw, injection)
+    if sites is None:
         return None
-    return FixPlan(
-        Applicability.UNSAFE,
-        "unfreeze after the injection",
-        (MoveStatement(thaw.statement, injection.statement, after=True),),
-    )
+    return FixPlan(Applicability.UNSAFE, "unfreeze after the injection", (MoveStatement(*sites, after=True),))
 
 

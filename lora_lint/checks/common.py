@@ -11,6 +11,14 @@ from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Part, Tri
 
 TRAINING = (Ev.TRAIN, Ev.BACKWARD, Ev.STEP)
+# Witness: some adapter of the program requires gradients, or may, when its model is trained.
+ADAPTERS_LEARN = "adapters-learn"
+
+
+def witnesses(event: Event) -> Iterator[str]:
+    """What a training event witnesses for findings on other paths."""
+    if any(not trainable(member.model, adapter)[0].no for model in trained(event) for member, adapter in adapters_of(model)):
+        yield ADAPTERS_LEARN
 
 
 def trained(event: Event) -> list[Obj]:
@@ -134,3 +142,14 @@ def call_site(event: Event, other: Event) -> Event | Location:
     if len(event.chain) > depth and event.chain[:depth] == other.chain:
         return event.chain[depth]
     return event
+
+
+def order_sites(one: Event, other: Event) -> tuple[Location, Location] | None:
+    """The two places, in the function where both events come about, whose order is the order of the events: the
+    statements themselves, or the calls of helpers in which they happen. None when it is one and the same call."""
+    depth = 0
+    while depth < min(len(one.chain), len(other.chain)) and one.chain[depth] == other.chain[depth]:
+        depth += 1
+    sites = [e.chain[depth] if len(e.chain) > depth else e.statement for e in (one, other)]
+    first, second = sites
+    return (first, second) if first is not None and second is not None and first.path == second.path else None

@@ -101,8 +101,8 @@ def injected_after_wrap(event: Event, trace: Trace) -> Iterator[Report]:
         for member, adapter in adapters_of(model):
             wraps = _wraps(member, _SEVERAL)
             injection = adapter.event
-            if not wraps or wraps[-1].seq > injection.seq:
-                continue
+            if not wraps or wraps[-1].seq > injection.seq or (event.kind is Ev.TRAIN and not _is_view(model, wraps[-1])):
+                continue  # a trainer that got the bare model wraps it itself
             yield Report(
                 injection,
                 f"injects the adapter into {name_of(injection, 'model')} after it was wrapped for several processes: "
@@ -111,6 +111,14 @@ def injected_after_wrap(event: Event, trace: Trace) -> Iterator[Report]:
                 story=((wraps[-1], "wrapped here"), (event, "trained here")),
                 plan=_wrap_later(wraps[-1], injection),
             )
+
+
+def _is_view(model: Obj, wrap: Event) -> bool:
+    """Whether a reference to a model goes through what a wrap made."""
+    here: Obj | None = model
+    while here is not None and here.event is not wrap:
+        here = here.wraps or here.parent
+    return here is not None
 
 
 def _wrap_later(wrap: Event, injection: Event) -> FixPlan | None:

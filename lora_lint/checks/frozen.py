@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import TRAINING, frozen_at_training, name_of, trained, variable_of
+from lora_lint.checks.common import (
+    ADAPTERS_LEARN,
+    TRAINING,
+    frozen_at_training,
+    learns,
+    name_of,
+    order_sites,
+    trained,
+    variable_of,
+)
 from lora_lint.findings import (
     Applicability,
     FixPlan,
@@ -15,6 +24,7 @@ from lora_lint.findings import (
     SetKeyword,
     Severity,
 )
+from lora_lint.lifecycle.effects import frozen_by
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, partial_freezes
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
@@ -37,6 +47,26 @@ def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
     for model in trained(event):
         yield from _partial(event, model)
         yield from _frozen_children(event, model)
+
+
+@check("LL103", on=Ev.BACKWARD)
+def freeze_beside_a_head(event: Event, trace: Trace) -> Iterator[Report]:
+    """A freeze of every adapter of a network whose head or other parts learn, in a program in which no adapter ever
+    does. (Where some adapter learns, the frozen one is a target network, or the other half of an alternation.)"""
+    models = trained(event)
+    if not any(learns(model).yes and not frozen_by(model) for model in models):
+        return
+    for model in models:
+        for adapter, cause in frozen_by(model):
+            if cause.kind is Ev.FREEZE and not adapter.loaded:
+                yield Report(
+                    cause,
+                    f"freezes the adapter of {name_of(cause, 'model')} that was injected before: only other parts learn",
+                    help="freeze the base model before the adapter is injected, or leave adapter parameters out of the freeze",
+                    story=((adapter.event, "adapter injected here"), (event, "trained here")),
+                    plan=_move_above(cause, adapter.event),
+                    unless=frozenset({ADAPTERS_LEARN}),
+                )
 
 
 def _partial(event: Event, model: Obj) -> Iterator[Report]:
@@ -101,13 +131,10 @@ def _targets(adapter: Adapter, path: str) -> bool:
 
 def _move_above(freeze: Event, injection: Event) -> FixPlan | None:
     """Move the freeze above the injection: only within one block, which `fix.build` checks."""
-    if freeze.chain != injection.chain or freeze.statement is None or injection.statement is None:
+    sites = order_sites(freeze, injection)
+    if sites is None:
         return None
-    return FixPlan(
-        Applicability.UNSAFE,
-        "freeze before the adapter is injected",
-        (MoveStatement(freeze.statement, injection.statement, after=False),),
-    )
+    return FixPlan(Applicability.UNSAFE, "freeze before the adapter is injected", (MoveStatement(*sites, after=False),))
 
 
 @check("LL104", on=TRAINING)
@@ -129,7 +156,7 @@ def kbit_prepare_after_injection(event: Event, trace: Trace) -> Iterator[Report]
 def adapter_loaded_frozen(event: Event, trace: Trace) -> Iterator[Report]:
     """A saved adapter was loaded for inference and is trained."""
     for model, adapter, cause in frozen_at_training(event):
-        if cause is adapter.event and adapter.loaded:
+        if cause is adapter.event and adapter.loaded and not _newer_inactive(model, adapter):
             yield Report(
                 cause,
                 f"loads the adapter of {name_of(cause, 'model')} frozen: without `is_trainable=True` nothing is trained",
@@ -143,11 +170,16 @@ def adapter_loaded_frozen(event: Event, trace: Trace) -> Iterator[Report]:
             )
 
 
+def _newer_inactive(model: Obj, loaded: Adapter) -> bool:
+    """Whether an adapter was added after the loaded one and not made active: then that one was to be trained."""
+    return any(a.active.no and not a.loaded and a.event.seq > loaded.event.seq for _, a in adapters_of(model))
+
+
 @check("LL107", on=TRAINING)
 def inference_mode_config_trained(event: Event, trace: Trace) -> Iterator[Report]:
     """An adapter was made from a config that says inference_mode."""
     for model, adapter, cause in frozen_at_training(event):
-        if cause is adapter.event and not adapter.loaded and adapter.config is not None:
+        if cause is adapter.event and not adapter.loaded and adapter.config is not None and not adapter.active.no:
             config = adapter.config
             saved = getattr(config.facts.get("inference"), "value", None) == "saved"
             yield Report(

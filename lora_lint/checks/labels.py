@@ -25,7 +25,7 @@ def eos_masked_as_padding(event: Event, trace: Trace) -> Iterator[Report]:
     if training is None or not _labels_used(training, trace):
         return
     seen: list[Obj] = []
-    for collator in _collators(trace):
+    for collator in _collators(training, trace):
         tokenizer = collator.facts.get("tokenizer")
         if collator in seen or collator.site is None or collator.facts.get("masks_padding") is not Tri.YES:
             continue
@@ -50,9 +50,9 @@ def _labels_used(training: Event, trace: Trace) -> bool:
     return not named or any("labels" in getattr(one, "items", ("labels",)) or getattr(one, "open", True) for one in named)
 
 
-def _collators(trace: Trace) -> Iterator[Obj]:
-    """The collators that trainers and data loaders use."""
-    for event in trace.of(Ev.TRAIN, Ev.LOADER):
+def _collators(training: Event, trace: Trace) -> Iterator[Obj]:
+    """The collators that a trainer uses, or the data loaders of a hand-written loop."""
+    for event in trace.of(Ev.TRAIN if training.kind is Ev.TRAIN else Ev.LOADER):
         trainer = event.role("trainer")
         for value in (trainer.attrs.get("data_collator") if trainer is not None else None, event.args.get("collate")):
             if isinstance(value, Obj):

@@ -42,7 +42,7 @@ def replace_file(path: str | Path, before: bytes, after: bytes, *, backup: bool 
         target = Path(path).resolve(strict=True)
         _check_unchanged(path, target, before)
         mode = stat.S_IMODE(target.stat().st_mode)
-        if not mode & 0o222 or not os.access(target, os.W_OK):
+        if not os.access(target, os.W_OK):  # what this user may write, whatever the mode bits say to others
             raise InputError(f"{path}: not written, the file is read-only")
         kept = _back_up(target, before, mode) if backup else None
         try:

@@ -224,7 +224,7 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
             run.use(new)  # a part of the model from now on
         if value.kind is Kind.TOKENIZER and not name.startswith("_"):
             run.emit(Ev.TOKENS, node, {"tokenizer": value}, {"name": name, "value": new})
-        if isinstance(new, Obj) and new.kind is Kind.ADAPTER_CONFIG and value.kind is not Kind.OBJECT:
+        if isinstance(new, Obj) and new.kind is Kind.ADAPTER_CONFIG and value.kind is not Kind.OBJECT and value.user_class is None:
             run.witnesses.add(("config-used", new.site))
         if value.kind is Kind.ADAPTER_CONFIG:
             value.facts[forms.fact_name(name)] = new

@@ -76,7 +76,8 @@ def _of_member(run: Run, model: Obj, prefix: str, modules: bool) -> Iterator[Ele
             name = adapter.name if isinstance(adapter.name, str) else "default"
             for matrix in ("lora_A", "lora_B"):
                 suffix = "" if modules else ".weight"
-                yield Element(model, Part.ADAPTER, f"{prefix}{_BLOCK}self_attn.q_proj.{matrix}.{name}{suffix}", modules, "matrix")
+                path = f"{prefix}{_BLOCK}self_attn.q_proj.{matrix}.{name}{suffix}"
+                yield Element(model, Part.ADAPTER, path, modules, "matrix", adapter=adapter)
             if adapter.config is not None and _saves_modules(adapter.config):
                 yield Element(model, Part.COPY, f"{prefix}lm_head.modules_to_save.{name}.weight", modules, "matrix")
         if not state.adapters and state.escaped:
@@ -123,7 +124,8 @@ def element_attribute(run: Run, element: Element, name: str, node: ir.Node) -> V
 def _requires_grad(element: Element) -> Value:
     state = element.model.model
     if element.part in (Part.ADAPTER, Part.COPY):
-        answers = {trainable(state, adapter)[0] for adapter in state.adapters}
+        adapters = state.adapters if element.adapter is None else [element.adapter]
+        answers = {trainable(state, adapter)[0] for adapter in adapters}
         answer = answers.pop() if len(answers) == 1 else Tri.UNKNOWN
     else:
         answer = part_trainable(state, element.part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import lora_lint.interpreter.attributes as attributes
@@ -10,10 +11,12 @@ import lora_lint.interpreter.derive as derive
 from lora_lint.apis.spec import CallSpec, Derived, Ref, Test
 from lora_lint.interpreter import conditions, tensors
 from lora_lint.interpreter.arguments import Args, Bindings
-from lora_lint.interpreter.environment import UNSET, Env
+from lora_lint.interpreter.containers import device_of
+from lora_lint.interpreter.environment import UNSET, Env, Unset
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, DictVal, Choice, ClassVal, LibRef, FuncVal, ParamIter, SeqVal, Sym, Value, key_of
 from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Kind, Quant, Tri
 from lora_lint.syntax import ir
 
@@ -195,6 +198,11 @@ _WRAPPING = (Ev.WRAP, Ev.COMPILE)
 def _cut(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     value = form_value(run, fields["of"], env, node)
     result = tensors.cut(run, value, Cut(fields["cut"] if isinstance(fields["cut"], str) else fields["cut"]), node)
+    device = env.get("device")
+    if not isinstance(device, Unset) and isinstance(result, Tensor) and (name := device_of(device)) != "unknown":
+        result = replace(result, device=name)
+        if name == "cuda":
+            run.emit(Ev.TOUCH_CUDA, node, args={"how": "device=", "move": True})
     asked = env.get("requires_grad")
     if asked is not UNSET and conditions.truth(run, asked).yes:
         return tensors.hacked(run, result, node)

@@ -58,8 +58,19 @@ def materialise(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSe
             else:
                 parts[part] = Tri.YES if value.keep is None else Tri.NO
         adapters = tuple(member.model.adapters)
-        captures.append(Capture(member, member.full_path, parts, adapters, len(run.trace.events), place, run.statement))
+        told = _told_apart(chosen)
+        captures.append(Capture(member, member.full_path, parts, adapters, len(run.trace.events), place, run.statement, told))
     return ParamSet(captures)
+
+
+def _told_apart(chosen: list[tuple[Element, Tri]]) -> dict[int, Tri]:
+    """Which adapters a filter keeps, by their ids."""
+    found: dict[int, Tri] = {}
+    for element, answer in chosen:
+        if element.adapter is not None:
+            before = found.get(id(element.adapter), answer)
+            found[id(element.adapter)] = answer if before is answer else Tri.UNKNOWN
+    return found
 
 
 def _apply_filter(run: Run, value: ParamIter, node: ir.Node) -> list[tuple[Element, Tri]]:
@@ -296,6 +307,7 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
     names = tuple(s for c in (*node.clauses[0].conditions, node.element) for s in mentions.in_expression(c, scope))
     values: list[Value] = []
     parts: dict[Part, Tri] = {}
+    chosen: list[tuple[Element, Tri]] = []
     with _gathered(run, iterator.model, certain=True) as (_, seen):
         for element in representatives(run, iterator, names):
             seen.append(element)
@@ -304,11 +316,15 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
                 continue
             before = parts.get(element.part)
             parts[element.part] = answer if before is None or before is answer else Tri.UNKNOWN
+            chosen.append((element, answer))
             if not answer.no:
                 values.append(value)
     if any(isinstance(v, Element) and not v.module for v in values) or not values:
         captures = [
-            Capture(m, m.full_path, dict(parts), tuple(m.model.adapters), len(run.trace.events), run.loc(node), run.statement)
+            Capture(
+                m, m.full_path, dict(parts), tuple(m.model.adapters), len(run.trace.events), run.loc(node), run.statement,
+                _told_apart(chosen),
+            )
             for m in iterator.model.models()
         ]
         return ParamSet(captures)

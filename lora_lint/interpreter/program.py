@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from lora_lint.apis.store import ApiStore
 from lora_lint.checks.base import Check, Report
+from lora_lint.checks.common import TRAINING, witnesses
 from lora_lint.findings import Finding
 from lora_lint.interpreter import entry
 from lora_lint.interpreter.execute import block
@@ -201,6 +202,7 @@ class Program:
                 reports.extend((check.code, report) for report in check.function(event, run.trace))  # type: ignore[arg-type]
 
             run.trace.subscribe(check.on, see)
+        run.trace.subscribe(TRAINING, lambda event: run.witnesses.update(witnesses(event)))
         return reports
 
     def _consider(self, code: str, report: Report) -> None:

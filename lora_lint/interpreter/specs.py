@@ -242,8 +242,8 @@ def _call_back(run: Run, callee: Value, fields: dict[str, Any], site: Site, owne
         if owner is not None:
             stack.enter_context(run.inside(owner))
         result = calls.call_value(run, callee, _given(run, fields, site), site.node, site.scope)
-    if isinstance(result, calls.Generator) and context == "worker":
-        calls.iterate_generator(run, result, site.node)
+        if isinstance(result, calls.Generator) and context == "worker":
+            calls.iterate_generator(run, result, site.node)
     return result
 
 

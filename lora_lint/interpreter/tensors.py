@@ -63,7 +63,9 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node) -> Value:
         return run.fresh(node)
     sources = tuple(dict.fromkeys(source for tensor in tensors for source in tensor.sources))
     hack = next((t for t in tensors if t.hack_at is not None), None)
-    first_cut = next((t for t in tensors if t.graph is Graph.DETACHED), None)
+    cuts = [t for t in tensors if t.graph is Graph.DETACHED]
+    # A reference is computed without gradients on purpose: of several cuts, one in the user's own code is to blame.
+    first_cut = next((t for t in cuts if t.cut is not Cut.NO_GRAD), cuts[0] if cuts else None)
     if any(t.graph is Graph.ATTACHED for t in tensors):
         result = Tensor(Graph.ATTACHED, sources)
     elif doubt or any(t.graph is Graph.UNKNOWN for t in tensors):

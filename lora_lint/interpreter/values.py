@@ -278,11 +278,14 @@ class Capture:
     seq: int
     location: Location
     statement: Location | None = None
+    chosen: dict[int, Tri] = field(default_factory=dict)  # by id of an adapter, where a filter told them apart
 
     def holds(self, adapter: Adapter) -> Tri:
         """Whether the collection holds this adapter's parameters."""
         if adapter not in self.adapters:
             return Tri.NO
+        if id(adapter) in self.chosen:
+            return self.chosen[id(adapter)]
         return self.parts.get(Part.ADAPTER, Tri.NO)
 
 
@@ -303,6 +306,7 @@ class Element:
     module: bool = False
     shape: str = ""  # "matrix" | "vector"
     extra: str = ""  # a name from the user's own conditions that no other representative bears
+    adapter: Adapter | None = None  # the adapter it belongs to
 
 
 class Jump(Exception):

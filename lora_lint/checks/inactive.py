@@ -1,0 +1,172 @@
+"""Models that are trained without an adapter that could learn: LL109, LL113, LL114."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lora_lint.checks.base import Report, check
+from lora_lint.checks.common import TRAINING, has_adapters, held_models, learns, name_of, trained, variable_of
+from lora_lint.findings import Applicability, FixPlan, InsertStatement
+from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
+from lora_lint.lifecycle.trace import Event, Tensor, Trace
+from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
+
+
+@check("LL109", on=TRAINING)
+def trained_after_merge(event: Event, trace: Trace) -> Iterator[Report]:
+    """The adapter was merged, unloaded or disabled, and the model is trained all the same."""
+    for model in trained(event):
+        for member in model.models():
+            cause = _merged(member) or _switched_off(member, event)
+            if cause is not None:
+                done = {Ev.MERGE: "merges", Ev.UNLOAD: "unloads"}.get(cause.kind, "switches off")
+                yield Report(
+                    cause,
+                    f"{done} the adapter of {name_of(cause, 'model')} before the training: nothing is left to train",
+                    help="merge when the training is over; to go on from a merged model inject a new adapter"
+                    if cause.kind is not Ev.DISABLE
+                    else "enable the adapter layers again, or use `with model.disable_adapter():`",
+                    story=((event, "trained here"),),
+                )
+
+
+def _merged(model: Obj) -> Event | None:
+    """The merge that left nothing to train."""
+    merged = model.model.merged
+    if merged is None or merged.args.get("keeps_adapters") or not has_adapters(model).no:
+        return None
+    return merged if learns(model).no else None
+
+
+def _switched_off(model: Obj, event: Event) -> Event | None:
+    """What kept the adapters out of the forward that is trained; a forward with them in it, or anything else that
+    learns, makes it healthy."""
+    if not model.model.adapters or _base_learns(model):
+        return None
+    if event.kind is Ev.TRAIN:
+        return model.model.disabled
+    loss = event.args.get("loss")
+    if not isinstance(loss, Tensor):
+        return None
+    forwards = [f for f in loss.sources if f.model is not None and f.args.get("grad") is not Tri.NO]
+    offs = [f.args.get("off") for f in forwards if f.model is not None and f.model.root is model.root]
+    first = offs[0] if offs and len(offs) == len(forwards) else None
+    return first if isinstance(first, Event) and all(isinstance(o, Event) for o in offs) else None
+
+
+def _base_learns(model: Obj) -> bool:
+    """Whether a part of the base may learn."""
+    for op in model.model.ops:
+        if op.event.kind is Ev.THAW or op.event.kind is Ev.CALL:
+            return True
+    return any(adapter.config is not None and "modules_to_save" in adapter.config.facts for adapter in model.model.adapters)
+
+
+# --- adapters that are not active -------------------------------------------------------------------------------------
+
+
+@check("LL113", on=(Ev.TRAIN, Ev.STEP))
+def inactive_adapter_trained(event: Event, trace: Trace) -> Iterator[Report]:
+    """An adapter that is to be trained, by its loading or by the optimizer, is not the active one."""
+    if _chosen_by_trainer(event):
+        return
+    for model in trained(event):
+        for member, adapter in adapters_of(model):
+            if not adapter.active.no or not isinstance(adapter.name, str):
+                continue
+            wanted = _loaded_to_train(adapter, member) or _held_alone(event, adapter, member) or _only_new(adapter, member)
+            if not wanted:
+                continue
+            cause = _deactivation(adapter, member, trace)
+            yield Report(
+                cause or adapter.event,
+                f'the adapter "{adapter.name}" is to be trained but is not active: it gets no gradient',
+                help=f'call set_adapter("{adapter.name}") before the training',
+                story=(*(((adapter.event, "it comes here"),) if cause is not None else ()), (event, "trained here")),
+                plan=_activate(adapter) if cause is None else None,
+            )
+
+
+def _chosen_by_trainer(event: Event) -> bool:
+    """Whether the trainer's arguments name the adapters: it switches them itself."""
+    trainer = event.role("trainer")
+    arguments = trainer.attrs.get("args") if trainer is not None else None
+    kwargs = getattr(arguments.facts.get("kwargs"), "items", {}) if isinstance(arguments, Obj) else {}
+    return "model_adapter_name" in kwargs or "ref_adapter_name" in kwargs
+
+
+def _loaded_to_train(adapter: Adapter, model: Obj) -> bool:
+    """Whether it was loaded with is_trainable=True and still is trainable."""
+    asked = adapter.loaded and adapter.event.args.get("trainable") is Tri.YES
+    return asked and trainable(model.model, adapter)[0].yes
+
+
+def _held_alone(event: Event, adapter: Adapter, model: Obj) -> bool:
+    """Whether the optimizer was given this adapter and none of the others, which existed by then."""
+    optimizer = event.role("optimizer")
+    captures = optimizer.facts.get("captures") if optimizer is not None else None
+    own = [c for c in captures or () if c.model.root is model.root]
+    others = [other for other in model.model.adapters if other is not adapter]
+    if not own or not others or not any(c.holds(adapter).yes for c in own):
+        return False
+    return all(other in c.adapters and c.holds(other).no for c in own for other in others)
+
+
+def _only_new(adapter: Adapter, model: Obj) -> bool:
+    """Whether it was added, and nothing else in the model learns: then it must be the one that was meant."""
+    return not adapter.loaded and learns(model).no
+
+
+def _deactivation(adapter: Adapter, model: Obj, trace: Trace) -> Event | None:
+    """The event that made another adapter active, None when this one never was."""
+    for event in reversed(list(trace.of(Ev.ACTIVATE))):
+        if event.seq > adapter.event.seq and event.model is not None and event.model.root is model.root:
+            return event
+    return None
+
+
+def _activate(adapter: Adapter) -> FixPlan | None:
+    name = variable_of(adapter.event, "model")
+    if not name or adapter.event.statement is None:
+        return None
+    line = InsertStatement(adapter.event.statement, f'{name}.set_adapter("{adapter.name}")', after=True)
+    return FixPlan(Applicability.UNSAFE, "make the adapter active", (line,))
+
+
+# --- no adapter at all ------------------------------------------------------------------------------------------------
+
+
+@check("LL114", on=(Ev.TRAIN, Ev.STEP))
+def quantized_without_adapter(event: Event, trace: Trace) -> Iterator[Report]:
+    """A model quantized by bitsandbytes is trained, and it has no adapter."""
+    optimizer = event.role("optimizer")
+    models = held_models(optimizer) if event.kind is Ev.STEP and optimizer is not None else trained(event)
+    if any(not _bare(model) for model in models):
+        return
+    for model in models:
+        load = model.root.event
+        if load is None or load.kind is not Ev.LOAD or (event.kind is Ev.STEP and not _whole(optimizer, model)):
+            continue
+        yield Report(
+            load,
+            f"{name_of(load, 'model', 'this model')} is quantized and trained without an adapter: its weights cannot learn",
+            help="attach one with get_peft_model, or pass peft_config= to the trainer",
+            story=((event, "trained here"),),
+        )
+
+
+def _bare(model: Obj) -> bool:
+    """Whether a model is certainly quantized, without adapters, and nothing in it was thawed, added or merged."""
+    root, state = model.root, model.model
+    if root.user_class is not None or not state.quantization.bnb or not has_adapters(model).no or state.merged is not None:
+        return False
+    if any(isinstance(value, Obj) for value in root.attrs.values()):
+        return False
+    return not state.escaped and all(op.event.kind not in (Ev.THAW, Ev.CALL) for op in state.ops)
+
+
+def _whole(optimizer: Obj | None, model: Obj) -> bool:
+    """Whether the optimizer holds the weights, not only norms or a head."""
+    captures = optimizer.facts.get("captures") if optimizer is not None else None
+    own = [c for c in captures or () if c.model.root is model.root]
+    return bool(own) and any(not c.path and not c.parts.get(Part.BASE, Tri.NO).no for c in own)
