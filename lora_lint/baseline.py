@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -83,19 +84,34 @@ def write_baseline(path: Path, findings: Iterable[Finding], marks: Iterable[str]
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file by a temporary file and a rename: never half. Raises InputError when it cannot be written."""
+    """Write a text file by a temporary file and a rename: never half. Raises InputError when it cannot be written.
+
+    A link is followed. What is no regular file (/dev/null, /dev/stdout, a pipe) is written to, never replaced.
+    """
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        target = Path(os.path.realpath(path))
+        if target.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        if target.exists() and not target.is_file():
+            with open(target, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
+                stream.write(text)
+        else:
+            _replace(target, text)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _replace(target: Path, text: str) -> None:
+    """Put a new file in the place of an old one, with its mode."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
             stream.write(text)
-        os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
+        os.chmod(temporary, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
+        os.replace(temporary, target)
+    except OSError:
         os.unlink(temporary)
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise
 
 
 def _umask() -> int:

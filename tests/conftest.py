@@ -45,16 +45,18 @@ class Repository:
         """Run git with an identity and without the machine's own configuration; gives its output."""
         environment = {
             **os.environ,
-            "GIT_CONFIG_GLOBAL": os.devnull,
-            "GIT_CONFIG_SYSTEM": os.devnull,
+            # A file that is not there, and not /dev/null: as root, git would replace that when it writes settings.
+            "GIT_CONFIG_GLOBAL": str(self.path.parent / "no-gitconfig"),
+            "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_AUTHOR_NAME": "Test",
             "GIT_AUTHOR_EMAIL": "test@example.com",
             "GIT_COMMITTER_NAME": "Test",
             "GIT_COMMITTER_EMAIL": "test@example.com",
         }
         done = subprocess.run(
-            ["git", *arguments], cwd=self.path, env=environment, capture_output=True, text=True, check=True
+            ["git", *arguments], cwd=self.path, env=environment, capture_output=True, text=True, check=False
         )
+        assert done.returncode == 0, done.stderr
         return done.stdout
 
     def write(self, name: str, text: str) -> Path:

@@ -46,7 +46,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _try(repository: Repository, hooks: Path, cache: Path, hook: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pre_commit", "try-repo", str(hooks), hook, "--all-files", "--color", "never"]
-    environment = {**os.environ, "PRE_COMMIT_HOME": str(cache), "GIT_CONFIG_GLOBAL": os.devnull}
+    environment = {**os.environ, "PRE_COMMIT_HOME": str(cache), "GIT_CONFIG_GLOBAL": str(cache / "no-gitconfig")}
     return subprocess.run(
         command, cwd=repository.path, env=environment, capture_output=True, text=True, check=False, timeout=600
     )

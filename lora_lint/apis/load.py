@@ -42,7 +42,7 @@ DERIVATIONS = frozenset(
     "quantization device dtype truth inference trainable checkpointing workers spawn mode adapter parts architecture "
     "negated grad-enabled precision prefix native checkpointing-hook token".split()
 )
-TESTS = frozenset("set unset equals adapted checkpointed peft quantized defined not all any true kind text".split())
+TESTS = frozenset("set unset equals adapted checkpointed peft quantized defined not all any true kind type text".split())
 _VERB_KEYS: dict[str, frozenset[str]] = {
     "new": frozenset({"new", "kind", "type", "facts"}),
     "emit": frozenset({"emit", "args"}) | ROLES,

@@ -33,7 +33,11 @@ def loss_not_finite(event: Event, trace: Trace) -> Iterator[Report]:
                 help="look for labels that are all masked, logs of zero, or overflow in 16 bit",
             )
             continue
-        broken = [t for t in active(rank) if any(s.stepped and s.grad is not None and not math.isfinite(s.grad) for s in t.samples)]
+        broken = [
+            t
+            for t in active(rank)
+            if any(s.stepped and s.grad is not None and not math.isfinite(s.grad) for s in t.samples)
+        ]
         if broken:
             yield Report(
                 backward_place(rank),

@@ -262,6 +262,8 @@ def instantiate(run: Run, cls: ClassVal, args: Args, node: ir.Node) -> Value:
         call_function(run, init, [(None, obj), *_flat(args)], node, args)
     elif cls.is_dataclass or any(c.is_dataclass for c in cls.mro()):
         _dataclass_fields(run, obj, cls, args, node)
+        if base and run.store.find_method(base, "__init__"):  # its fields are arguments of the library's constructor too
+            specs.initialise(run, obj, base, args, node)
     elif base and run.store.find_method(base, "__init__"):
         specs.initialise(run, obj, base, args, node)
     if cls.opaque():

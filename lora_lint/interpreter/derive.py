@@ -237,11 +237,16 @@ def _native(run: Run, inputs: list[Value]) -> Tri:
 
 def is_peft_model(run: Run, model: Obj) -> Tri:
     """Whether this reference to a model is a PeftModel (and not its mutated base)."""
+    return is_of_type(run, model, "peft.PeftModel")
+
+
+def is_of_type(run: Run, model: Obj, type_name: str) -> Tri:
+    """Whether a model, or something it wraps, is of a type."""
     here: Obj | None = model
     while here is not None:
         if here.facts.get("promoted"):
             return Tri.UNKNOWN
-        if run.store.is_a(here.type, "peft.PeftModel"):
+        if run.store.is_a(here.type, type_name):
             return Tri.YES
         here = here.wraps
     return Tri.NO

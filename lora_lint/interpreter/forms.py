@@ -85,8 +85,9 @@ def evaluate_test(run: Run, test: Test, env: Env, node: ir.Node) -> Tri:
         return Tri.of(isinstance(known.value, str)) if isinstance(known, Const) else Tri.of(None if isinstance(first, Sym) else False)
     if op == "kind":
         wanted = values[1].value if isinstance(values[1], Const) else ""
-        known = isinstance(first, (Obj, Const))
-        return Tri.of(isinstance(first, Obj) and first.kind.value == wanted) if known else Tri.UNKNOWN
+        if isinstance(first, (Sym, Choice)):
+            return Tri.UNKNOWN
+        return Tri.of(isinstance(first, Obj) and first.kind.value == wanted)
     if not isinstance(first, Obj) or first.kind is not Kind.MODEL:
         return Tri.UNKNOWN
     state = first.model
@@ -98,6 +99,8 @@ def evaluate_test(run: Run, test: Test, env: Env, node: ir.Node) -> Tri:
         return Tri.UNKNOWN if state.checkpointing == "unknown" else Tri.of(state.checkpointing != "off")
     if op == "peft":
         return derive.is_peft_model(run, first)
+    if op == "type":
+        return derive.is_of_type(run, first, str(values[1].value) if isinstance(values[1], Const) else "")
     return Tri.UNKNOWN
 
 

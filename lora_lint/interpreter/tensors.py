@@ -117,6 +117,8 @@ def cut(run: Run, value: Value, kind: Cut, node: ir.Node) -> Value:
             return plain()
     if isinstance(value, Tensor) and value.graph is Graph.PLAIN:
         return value
+    if isinstance(value, Tensor) and value.leaf:
+        return plain(value.device)
     if isinstance(value, Const) or (isinstance(value, Sym) and value.data):
         return plain()
     if isinstance(value, Sym) and kind is Cut.REBUILT:
@@ -146,10 +148,10 @@ def scaled(run: Run, value: Value, scaler: Obj, node: ir.Node) -> Value:
 def hacked(run: Run, value: Value, node: ir.Node) -> Value:
     """The value after someone set requires_grad on it by hand: a leaf of its own when it is data."""
     if isinstance(value, Tensor):
-        if value.graph is Graph.PLAIN:
-            return Tensor(Graph.ATTACHED)
+        if value.graph is Graph.PLAIN or value.leaf:
+            return Tensor(Graph.ATTACHED, leaf=True)
         value.hack_at, value.hack_statement = run.loc(node), run.statement
         return value
     if isinstance(value, Sym) and not value.data:
         return Tensor(Graph.UNKNOWN, hack_at=run.loc(node), hack_statement=run.statement)
-    return Tensor(Graph.ATTACHED)
+    return Tensor(Graph.ATTACHED, leaf=True)

@@ -82,6 +82,7 @@ class Tensor:
     hack_at: Location | None = None
     hack_statement: Location | None = None
     number: bool = False  # a Python number, no tensor any more
+    leaf: bool = False  # data that gradients are wanted for: no model computed it
     scaler: Obj | None = None  # the gradient scaler that multiplied it
     device: str = "unknown"
     name: str = ""

@@ -18,13 +18,17 @@ from lora_lint.verify.verdict import FAIL, PASS, Verdict, judge
 from lora_lint.verify.watch import Watch
 
 
-class NotLearning(AssertionError):
+class NotLearning(AssertionError):  # noqa: N818 - reads as what it says in `pytest.raises(NotLearning)`
     """A model was shown not to learn; `verdict` says why."""
 
     def __init__(self, verdict: Verdict) -> None:
         self.verdict = verdict
         first = verdict.findings[0] if verdict.findings else None
-        text = f"{first.code} {first.name}: {first.location.path}:{first.location.line}: {first.message}" if first else verdict.reason
+        text = (
+            f"{first.code} {first.name}: {first.location.path}:{first.location.line}: {first.message}"
+            if first
+            else verdict.reason
+        )
         super().__init__(text)
 
 
@@ -93,7 +97,9 @@ def assert_trains(
     training = model.training
     with observe(steps) as session:
         model.train()
-        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad] or list(model.parameters()), lr=lr)
+        optimizer = torch.optim.AdamW(
+            [p for p in model.parameters() if p.requires_grad] or list(model.parameters()), lr=lr
+        )
         try:
             for _ in range(steps):
                 output = model(**batch) if isinstance(batch, dict) else model(batch)

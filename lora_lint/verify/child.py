@@ -64,7 +64,9 @@ def _on_exception(watch: Watch) -> None:
     sys.excepthook = hook
 
 
-def describe(watch: Watch, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> dict[str, object]:
+def describe(
+    watch: Watch, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> dict[str, object]:
     """An exception as plain data, with the user's own frames as places."""
     frames = watch.recorder.frames
     places = []

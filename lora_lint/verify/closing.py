@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lora_lint.lifecycle.vocabulary import Ev, Part
 from lora_lint.verify.models import Live

@@ -62,16 +62,14 @@ def _launcher(text: str) -> list[str]:
 
 
 def _from_notebook(path: Path, folder: Path) -> Path:
-    """The code cells of a notebook as a script whose lines are those that lora-lint counts."""
+    """The code cells of a notebook as a script with the same lines as the module text that lora-lint counts in."""
     from lora_lint.syntax.source import read_source
 
-    source = read_source(str(path), path.read_bytes())
+    lines = read_source(path, str(path)).text.splitlines()
+    # The first line is the marker of the first cell, a comment. It takes what a notebook has and a script has not: its own
+    # folder on the path, `display`, and results of shell lines (none).
+    place = str(path.resolve().parent)
+    lines[:1] = [f"import sys as _sys; _sys.path[0] = {place!r}; display = print; get_ipython = list"]
     script = folder / (path.stem + ".py")
-    first = f"import sys as _s; _s.path[0] = {str(path.resolve().parent)!r}; del _s"
-    lines = list(source.lines)
-    if lines and not lines[0].strip():
-        lines[0] = first
-    else:
-        lines = [f"{first}; {lines[0]}" if lines and not lines[0].startswith((" ", "@", "class", "def", "for", "if")) else first, *lines[1:]]
     script.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return script

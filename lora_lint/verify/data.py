@@ -57,7 +57,9 @@ class Data:
         if len(targets) >= MAX_TARGETS or not torch.is_grad_enabled() or target.is_floating_point():
             return
         supervised = int((target != ignore).sum())
-        targets.append(BatchRecord("", self.recorder.frames.here(), None, target.numel(), supervised, str(target.device)))
+        targets.append(
+            BatchRecord("", self.recorder.frames.here(), None, target.numel(), supervised, str(target.device))
+        )
 
     def mark(self, tensors: list[Any]) -> str:
         """A checksum of tensors, the same for the same batch."""

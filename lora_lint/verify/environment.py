@@ -24,7 +24,18 @@ VARIABLES = (
     "ACCELERATE_USE_DEEPSPEED",
     "ACCELERATE_MIXED_PRECISION",
 )
-LIBRARIES = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "datasets", "diffusers", "lightning", "deepspeed")
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "accelerate",
+    "bitsandbytes",
+    "datasets",
+    "diffusers",
+    "lightning",
+    "deepspeed",
+)
 
 
 def of_process(torch: ModuleType | None) -> dict[str, Any]:
@@ -56,5 +67,11 @@ def _devices(torch: ModuleType) -> list[dict[str, Any]]:
     found = []
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
-        found.append({"name": torch.cuda.get_device_name(index), "free_gb": round(free / 2**30, 1), "total_gb": round(total / 2**30, 1)})
+        found.append(
+            {
+                "name": torch.cuda.get_device_name(index),
+                "free_gb": round(free / 2**30, 1),
+                "total_gb": round(total / 2**30, 1),
+            }
+        )
     return found

@@ -173,7 +173,11 @@ class Forwards:
             if isinstance(child, self._torch.nn.modules.dropout._DropoutNd) and child.p > 0:
                 on += child.training
                 off += not child.training
-            if getattr(child, "adapter_layer_names", None) and hasattr(child, "disable_adapters") and not is_copy(child):
+            if (
+                getattr(child, "adapter_layer_names", None)
+                and hasattr(child, "disable_adapters")
+                and not is_copy(child)
+            ):
                 layers += 1
                 ran += not child.disable_adapters and not getattr(child, "merged", False)
         if self._handles or record.grad_forwards == 1:

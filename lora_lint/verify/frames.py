@@ -36,10 +36,8 @@ class Frames:
         """Whether the file is the user's own."""
         known = self._users.get(filename)
         if known is None:
-            if filename.startswith("<"):
-                known = False
-            else:
-                known = not os.path.realpath(filename).startswith(self._roots)
+            made_up = filename.startswith("<")  # "<string>", "<stdin>"
+            known = not made_up and not os.path.realpath(filename).startswith(self._roots)
             self._users[filename] = known
         return known
 

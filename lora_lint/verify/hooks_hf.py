@@ -72,7 +72,9 @@ def patch_modeling(watch: Slot, module: ModuleType) -> None:
 
     checkpointing = watch.guard(tell_checkpointing)
 
-    def enable_checkpointing(original: Any, self: Any, gradient_checkpointing_kwargs: Any = None, *a: Any, **k: Any) -> Any:
+    def enable_checkpointing(
+        original: Any, self: Any, gradient_checkpointing_kwargs: Any = None, *a: Any, **k: Any
+    ) -> Any:
         result = original(self, gradient_checkpointing_kwargs, *a, **k)
         checkpointing(self, gradient_checkpointing_kwargs)
         return result
@@ -99,7 +101,10 @@ def patch_integration(watch: Slot, module: ModuleType) -> None:
             watch,
             "transformers.PreTrainedModel.add_adapter",
             lambda self, *a, **k: self,
-            lambda self, *a, **k: (a[0] if a else k.get("adapter_config"), a[1] if len(a) > 1 else k.get("adapter_name", "default")),
+            lambda self, *a, **k: (
+                a[0] if a else k.get("adapter_config"),
+                a[1] if len(a) > 1 else k.get("adapter_name", "default"),
+            ),
             stacks=False,
         ),
     )

@@ -283,7 +283,7 @@ def patch_tuners(watch: Slot, module: ModuleType) -> None:
 
     def enable(original: Any, self: Any, enabled: bool, *args: Any, **kwargs: Any) -> Any:
         if not enabled and recorder.active:
-            watch.disabled_at = recorder.frames.point()
+            watch.current.disabled_at = recorder.frames.point()
         recorder.quiet += 1
         try:
             return original(self, enabled, *args, **kwargs)

@@ -98,8 +98,14 @@ def _modules(watch: Slot, torch: ModuleType) -> None:
         return result
 
     wrap(torch.nn.parallel.DistributedDataParallel, "__init__", ddp)
-    wrap(torch.nn.parallel.DataParallel, "__init__", lambda original, self, module, *a, **k: (
-        original(self, module, *a, **k), watch.structure.wrapped(self, module, "dp"))[0])
+    wrap(
+        torch.nn.parallel.DataParallel,
+        "__init__",
+        lambda original, self, module, *a, **k: (
+            original(self, module, *a, **k),
+            watch.structure.wrapped(self, module, "dp"),
+        )[0],
+    )
 
     def compile_(original: Any, model: Any = None, *args: Any, **kwargs: Any) -> Any:
         result = original(model, *args, **kwargs)
@@ -220,7 +226,11 @@ def _loaders(watch: Slot, torch: ModuleType) -> None:
         return result
 
     wrap(torch.utils.data.DataLoader, "__init__", made)
-    wrap(torch.utils.data.dataloader._BaseDataLoaderIter, "__next__", lambda original, self: watch.data.batch_drawn(original(self), self))
+    wrap(
+        torch.utils.data.dataloader._BaseDataLoaderIter,
+        "__next__",
+        lambda original, self: watch.data.batch_drawn(original(self), self),
+    )
 
 
 def patch_fsdp1(watch: Slot, module: ModuleType) -> None:

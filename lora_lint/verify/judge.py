@@ -78,7 +78,8 @@ def plain(code: str, report: Report) -> dict[str, Any]:
         "help": report.help,
         "location": asdict(report.location),
         "story": [
-            {"location": asdict(at.location if isinstance(at, Event) else at), "message": text} for at, text in report.story
+            {"location": asdict(at.location if isinstance(at, Event) else at), "message": text}
+            for at, text in report.story
         ],
         "severity": report.severity.value if report.severity is not None else None,
         "maybe": report.maybe,

@@ -32,25 +32,29 @@ def _wiped(rank: RankRecord) -> Iterator[Cause]:
         if not optimizer.wiped or optimizer.wiped_at is None or optimizer.wiped < optimizer.steps:
             continue
         if not _had_gradients(rank, number):
-            yield "LL302", Report(
-                optimizer.wiped_at,
-                "zero_grad() wipes the gradients between backward() and step(): the step changes nothing",
-                help="call zero_grad() before backward() or after step()",
-                story=_step_story(optimizer, "stepped here without gradients"),
+            yield (
+                "LL302",
+                Report(
+                    optimizer.wiped_at,
+                    "zero_grad() wipes the gradients between backward() and step(): the step changes nothing",
+                    help="call zero_grad() before backward() or after step()",
+                    story=_step_story(optimizer, "stepped here without gradients"),
+                ),
             )
         elif optimizer.steps > 1:
-            yield "LL303", Report(
-                optimizer.wiped_at,
-                "accumulated gradients are wiped before the step uses them: only the last micro-batch counts",
-                help="clear the gradients once per optimizer step, after step(), and through the prepared optimizer",
-                story=_step_story(optimizer, "stepped here with what was left"),
+            yield (
+                "LL303",
+                Report(
+                    optimizer.wiped_at,
+                    "accumulated gradients are wiped before the step uses them: only the last micro-batch counts",
+                    help="clear the gradients once per optimizer step, after step(), and through the prepared optimizer",
+                    story=_step_story(optimizer, "stepped here with what was left"),
+                ),
             )
 
 
 def _had_gradients(rank: RankRecord, number: int) -> bool:
-    return any(
-        s.stepped and s.grad for t in rank.tensors if number in t.optimizers for s in t.samples
-    )
+    return any(s.stepped and s.grad for t in rank.tensors if number in t.optimizers for s in t.samples)
 
 
 def _step_story(optimizer: OptimizerRecord, text: str) -> tuple[tuple[Location, str], ...]:
@@ -63,10 +67,13 @@ def _never_cleared(rank: RankRecord) -> Iterator[Cause]:
     stale = [samples for samples in judged if all(s.stale for s in samples)]
     if stale and len(stale) * 2 >= len(judged):
         first = stepped(rank)[0]
-        yield "LL307", Report(
-            first.stepped_at or first.made_at,
-            "the loop steps and never clears the gradients: every step uses the sum of all steps so far",
-            help="call optimizer.zero_grad() once for each step",
+        yield (
+            "LL307",
+            Report(
+                first.stepped_at or first.made_at,
+                "the loop steps and never clears the gradients: every step uses the sum of all steps so far",
+                help="call optimizer.zero_grad() once for each step",
+            ),
         )
 
 
@@ -75,20 +82,26 @@ def _never_stepped(rank: RankRecord) -> Iterator[Cause]:
         return
     if any(len(t.sums) == 2 and t.sums[0] != t.sums[1] for t in rank.tensors):
         return  # updated by hand
-    yield "LL304", Report(
-        place(rank),
-        f"{rank.backwards} backward calls and not one optimizer step: nothing is ever updated",
-        help="call optimizer.step() after backward()",
-        story=((rank.optimizers[0].made_at, "optimizer made here"),),
+    yield (
+        "LL304",
+        Report(
+            place(rank),
+            f"{rank.backwards} backward calls and not one optimizer step: nothing is ever updated",
+            help="call optimizer.step() after backward()",
+            story=((rank.optimizers[0].made_at, "optimizer made here"),),
+        ),
     )
 
 
 def _clipped(rank: RankRecord) -> Iterator[Cause]:
     if rank.clipped_scaled_at is not None:
-        yield "LL503", Report(
-            rank.clipped_scaled_at,
-            "clips gradients that are still multiplied by the scaler's factor: almost nothing of them is left",
-            help="call scaler.unscale_(optimizer) before clipping",
+        yield (
+            "LL503",
+            Report(
+                rank.clipped_scaled_at,
+                "clips gradients that are still multiplied by the scaler's factor: almost nothing of them is left",
+                help="call scaler.unscale_(optimizer) before clipping",
+            ),
         )
 
 
@@ -102,12 +115,15 @@ def _name_filter(rank: RankRecord) -> Iterator[Cause]:
     prefix = _PREFIX.get(next((w for w in model.wrapped if w in _PREFIX), ""), "")
     made = stepped(rank)[0].made_at
     if prefix and _filters_by_start(made.path):
-        yield "LL605", Report(
-            made,
-            f"chooses parameters by the start of their names, but the names of the wrapped model begin with `{prefix}`: "
-            f"{len(outside)} adapter tensors are left out of the optimizer",
-            help="choose the parameters before wrapping, or look for the name inside the string",
-            story=((model.wrapped_at, "wrapped here"),) if model.wrapped_at is not None else (),
+        yield (
+            "LL605",
+            Report(
+                made,
+                f"chooses parameters by the start of their names, but the names of the wrapped model begin with `{prefix}`: "
+                f"{len(outside)} adapter tensors are left out of the optimizer",
+                help="choose the parameters before wrapping, or look for the name inside the string",
+                story=((model.wrapped_at, "wrapped here"),) if model.wrapped_at is not None else (),
+            ),
         )
 
 
@@ -128,11 +144,14 @@ def _heads(rank: RankRecord) -> Iterator[Cause]:
     for number, model in enumerate(rank.models):
         learning = any(t.trainable and t.model == number for t in adapters(rank))
         if model.role == "trained" and model.fresh_heads and learning:
-            yield "LL111", Report(
-                model.injected_at or place(rank),
-                f"the head of {model.type.rsplit('.', 1)[-1]} ({some(model.fresh_heads)}) is random and frozen: it is neither "
-                "trained nor saved, and a reload draws another one",
-                help="give the config the task's task_type, or name the head in modules_to_save",
+            yield (
+                "LL111",
+                Report(
+                    model.injected_at or place(rank),
+                    f"the head of {model.type.rsplit('.', 1)[-1]} ({some(model.fresh_heads)}) is random and frozen: it is neither "
+                    "trained nor saved, and a reload draws another one",
+                    help="give the config the task's task_type, or name the head in modules_to_save",
+                ),
             )
 
 
@@ -141,8 +160,11 @@ def _ends(rank: RankRecord) -> Iterator[Cause]:
     ends = sum(b.ends for b in rank.batches)
     if ends and all(b.ends == b.ends_masked for b in rank.batches):
         first = next(b for b in rank.batches if b.ends)
-        yield "LL404", Report(
-            first.at,
-            f"all {ends} end tokens after supervised text are masked in the labels: the model never learns to stop",
-            help="give the tokenizer a padding token of its own, or pad the labels by position",
+        yield (
+            "LL404",
+            Report(
+                first.at,
+                f"all {ends} end tokens after supervised text are masked in the labels: the model never learns to stop",
+                help="give the tokenizer a padding token of its own, or pad the labels by position",
+            ),
         )

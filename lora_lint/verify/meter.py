@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lora_lint.lifecycle.record import OptimizerRecord, Sample
-from lora_lint.lifecycle.vocabulary import Ev, Kind
+from lora_lint.lifecycle.vocabulary import Kind
 from lora_lint.verify.table import Entry, Table
 from lora_lint.verify.tensors import changes, equal, norms, samples
 
@@ -183,7 +183,9 @@ class Meter:
         if not self._checked_stale:
             self._checked_stale = True
             candidates = [
-                e for e in self.table.entries.values() if e.last_grad is not None and e.last_grad() is e.row.parameter.grad
+                e
+                for e in self.table.entries.values()
+                if e.last_grad is not None and e.last_grad() is e.row.parameter.grad
             ]
         else:
             candidates = [e for e in self.table.entries.values() if e.stale]

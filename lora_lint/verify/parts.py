@@ -10,8 +10,12 @@ from typing import Any
 from lora_lint.lifecycle.vocabulary import Part
 
 # Names of adapter parameters written by hand or by libraries whose layers do not say so themselves.
-_ADAPTER_NAME = re.compile(r"(^|[._])(lora|loha|lokr|hada|ia3|vera|adapters?|adaption|prompt|prefix)([._]|$|[AB]\b)", re.IGNORECASE)
-_HEAD_NAME = re.compile(r"(^|\.)(lm_head|score|classifier|classification_head|qa_outputs|v_head|value_head|fc|head|cls)(\.|$)")
+_ADAPTER_NAME = re.compile(
+    r"(^|[._])(lora|loha|lokr|hada|ia3|vera|adapters?|adaption|prompt|prefix)([._]|$|[AB]\b)", re.IGNORECASE
+)
+_HEAD_NAME = re.compile(
+    r"(^|\.)(lm_head|score|classifier|classification_head|qa_outputs|v_head|value_head|fc|head|cls)(\.|$)"
+)
 _NORM_NAME = re.compile(r"(^|[._])(norm|ln|layernorm|layer_norm|rmsnorm|ln_f|ln_\d|bn\d*)([._]|$|\d)", re.IGNORECASE)
 _EMBED_NAME = re.compile(r"(^|[._])(embed|embeddings?|embed_tokens|wte|wpe|shared)([._]|$)", re.IGNORECASE)
 
@@ -71,9 +75,7 @@ def _adapter_places(root: Any) -> Places:
     return places
 
 
-def _classify(
-    name: str, path: str, module: Any, places: Places, peft: bool
-) -> tuple[Part, str, str, Any]:
+def _classify(name: str, path: str, module: Any, places: Places, peft: bool) -> tuple[Part, str, str, Any]:
     steps = name.split(".")
     for end in range(len(steps) - 1, 0, -1):
         found = places.get(".".join(steps[:end]))

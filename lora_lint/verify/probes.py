@@ -87,7 +87,9 @@ class _Probe:
         if apart > 0.0:
             yield ProbeRecord("adapter-on-off", True, f"the adapter changes the output (by {apart:.1e} so far)", apart)
         else:
-            yield ProbeRecord("adapter-on-off", None, "the output is the same with and without the adapter so far", apart)
+            yield ProbeRecord(
+                "adapter-on-off", None, "the output is the same with and without the adapter so far", apart
+            )
 
     def _saved(self, before: list[Any] | None) -> Iterator[ProbeRecord]:
         if not self.peft:
@@ -110,7 +112,9 @@ class _Probe:
             text = f"the saved adapter's names have a wrapper's prefix ({foreign[0]}): loading finds none of them"
             yield ProbeRecord("saved-tensors", False, text, float(len(tensors)))
             return
-        yield ProbeRecord("saved-tensors", True, f"{len(tensors)} tensors saved, {len(live)} in the model", float(len(tensors)))
+        yield ProbeRecord(
+            "saved-tensors", True, f"{len(tensors)} tensors saved, {len(live)} in the model", float(len(tensors))
+        )
         yield self._loaded(tensors, name, before is not None)
 
     def _loaded(self, tensors: dict[str, Any], name: str, forward: bool) -> ProbeRecord:

@@ -59,7 +59,12 @@ def meeting_place() -> Path | None:
     if rank_and_world()[1] < 2:
         return None
     key = "-".join(
-        (os.environ.get("TORCHELASTIC_RUN_ID", ""), os.environ.get("MASTER_PORT", ""), str(os.getppid()), str(os.getuid()))
+        (
+            os.environ.get("TORCHELASTIC_RUN_ID", ""),
+            os.environ.get("MASTER_PORT", ""),
+            str(os.getppid()),
+            str(os.getuid()),
+        )
     )
     folder = Path(tempfile.gettempdir()) / f"lora-lint-ranks-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 from lora_lint import __version__
 from lora_lint.findings import Finding
 from lora_lint.lifecycle.record import RankRecord
-from lora_lint.location import Location
+from lora_lint.verify.places import place_data
 from lora_lint.verify.verdict import Verdict, world_of
 
 
@@ -31,10 +31,13 @@ def as_data(verdict: Verdict) -> dict[str, Any]:
         "findings": [finding_data(f) for f in verdict.findings],
         "steps": rank.cycles if rank is not None else 0,
         "ledger": ledger_data(rank),
-        "losses": [{"step": loss.step, "value": loss.value, "graph": loss.graph} for loss in (rank.losses if rank else [])],
+        "losses": [
+            {"step": loss.step, "value": loss.value, "graph": loss.graph} for loss in (rank.losses if rank else [])
+        ],
         "gradients": gradient_data(rank),
         "probes": [
-            {"name": p.name, "ok": p.ok, "text": p.text, "value": p.value} for p in (rank.probes if rank is not None else [])
+            {"name": p.name, "ok": p.ok, "text": p.text, "value": p.value}
+            for p in (rank.probes if rank is not None else [])
         ],
         "memory_mb": [round(m, 1) for m in (rank.memory if rank is not None else [])],
         "step_seconds": [round(s, 3) for s in (rank.seconds if rank is not None else [])],
@@ -56,20 +59,10 @@ def finding_data(finding: Finding) -> dict[str, Any]:
         "name": finding.name,
         "severity": finding.severity.value,
         "message": finding.message,
-        **_place(finding.location),
+        **place_data(finding.location),
         "help": finding.help,
-        "related": [{**_place(r.location), "message": r.message} for r in finding.related],
+        "related": [{**place_data(r.location), "message": r.message} for r in finding.related],
         "url": finding.url,
-    }
-
-
-def _place(location: Location) -> dict[str, Any]:
-    return {
-        "path": location.path,
-        "line": location.line,
-        "column": location.column,
-        "end_line": location.end_line,
-        "end_column": location.end_column,
     }
 
 
@@ -80,8 +73,7 @@ def ledger_data(rank: RankRecord | None) -> list[dict[str, Any]]:
     return [
         {
             "moment": row.moment,
-            "path": row.at.path,
-            "line": row.at.line,
+            **{key: value for key, value in place_data(row.at).items() if key in ("path", "cell", "line")},
             "model": rank.models[row.model].type,
             "trainable": row.trainable,
             "total": row.total,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from lora_lint.findings import Finding, Severity
 from lora_lint.lifecycle.record import RankRecord
+from lora_lint.verify.places import shown
 from lora_lint.verify.verdict import FAIL, PASS, Verdict, world_of
 
 Paint = Callable[[str, str], str]
@@ -30,7 +31,11 @@ def render(verdict: Verdict, paint: Paint) -> str:
     if verdict.exit_code == 2:
         lines += _crash(verdict, paint)
     for fault in verdict.faults:
-        lines += ["", paint("red", "LL000 internal-error: a bug of lora-lint; the run was observed without it"), fault.rstrip()]
+        lines += [
+            "",
+            paint("red", "LL000 internal-error: a bug of lora-lint; the run was observed without it"),
+            fault.rstrip(),
+        ]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -45,16 +50,11 @@ def _headline(verdict: Verdict, rank: RankRecord | None, paint: Paint) -> str:
 
 def _finding(finding: Finding, paint: Paint) -> list[str]:
     head = paint(_COLOURS[finding.severity], f"{finding.severity.value} {finding.code} {finding.name}")
-    lines = [f"{head}", f"  {_at(finding.location)}  {finding.message}"]
-    lines += [f"    {_at(related.location)}  {related.message}" for related in finding.related]
+    lines = [head, f"  {shown(finding.location)}  {finding.message}"]
+    lines += [f"    {shown(related.location)}  {related.message}" for related in finding.related]
     if finding.help:
         lines.append(f"  {paint('bold', 'help:')} {finding.help}")
     return [*lines, ""]
-
-
-def _at(location: object) -> str:
-    path, line = getattr(location, "path", "?"), getattr(location, "line", 0)
-    return f"{path}:{line}"
 
 
 def _ledger(rank: RankRecord, paint: Paint) -> list[str]:
@@ -109,9 +109,7 @@ def spark(values: Sequence[float]) -> str:
     finite = [v for v in values if math.isfinite(v)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
     span = (high - low) or 1.0
-    return "".join(
-        _BARS[round((v - low) / span * (len(_BARS) - 1))] if math.isfinite(v) else "×" for v in values[-60:]
-    )
+    return "".join(_BARS[round((v - low) / span * (len(_BARS) - 1))] if math.isfinite(v) else "×" for v in values[-60:])
 
 
 def _number(value: float) -> str:

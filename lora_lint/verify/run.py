@@ -60,7 +60,7 @@ def render(verdict: Verdict, request: Request) -> str:
     if request.form == "html":
         from lora_lint.verify import report_html
 
-        return report_html.render(verdict)
+        return report_html.render(verdict, request.target)
     from lora_lint.verify import report_text
 
     return report_text.render(verdict, request.paint)

@@ -81,7 +81,11 @@ class Structure:
     def _sharded(self, module: Any) -> None:
         live = self.recorder.models.known(module)
         if live is None:
-            owners = {id(live): live for live in (self.recorder.models.owner(p) for p in module.parameters()) if live is not None}
+            owners = {
+                id(live): live
+                for live in (self.recorder.models.owner(p) for p in module.parameters())
+                if live is not None
+            }
             if len(owners) == 1 and next(iter(owners.values())).module is not module:
                 return  # a block of a known model: the root follows
             live = self.recorder.live(module)

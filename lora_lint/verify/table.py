@@ -121,4 +121,6 @@ class Table:
 def _orphan(parameter: Any) -> Row:
     from lora_lint.lifecycle.vocabulary import Part
 
-    return Row(f"<parameter {'x'.join(map(str, parameter.shape))} of no model that ran>", parameter, Part.BASE, "", "", None)
+    return Row(
+        f"<parameter {'x'.join(map(str, parameter.shape))} of no model that ran>", parameter, Part.BASE, "", "", None
+    )

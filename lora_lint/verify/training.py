@@ -92,7 +92,7 @@ class Training:
         self.recorder.emit(Ev.BACKWARD, args=args, by="torch.Tensor.backward", at=at)
         unsteady = rank.steps == 0 and rank.scaler_attempts == 0 and rank.backwards >= BACKWARDS_WITHOUT_STEP
         if unsteady:
-            self.watch.finish("no optimizer step after %d backward calls" % rank.backwards)
+            self.watch.finish(f"no optimizer step after {rank.backwards} backward calls")
 
     def _tensor(self, loss: Any, graph: str, at: Location) -> Tensor:
         sources = tuple(self.watch.forwards.recent)

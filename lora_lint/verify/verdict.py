@@ -109,7 +109,10 @@ def _trouble(observed: Observed, record: RunRecord, steps: int) -> tuple[str, bo
     if error is not None:
         return f"the program ended with {error['type']}: {error['text'].splitlines()[0] if error['text'] else ''}", True
     if observed.timed_out:
-        return f"time is up after {observed.seconds:.0f} s and {max((r.steps for r in record.ranks), default=0)} steps", True
+        return (
+            f"time is up after {observed.seconds:.0f} s and {max((r.steps for r in record.ranks), default=0)} steps",
+            True,
+        )
     if observed.status not in (0, None):
         return f"the program ended with exit status {observed.status}", True
     told = next((r["outcome"] for r in observed.reports if r["outcome"] not in ("done", "ended")), "")
@@ -122,7 +125,10 @@ def _trouble(observed: Observed, record: RunRecord, steps: int) -> tuple[str, bo
         return f"only {len(record.ranks)} of {world} processes reported", True
     fewest = min(rank.cycles for rank in record.ranks)
     if fewest < ENOUGH_STEPS:
-        return f"the program ended after {fewest} optimizer step{'s' * (fewest != 1)}: too few to prove that it learns", False
+        return (
+            f"the program ended after {fewest} optimizer step{'s' * (fewest != 1)}: too few to prove that it learns",
+            False,
+        )
     return "", False
 
 

@@ -28,7 +28,10 @@ def train(model, steps, lr=1e-2):
         optimizer.step()
 """
 
-HEALTHY = HEAD + LOOP + """
+HEALTHY = (
+    HEAD
+    + LOOP
+    + """
 if __name__ == "__main__":
     print("hello on stdout {not json")
     model = make()
@@ -38,8 +41,12 @@ if __name__ == "__main__":
         open("finally.txt", "w").write("ran")
     model.save_pretrained("adapter")
 """
+)
 
-FROZEN = HEAD + LOOP + """
+FROZEN = (
+    HEAD
+    + LOOP
+    + """
 model = make()
 model.requires_grad_(False)  # FREEZE
 model.enable_input_require_grads()
@@ -49,19 +56,28 @@ for step in range(6):
     optimizer.step()
     optimizer.zero_grad()
 """
+)
 
-CRASH = HEAD + LOOP + """
+CRASH = (
+    HEAD
+    + LOOP
+    + """
 model = make()
 train(model, 1)
 raise RuntimeError("out of cheese")  # CRASH
 """
+)
 
-STUCK = HEAD + LOOP + """
+STUCK = (
+    HEAD
+    + LOOP
+    + """
 import time
 model = make()
 train(model, 1)
 time.sleep(600)
 """
+)
 
 NO_TRAINING = """
 import torch
@@ -69,7 +85,9 @@ model = torch.nn.Linear(2, 2)
 print(model(torch.ones(1, 2)))
 """
 
-DDP = HEAD + """
+DDP = (
+    HEAD
+    + """
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
@@ -87,6 +105,7 @@ def main():
 if __name__ == "__main__":
     main()
 """
+)
 
 DDP_HEALTHY = DDP.replace(
     "BODY",
@@ -100,7 +119,10 @@ DDP_BYPASSED = DDP.replace(
     optimizer = torch.optim.AdamW([p for p in wrapped.parameters() if p.requires_grad], lr=1e-2)""",
 )
 
-SPAWN = HEAD + LOOP + """
+SPAWN = (
+    HEAD
+    + LOOP
+    + """
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
@@ -116,8 +138,11 @@ if __name__ == "__main__":
         port = s.getsockname()[1]
     mp.spawn(worker, (port,), nprocs=2)
 """
+)
 
-WORKERS = HEAD + """
+WORKERS = (
+    HEAD
+    + """
 class Rows(torch.utils.data.Dataset):
     def __len__(self):
         return 16
@@ -133,8 +158,11 @@ if __name__ == "__main__":
         model(input_ids=ids, labels=ids).loss.backward()
         optimizer.step()
 """
+)
 
-TRAINER = HEAD + """
+TRAINER = (
+    HEAD
+    + """
 from datasets import Dataset
 from transformers import Trainer, TrainingArguments
 
@@ -146,8 +174,11 @@ args = TrainingArguments("out", max_steps=6, per_device_train_batch_size=2, lear
 Trainer(model=model, args=args, train_dataset=Dataset.from_list(rows)).train()
 model.save_pretrained("adapter")
 """
+)
 
-LIGHTNING = HEAD + """
+LIGHTNING = (
+    HEAD
+    + """
 import lightning
 
 class Module(lightning.LightningModule):
@@ -165,8 +196,11 @@ trainer = lightning.Trainer(max_epochs=1, accelerator="cpu", logger=False, enabl
                             enable_progress_bar=False, enable_model_summary=False, accumulate_grad_batches=2)
 trainer.fit(Module(), torch.utils.data.DataLoader(rows, batch_size=2))
 """
+)
 
-ACCELERATE = HEAD + """
+ACCELERATE = (
+    HEAD
+    + """
 from accelerate import Accelerator
 
 accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
@@ -182,3 +216,4 @@ for ids in loader:
         optimizer.step()
         optimizer.zero_grad()
 """
+)

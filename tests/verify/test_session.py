@@ -25,17 +25,27 @@ ROOT = Path(__file__).parents[2]
 
 def environment() -> dict[str, str]:
     keep = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LORA_LINT_VERIFY")}
-    return {**keep, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    return {
+        **keep,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
 
 
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "lora_lint", "verify", *arguments]
 
 
-def verify(folder: Path, text: str, *arguments: str, after: tuple[str, ...] = (), name: str = "train.py") -> tuple[int, Any, str]:
+def verify(
+    folder: Path, text: str, *arguments: str, after: tuple[str, ...] = (), name: str = "train.py"
+) -> tuple[int, Any, str]:
     (folder / name).write_text(text, encoding="utf-8")
     words = command(*arguments, "--format", "json", name, *after)
-    done = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        words, cwd=folder, env=environment(), capture_output=True, text=True, timeout=240, check=False
+    )
     return done.returncode, json.loads(done.stdout) if done.stdout.strip() else None, done.stderr
 
 
@@ -103,7 +113,9 @@ def test_module_in_a_package(tmp_path: Path) -> None:
     (package / "__init__.py").touch()
     (package / "train.py").write_text(programs.FROZEN, encoding="utf-8")
     words = command("--format", "json", "-m", "pkg.train")
-    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        words, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240, check=False
+    )
     report = json.loads(done.stdout)
     assert done.returncode == 1
     assert report["findings"][0]["path"] == os.path.join("pkg", "train.py")
@@ -160,7 +172,9 @@ def test_verify_started_by_torchrun_on_each_rank(tmp_path: Path) -> None:
         port = free.getsockname()[1]
     words = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
     words += ["-m", "lora_lint", "verify", "--format", "json", "train.py"]
-    done = subprocess.run(words, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        words, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240, check=False
+    )
     report = json.loads(done.stdout)
     assert report["verdict"] == "FAIL"
     assert "LL607" in {f["code"] for f in report["findings"]}

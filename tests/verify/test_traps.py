@@ -307,7 +307,9 @@ def _method(config: Any) -> Callable[..., None]:
 _KINDS = {"task_type": "CAUSAL_LM", "target_modules": ["q_proj", "v_proj"]}
 for _config in (
     peft.VeraConfig(r=4, save_projection=True, **_KINDS),
-    peft.IA3Config(task_type="CAUSAL_LM", target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"]),
+    peft.IA3Config(
+        task_type="CAUSAL_LM", target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"]
+    ),
     peft.AdaLoraConfig(total_step=50, tinit=1, tfinal=5, **_KINDS),
     peft.LoHaConfig(r=4, **_KINDS),
     peft.LoKrConfig(r=4, **_KINDS),

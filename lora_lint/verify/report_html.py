@@ -1,0 +1,42 @@
+"""The report of a run as one HTML page that needs nothing else: no network, no scripts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lora_lint.errors import InputError
+from lora_lint.verify.report_json import as_data
+from lora_lint.verify.verdict import Verdict, world_of
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(verdict: Verdict, title: str = "") -> str:
+    """The page. Raises InputError when the libraries that draw it are not installed."""
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        from markupsafe import Markup
+
+        from lora_lint.verify.plots import curves, heat_maps
+    except ImportError as error:
+        raise InputError(f"the HTML report needs {error.name}: pip install 'lora-lint[verify]'") from error
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    rank = world_of(verdict.record)
+    drawn: list[list[tuple[str, Any]]] = [[], []]
+    if rank is not None:
+        try:
+            drawn = [[(name, Markup(svg)) for name, svg in plots] for plots in (curves(rank), heat_maps(rank))]  # noqa: S704
+        except ImportError as error:
+            raise InputError(f"the HTML report needs {error.name}: pip install 'lora-lint[verify]'") from error
+    page: str = environment.get_template("report.html.j2").render(
+        data=as_data(verdict), title=title, where=_where, plots=drawn[0], maps=drawn[1]
+    )
+    return page
+
+
+def _where(place: dict[str, Any]) -> str:
+    cell = f" cell {place['cell']}" if "cell" in place else ""
+    return f"{place['path']}{cell}:{place['line']}"
