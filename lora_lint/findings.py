@@ -128,7 +128,17 @@ class ReplaceComment:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class AddParameter:
+    """Give the function `name`, defined at `function`, one more parameter `text` at the end."""
+
+    function: Location
+    name: str
+    text: str
+
+
 Intent = Union[
+    AddParameter,
     SetKeyword,
     DropKeyword,
     RenameKeyword,

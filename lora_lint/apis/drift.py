@@ -1,13 +1,14 @@
 """Holds API specs against the installed libraries: do the names exist, do they take the parameters, at these positions.
 
-Libraries are imported only here, when it is asked for, by the name that a spec gives. A library that is not installed, or
-whose installed version lies outside a spec's range, is skipped and counted.
+Libraries are imported only here, when it is asked for, by the name that a spec gives. A library that is not installed,
+or whose installed version lies outside a spec's range, is skipped and counted.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import inspect
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -51,14 +52,14 @@ def find_drift(store: ApiStore, files: frozenset[str] | None = None) -> Outcome:
             if files is None or _file(kind.place) in files:
                 try:
                     _check_type(kind, outcome)
-                except _Incomplete as error:
+                except _IncompleteError as error:
                     outcome.skipped[kind.name] = str(error)
         for specs in store.specs.calls.values():
             for spec in specs:
                 if files is None or _file(spec.place) in files:
                     try:
                         _check_call(store, spec, outcome)
-                    except _Incomplete as error:
+                    except _IncompleteError as error:
                         outcome.skipped[spec.name] = str(error)
     return outcome
 
@@ -68,7 +69,7 @@ def _file(place: str) -> str:
 
 
 def installed(library: str) -> str | None:
-    """Version of an installed library; "" for one without metadata (the standard library), None when it is not there."""
+    """Version of an installed library; "" for one without metadata (the standard library), None when there is none."""
     try:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:
@@ -103,17 +104,17 @@ def resolve(name: str) -> Any:
 
 
 def _find(name: str) -> tuple[Any, str]:
-    """The object and "", or None and what is wrong; `_Incomplete` when the library lacks something to be imported."""
+    """The object and "", or None and what is wrong; `_IncompleteError` when something that it needs is missing."""
     try:
         return resolve(name), ""
     except (AttributeError, ImportError, RuntimeError) as error:  # lazy modules raise RuntimeError when an import fails
         missing = _missing_module(error)
         if missing and missing.split(".", 1)[0] != name.split(".", 1)[0]:
-            raise _Incomplete(f"{name} needs {missing}, which is not installed") from error
+            raise _IncompleteError(f"{name} needs {missing}, which is not installed") from error
         return None, f"there is no such name: {error}"
 
 
-class _Incomplete(Exception):
+class _IncompleteError(Exception):
     """A library cannot be asked: something that it needs is not installed."""
 
 
@@ -135,7 +136,7 @@ def methods(kind: TypeSpec, method: str) -> Iterator[tuple[str, Any]]:
                 continue
             try:
                 value, problem = _find(f"{module}.{name}.{method}")
-            except _Incomplete:
+            except _IncompleteError:
                 continue
             if not problem:
                 yield f"{module}.{name}", value

@@ -1,87 +1,16 @@
-"""Reads rules/apis/*.yaml into specs, strictly: an unknown key, verb, event, role or derivation is an error at file:line.
-
-A file is a mapping with `library` (top-level names that are never looked for in the project; none for utilities, whose names
-projects use for modules of their own), `types`, `calls`, `defaults`, `aliases` (another qualified name -> the spec's name).
-
-An effect is a mapping with one verb:
-  new: NAME, kind: …, type: …, facts: {…}      make an object, bind it as $NAME
-  emit: EVENT, ROLE: $x …, args: {…}            something happens
-  set: $object, facts: {…}                      facts of an object
-  link: $object, attrs: {name: $x …}            attributes of an object
-  call: $callable or on: $object + method: m, args: […], context: worker, as: NAME      run the user's callback
-                                                open: true: it may get more keyword arguments, of any value
-  apply: $object, method: m, args: […], as: NAME      call a method, the library's own too
-  protocol: $object                             what the framework does with an instance of a user subclass
-  let: NAME, value: FORM                        bind $NAME; the object a constructor makes is bound by its first `new`
-  havoc: [$x …]                                 anything may happen to these objects
-  return: FORM
-and optionally when, versions, unknown (havoc | skip), each ($list, binds $item).
-
-A return FORM is a term, or {view: $x, type: T}, {parameters: $x, named: bool, modules: bool}, {tensor: plain}, {attached: $event…},
-{like: [$x …]} (a tensor that depends on these),
-{scaled: $x, by: $scaler}, {wrapped: $x} (what a wrapper
-wraps), {base: $x} (the same through all wrappers),
-{saved: $file} (what this program saved there), {cut: detach, of: $x}, {hack: $x}, {unpack: $list}, {submodule: $x, path: p}, {text: s}.
-"""
+"""Reads rules/apis/*.yaml into specs, strictly: an unknown key, verb, event, role or derivation is an error at
+file:line. What may stand in a file is in `lora_lint.apis.grammar`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from lora_lint.apis.spec import CallSpec, Default, Derived, Effect, Ref, Term, Test, TypeSpec
+from lora_lint.apis.grammar import COMMON_KEYS, DERIVATIONS, RETURN_FORMS, ROLES, TESTS, VERB_KEYS
+from lora_lint.apis.spec import CallSpec, Default, Derived, Effect, Override, Ref, Term, Test, TypeSpec
 from lora_lint.apis.yaml_reader import Mapping, read_yaml
 from lora_lint.errors import KnowledgeError
 from lora_lint.lifecycle.vocabulary import Ev, Kind
-
-ROLES = frozenset(
-    "model config optimizer scheduler scaler loader dataset collator tokenizer trainer arguments accelerator loss "
-    "object reference".split()
-)
-DERIVATIONS = frozenset(
-    "quantization device dtype truth inference trainable checkpointing workers spawn mode adapter parts architecture "
-    "negated grad-enabled precision prefix native checkpointing-hook token".split()
-)
-TESTS = frozenset("set unset equals adapted checkpointed peft quantized defined not all any true kind type text".split())
-_VERB_KEYS: dict[str, frozenset[str]] = {
-    "new": frozenset({"new", "kind", "type", "facts"}),
-    "emit": frozenset({"emit", "args"}) | ROLES,
-    "set": frozenset({"set", "facts"}),
-    "link": frozenset({"link", "attrs"}),
-    "call": frozenset({"call", "args", "context", "as", "open"}),
-    "on": frozenset({"on", "method", "args", "context", "as", "open"}),
-    "apply": frozenset({"apply", "method", "args", "as", "open"}),
-    "protocol": frozenset({"protocol"}),
-    "let": frozenset({"let", "value"}),
-    "havoc": frozenset({"havoc"}),
-    "return": frozenset({"return"}),
-}
-_COMMON = frozenset({"when", "versions", "unknown", "each"})
-RETURN_FORMS: dict[str, frozenset[str]] = {
-    "view": frozenset({"view", "type"}),
-    "parameters": frozenset({"parameters", "named", "modules"}),
-    "tensor": frozenset({"tensor", "device"}),
-    "attached": frozenset({"attached"}),
-    "like": frozenset({"like"}),
-    "scaled": frozenset({"scaled", "by"}),
-    "base": frozenset({"base"}),
-    "wrapped": frozenset({"wrapped"}),
-    "saved": frozenset({"saved"}),
-    "cut": frozenset({"cut", "of"}),
-    "hack": frozenset({"hack"}),
-    "unpack": frozenset({"unpack"}),
-    "submodule": frozenset({"submodule", "path"}),
-    "derive": frozenset({"derive", "from"}),
-    "text": frozenset({"text"}),
-    "spread": frozenset({"spread"}),
-    "views": frozenset({"views", "kind"}),
-    "pick": frozenset({"pick", "of"}),
-    "unknown": frozenset({"unknown", "default"}),
-    "dataclasses": frozenset({"dataclasses"}),
-    "dict": frozenset({"dict"}),
-    "frame": frozenset({"frame"}),
-    "first": frozenset({"first"}),
-}
 
 
 class Specs:
@@ -151,10 +80,27 @@ def _strings(entry: Mapping, key: str) -> tuple[str, ...]:
     return tuple(items)
 
 
+_TYPE_KEYS = frozenset(
+    [
+        "type",
+        "bases",
+        "kind",
+        "match",
+        "pure",
+        "attributes",
+        "protocol",
+        "changes",
+        "source",
+        "group",
+        "home",
+        "versions",
+        "overrides",
+    ]
+)
+
+
 def _type(entry: Mapping, path: str) -> TypeSpec:
-    entry.only(
-        {"type", "bases", "kind", "match", "pure", "attributes", "protocol", "changes", "source", "group", "home", "versions"}, "a type"
-    )
+    entry.only(_TYPE_KEYS, "a type")
     name = entry.data.get("type")
     if not isinstance(name, str):
         raise entry.error("a type needs `type: qualified.Name`")
@@ -178,7 +124,16 @@ def _type(entry: Mapping, path: str) -> TypeSpec:
         group=bool(entry.data.get("group", False)),
         home=str(entry.data.get("home", "")),
         versions=_versions(entry),
+        overrides=tuple(_override(item) for item in _mappings(entry, "overrides")),
     )
+
+
+def _override(entry: Mapping) -> Override:
+    entry.only({"method", "parameter", "place", "versions", "source"}, "an override")
+    method, parameter = entry.data.get("method"), entry.data.get("parameter")
+    if not isinstance(method, str) or not isinstance(parameter, str):
+        raise entry.error("an override needs a method and the parameter that the library passes")
+    return Override(method, parameter, int(entry.data.get("place", 0)), _versions(entry))
 
 
 def _calls(entry: Mapping, path: str) -> list[CallSpec]:
@@ -240,11 +195,11 @@ def _effects(entry: Mapping, key: str, path: str) -> tuple[Effect, ...]:
 
 
 def _effect(entry: Mapping, path: str) -> Effect:
-    verbs = [verb for verb in _VERB_KEYS if verb in entry.data]
+    verbs = [verb for verb in VERB_KEYS if verb in entry.data]
     if len(verbs) != 1:
-        raise entry.error(f"an effect has exactly one verb of {', '.join(_VERB_KEYS)}; this one has {verbs or 'none'}")
+        raise entry.error(f"an effect has exactly one verb of {', '.join(VERB_KEYS)}; this one has {verbs or 'none'}")
     verb = verbs[0]
-    entry.only(_VERB_KEYS[verb] | _COMMON, f"a {verb!r} effect")
+    entry.only(VERB_KEYS[verb] | COMMON_KEYS, f"a {verb!r} effect")
     unknown = entry.data.get("unknown", "havoc")
     if unknown not in ("havoc", "skip"):
         raise entry.error("unknown is havoc or skip", "unknown")
@@ -258,28 +213,31 @@ def _effect(entry: Mapping, path: str) -> Effect:
     }
     if verb == "emit":
         return _emit(entry, common)
-    fields: dict[str, Any] = {}
-    for key in _VERB_KEYS[verb] & set(entry.data):
-        value = entry.data[key]
-        if key in ("facts", "attrs"):
-            if not isinstance(value, Mapping):
-                raise entry.error(f"{key} is a mapping", key)
-            fields[key] = {name: _form(item, value, name) for name, item in value.data.items()}
-        elif key == "args":
-            fields[key] = tuple(_form(item, entry, key) for item in (value if isinstance(value, list) else [value]))
-        elif key in ("return", "value"):
-            fields[key] = _form(value, entry, key)
-        elif key == "havoc":
-            fields[key] = tuple(_ref(item, entry, key) for item in (value if isinstance(value, list) else [value]))
-        elif key == "kind":
-            if value not in {k.value for k in Kind}:
-                raise entry.error(f"kind {value!r} is not in the vocabulary", key)
-            fields[key] = Kind(value)
-        elif key in ("set", "link", "on", "call", "apply", "protocol"):
-            fields[key] = _ref(value, entry, key)
-        else:
-            fields[key] = _term(value, entry, key) if isinstance(value, str) and value.startswith("$") else value
+    fields = {key: _field(entry, key) for key in sorted(VERB_KEYS[verb] & set(entry.data))}
     return Effect(verb=verb, fields=fields, **common)
+
+
+def _field(entry: Mapping, key: str) -> Any:
+    """The value of one key of an effect."""
+    value = entry.data[key]
+    items = value if isinstance(value, list) else [value]
+    if key in ("facts", "attrs"):
+        if not isinstance(value, Mapping):
+            raise entry.error(f"{key} is a mapping", key)
+        return {name: _form(item, value, name) for name, item in value.data.items()}
+    if key == "args":
+        return tuple(_form(item, entry, key) for item in items)
+    if key in ("return", "value"):
+        return _form(value, entry, key)
+    if key == "havoc":
+        return tuple(_ref(item, entry, key) for item in items)
+    if key == "kind":
+        if value not in {k.value for k in Kind}:
+            raise entry.error(f"kind {value!r} is not in the vocabulary", key)
+        return Kind(value)
+    if key in ("set", "link", "on", "call", "apply", "protocol"):
+        return _ref(value, entry, key)
+    return _term(value, entry, key) if isinstance(value, str) and value.startswith("$") else value
 
 
 def _emit(entry: Mapping, common: dict[str, Any]) -> Effect:

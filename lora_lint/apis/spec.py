@@ -80,8 +80,8 @@ class TypeSpec:
     """A library type. match: globs of class names that are of this type. pure: globs of methods without effect on any
     facet. changes: globs of methods that may change anything. attributes: name -> return form. protocol: what a
     framework does with an instance of a user subclass, the instance being `$self`.
-    group: no class has this name, it stands for the classes that match. home: full name in the newest release, where that
-    is another one. versions: releases that have it."""
+    group: no class has this name, it stands for the classes that match. home: full name in the newest release, where
+    that is another one. versions: releases that have it."""
 
     name: str
     bases: tuple[str, ...]
@@ -95,6 +95,17 @@ class TypeSpec:
     group: bool = False
     home: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    overrides: tuple[Override, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """What the library passes to a method that users override: a parameter by name or place (after self, from 1)."""
+
+    method: str
+    parameter: str
+    place: int
+    versions: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)

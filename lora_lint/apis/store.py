@@ -27,7 +27,9 @@ class ApiStore:
         patterns = [(glob, spec) for spec in specs.types.values() for glob in spec.match]
         # The more exact pattern first: torch.optim.lr_scheduler.* before torch.optim.*
         self._patterns = sorted(patterns, key=lambda pattern: -len(pattern[0]))
-        self._renamed = {old[:-1]: new[:-1] for old, new in specs.aliases.items() if old.endswith(".*") and new.endswith(".*")}
+        self._renamed = {
+            old[:-1]: new[:-1] for old, new in specs.aliases.items() if old.endswith(".*") and new.endswith(".*")
+        }
         self._defaults = sorted(specs.defaults, key=lambda d: -len(d.prefix))
         self.libraries = frozenset(name for names in specs.libraries.values() for name in names)
         self.canonical = lru_cache(maxsize=4096)(self._canonical)
@@ -121,7 +123,8 @@ class ApiStore:
         """The return form of an attribute, None when the type says nothing."""
         for spec in self.mro(type_name):
             if name in spec.attributes:
-                return spec.attributes[name]
+                form: object = spec.attributes[name]
+                return form
         return None
 
     def _changes(self, type_name: str, method: str) -> bool:

@@ -102,7 +102,7 @@ def names(value: Any) -> tuple[str, ...]:
 
 
 _ARCHITECTURE_KEYS = frozenset(
-    "task_types heads trained_heads embeddings own_padding native end_tokens families roles".split()
+    ["task_types", "heads", "trained_heads", "embeddings", "own_padding", "native", "end_tokens", "families", "roles"]
 )
 
 

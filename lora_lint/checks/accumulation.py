@@ -29,7 +29,7 @@ def wiped_in_accumulate_block(event: Event, trace: Trace) -> Iterator[Report]:
         if zero.kind is Ev.BACKWARD:
             return
         held_back = zero.role("optimizer") is not None and block not in zero.within
-        early = block in zero.within or _repeats(backward, trace)
+        early = block in zero.within or _each_turn(zero, backward, trace)
         if early and not held_back and _surely(zero, backward) and _reaches(zero, backward):
             yield Report(
                 zero,
@@ -134,7 +134,7 @@ def wiped_before_rare_step(event: Event, trace: Trace) -> Iterator[Report]:
     for zero in trace.before(backward, Ev.ZERO_GRAD, Ev.BACKWARD):
         if zero.kind is Ev.BACKWARD:
             return
-        if _clears(zero, optimizer) and _surely(zero, backward) and _repeats(zero, trace):
+        if _clears(zero, optimizer) and _surely(zero, backward) and _each_turn(zero, backward, trace):
             yield Report(
                 zero,
                 "zero_grad() runs for every micro-batch, but the optimizer steps only every few: all but the last are wiped",
@@ -161,6 +161,14 @@ def _clears(zero: Event, optimizer: Obj) -> bool:
     if zero.role("optimizer") is optimizer:
         return True
     return zero.model is not None and any(m.root is zero.model.root for m in held_models(optimizer))
+
+
+def _each_turn(zero: Event, backward: Event, trace: Trace) -> bool:
+    """Whether the gradients are cleared between any two turns of the loop that calls backward, not only at its start."""
+    turns = [e.seq for e in trace.of(Ev.BACKWARD) if e.location == backward.location]
+    cleared = [e.seq for e in trace.of(Ev.ZERO_GRAD) if e.location == zero.location]
+    pairs = list(zip(turns, turns[1:], strict=False))
+    return bool(pairs) and all(any(one < seq < other for seq in cleared) for one, other in pairs)
 
 
 def _repeats(event: Event, trace: Trace) -> bool:

@@ -1,12 +1,13 @@
-"""Use of the libraries' interfaces: LL701."""
+"""Use of the libraries' interfaces: LL701, LL702."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from lora_lint.apis.renames import Rename
+from lora_lint.apis.spec import Override
 from lora_lint.checks.base import Report, check
-from lora_lint.findings import Applicability, FixPlan, RenameKeyword, Severity
+from lora_lint.findings import AddParameter, Applicability, FixPlan, RenameKeyword, Severity
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev
 
@@ -49,3 +50,20 @@ def _rename(event: Event, row: Rename) -> FixPlan | None:
         return None
     intent = RenameKeyword(call, row.argument, row.new)
     return FixPlan(Applicability.SAFE, f"rename {row.argument} to {row.new}", (intent,))
+
+
+@check("LL702", on=Ev.CONTRACT)
+def compute_loss_contract(event: Event, trace: Trace) -> Iterator[Report]:
+    """An override of a trainer's method does not take an argument that the trainer passes."""
+    override: Override = event.args["override"]
+    yield Report(
+        event,
+        f"{override.method} does not take `{override.parameter}`, which {_short(event.by)} passes: the first step fails",
+        help=f"add {override.parameter}=None, or **kwargs",
+        plan=FixPlan(
+            Applicability.SAFE,
+            f"take {override.parameter}",
+            (AddParameter(event.args["place"], override.method, f"{override.parameter}=None"),),
+        ),
+        maybe=event.args["versions"],
+    )

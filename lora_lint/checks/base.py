@@ -42,7 +42,7 @@ class Report:
         found = set(self.guards)
         for where in (self.at, *(event for event, _ in self.story)):
             if isinstance(where, Event):
-                found.update(where.guards)
+                found.update(where.guards, where.given)
         return found
 
 

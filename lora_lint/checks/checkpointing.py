@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import TRAINING, name_of, part_trainable, trained
-from lora_lint.checks.values import given, literal, strings
+from lora_lint.checks.embeddings import adapts_embeddings, saves_embeddings
+from lora_lint.checks.values import given
 from lora_lint.findings import Applicability, FixPlan, SetKeyword
 from lora_lint.lifecycle.heap import Adapter, Obj, trainable
 from lora_lint.lifecycle.trace import Event, Trace
@@ -82,24 +82,12 @@ def _foreign(root: Obj) -> bool:
 
 
 def _inside(adapter: Adapter) -> bool:
-    """Whether an adapter leaves the inputs of the blocks without gradients."""
+    """Whether an adapter leaves the inputs of the blocks without gradients. Targets that cannot be read are taken for
+    layers."""
     config = adapter.config
-    if config is None:
+    if config is None or any(given(config.facts, key) for key in ("prompt", "loaded")):
         return False
-    facts = config.facts
-    if any(given(facts, key) for key in ("prompt", "trainable_token_indices", "loaded")):
-        return False
-    return all(_spares_embeddings(facts.get(key), key) for key in ("modules_to_save", "target_modules"))
-
-
-def _spares_embeddings(value: object, key: str) -> bool:
-    text = literal(value)
-    if text is None or (isinstance(text, str) and not any(name in text for name in architectures().embeddings)):
-        return True
-    listed = strings(value)
-    if listed is None:
-        return key == "target_modules" and not isinstance(text, str)
-    return not any(name.split(".")[-1] in architectures().embeddings for name in listed)
+    return saves_embeddings(config).no and not adapts_embeddings(config).yes
 
 
 def _given_embeddings(forward: Event) -> bool:

@@ -27,12 +27,19 @@ def _wraps(model: Obj, kinds: frozenset[str]) -> list[Event]:
 
 def _through_wrapper(forward: Event) -> bool:
     """Whether a forward goes through a wrapper of the model, not past it."""
-    here: Obj | None = forward.model
-    while here is not None:
-        if here.event is not None and here.event.kind is Ev.WRAP and here.wraps is not None:
-            return True
+    return _wrapper_of(forward.model) or any(_is_wrapper(o) for o in forward.within)
+
+
+def _wrapper_of(model: Obj | None) -> bool:
+    """Whether a reference to a model is a wrapper for several processes, or goes through one."""
+    here = model
+    while here is not None and not _is_wrapper(here):
         here = here.wraps or here.parent
-    return any(o.event is not None and o.event.kind is Ev.WRAP and o.wraps is not None for o in forward.within)
+    return here is not None
+
+
+def _is_wrapper(view: Obj) -> bool:
+    return view.wraps is not None and view.event is not None and view.event.kind is Ev.WRAP
 
 
 # --- LL601 ------------------------------------------------------------------------------------------------------------
@@ -94,15 +101,15 @@ def _own_gpu(load: Event) -> FixPlan | None:
 # --- LL602, LL603 -----------------------------------------------------------------------------------------------------
 
 
-@check("LL602", on=TRAINING)
+@check("LL602", on=(Ev.TRAIN, Ev.BACKWARD))
 def injected_after_wrap(event: Event, trace: Trace) -> Iterator[Report]:
-    """The adapter of a model came after the model was wrapped, and it was not wrapped again."""
-    for model in trained(event):
+    """The adapter of a model came after the wrapper through which it is trained, and it was not wrapped again."""
+    for model in _trained_through_wrapper(event):
         for member, adapter in adapters_of(model):
             wraps = _wraps(member, _SEVERAL)
             injection = adapter.event
-            if not wraps or wraps[-1].seq > injection.seq or (event.kind is Ev.TRAIN and not _is_view(model, wraps[-1])):
-                continue  # a trainer that got the bare model wraps it itself
+            if not wraps or wraps[-1].seq > injection.seq:
+                continue
             yield Report(
                 injection,
                 f"injects the adapter into {name_of(injection, 'model')} after it was wrapped for several processes: "
@@ -113,12 +120,12 @@ def injected_after_wrap(event: Event, trace: Trace) -> Iterator[Report]:
             )
 
 
-def _is_view(model: Obj, wrap: Event) -> bool:
-    """Whether a reference to a model goes through what a wrap made."""
-    here: Obj | None = model
-    while here is not None and here.event is not wrap:
-        here = here.wraps or here.parent
-    return here is not None
+def _trained_through_wrapper(event: Event) -> list[Obj]:
+    if event.kind is Ev.TRAIN:
+        return [event.model] if event.model is not None and _wrapper_of(event.model) else []
+    loss = loss_of(event)
+    sources = loss.sources if loss is not None else ()
+    return [source.model for source in sources if source.model is not None and _through_wrapper(source)]
 
 
 def _wrap_later(wrap: Event, injection: Event) -> FixPlan | None:
@@ -293,18 +300,24 @@ def wrapped_model_bypassed(event: Event, trace: Trace) -> Iterator[Report]:
     loss = loss_of(event)
     if loss is None or event.args.get("implicit"):
         return
-    sources = [s for s in loss.sources if s.model is not None and s.args.get("grad") is not Tri.NO]
-    for source in sources:
-        wraps = [w for w in _wraps(source.model, _SEVERAL - {"fsdp2"}) if w.seq < source.seq] if source.model is not None else []
-        if not wraps or any(_through_wrapper(s) and _shares(s, wraps[-1]) for s in sources):
-            continue
-        yield Report(
-            source,
-            "the training forward goes past the wrapper of the model: gradients are not reduced, every process trains alone",
-            help="call the wrapped model",
-            story=((wraps[-1], "wrapped here"), (event, "backward here")),
-            plan=_call_wrapper(source, wraps[-1], trace),
-        )
+    past: dict[int, tuple[Event, Event]] = {}
+    through: set[int] = set()
+    for source in loss.sources:
+        wraps = _wraps(source.model, _SEVERAL - {"fsdp2"}) if source.model is not None else []
+        wraps = [wrap for wrap in wraps if wrap.seq < source.seq]
+        if _through_wrapper(source):
+            through.update(id(wrap) for wrap in wraps)
+        elif wraps and source.args.get("grad") is not Tri.NO:
+            past[id(wraps[-1])] = (source, wraps[-1])
+    for key, (source, wrap) in past.items():
+        if key not in through:
+            yield Report(
+                source,
+                "the training forward goes past the wrapper of the model: gradients are not reduced, every process trains alone",
+                help="call the wrapped model",
+                story=((wrap, "wrapped here"), (event, "backward here")),
+                plan=_call_wrapper(source, wrap, trace),
+            )
 
 
 def _call_wrapper(forward: Event, wrap: Event, trace: Trace) -> FixPlan | None:
@@ -314,7 +327,3 @@ def _call_wrapper(forward: Event, wrap: Event, trace: Trace) -> FixPlan | None:
     if view is None or not view.name or span is None or forward.chain != wrap.chain:
         return None
     return FixPlan(Applicability.UNSAFE, "call the wrapped model", (ReplaceText(span, view.name),))
-
-
-def _shares(forward: Event, wrap: Event) -> bool:
-    return forward.model is not None and wrap in forward.model.model.wraps

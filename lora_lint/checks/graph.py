@@ -144,6 +144,8 @@ def training_in_eval_mode(event: Event, trace: Trace) -> Iterator[Report]:
         model = source.model
         if model is None or source.args.get("mode") is not Mode.EVAL or learns(model).no:
             continue
+        if source.args.get("grad") is Tri.NO:
+            continue  # a reference beside the training forward: eval mode is right for it
         roots = {id(m.root) for m in model.models()}
         if not any(id(root) in roots or any(m.root is model.root for m in root.models()) for root in held):
             continue

@@ -152,6 +152,7 @@ def quantized_without_adapter(event: Event, trace: Trace) -> Iterator[Report]:
             f"{name_of(load, 'model', 'this model')} is quantized and trained without an adapter: its weights cannot learn",
             help="attach one with get_peft_model, or pass peft_config= to the trainer",
             story=((event, "trained here"),),
+            guards=tuple(trace.skipped),
         )
 
 

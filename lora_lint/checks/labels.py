@@ -1,4 +1,4 @@
-"""What becomes of the labels before the loss: LL404."""
+"""What becomes of the labels before the loss: LL404, LL405."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import TRAINING
-from lora_lint.checks.values import literal
-from lora_lint.findings import Applicability, FixPlan, ReplaceText
+from lora_lint.checks.values import given, literal
+from lora_lint.findings import Applicability, FixPlan, InsertStatement, ReplaceText
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.trace import Event, Trace
-from lora_lint.lifecycle.vocabulary import Ev, Tri
+from lora_lint.lifecycle.trace import Event, Tensor, Trace
+from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
 
 _CHANGES_TOKENS = re.compile(r"chat|template|special|setup|resize|patch|prepare_tok|smart|fix_tok|add_", re.IGNORECASE)
 
@@ -111,3 +111,49 @@ def _by_position(collator: Obj, tokenizer: Obj) -> FixPlan | None:
         (ReplaceText(collator.site, text),),
         (("transformers", "DataCollatorForSeq2Seq"),),
     )
+
+
+@check("LL405", on=Ev.END)
+def padding_in_labels(event: Event, trace: Trace) -> Iterator[Report]:
+    """Labels are a copy of padded ids, and nothing takes the padding out."""
+    training = next(trace.of(*TRAINING), None)
+    if training is None or _masks_elsewhere(training, trace):
+        return
+    for labelled in trace.of(Ev.LABELS, Ev.FORWARD):
+        labels = labelled.args.get("labels") if labelled.kind is Ev.LABELS else _passed(labelled)
+        if not isinstance(labels, Tensor) or labels.ids is None or not labels.ids.padded.yes or labels.masked:
+            continue
+        yield Report(
+            labelled,
+            "labels are a copy of padded ids: the model is trained to write padding",
+            help="set the labels of padding to -100: labels[attention_mask == 0] = -100",
+            story=((labels.ids.location, "texts are padded here"), (training, "trained here")),
+            plan=_mask(labelled),
+        )
+
+
+def _masks_elsewhere(training: Event, trace: Trace) -> bool:
+    """Whether a collator makes labels of its own, or a loss has an index of its own to ignore."""
+    if any(collator.facts.get("masks_padding") is Tri.YES for collator in _collators(training, trace)):
+        return True
+    if any(given(obj.facts, "ignore_index") for obj in trace.made(Kind.OBJECT)):
+        return True
+    trainers = (event.role("trainer") for event in trace.of(Ev.TRAIN))
+    return any(t is not None and t.user_class is not None and t.user_class.find("compute_loss") is not None for t in trainers)
+
+
+def _passed(forward: Event) -> Tensor | None:
+    """The labels that a forward was given by name."""
+    named = getattr(forward.args.get("named"), "items", None)
+    value = named.get("labels") if isinstance(named, dict) else None
+    return value if isinstance(value, Tensor) else None
+
+
+def _mask(labelled: Event) -> FixPlan | None:
+    """Set the labels of padding to -100, where they are tensors in a batch with a name."""
+    batch = labelled.args.get("batch")
+    if not batch or not labelled.args.get("tensors") or labelled.statement is None:
+        return None
+    line = f'{batch}["labels"][{batch}["attention_mask"] == 0] = -100'
+    intent = InsertStatement(labelled.statement, line, after=True)
+    return FixPlan(Applicability.UNSAFE, "set the labels of padding to -100", (intent,))

@@ -46,7 +46,7 @@ def no_trainable_parameters(event: Event, trace: Trace) -> Iterator[Report]:
         yield Report(
             place(rank),
             f"no parameter is trainable in the model that ran: {what}, so the loss cannot fall",
-            help="make the adapter trainable before the training starts, and check it with print_trainable_parameters()",
+            help="make the adapter trainable before the training, and check it with print_trainable_parameters()",
         )
 
 

@@ -35,8 +35,8 @@ def replicas_diverge(event: Event, trace: Trace) -> Iterator[Report]:
 
 
 def _apart(found: list[RankRecord]) -> tuple[list[TensorRecord], int]:
-    """Trainable tensors that were equal on all ranks before the first step and are not after the last; and how many were
-    equal before. Under DDP a trainable tensor that differs from the start counts as well."""
+    """Trainable tensors that were equal on all ranks before the first step and are not after the last; and how many
+    were equal before. Under DDP a trainable tensor that differs from the start counts as well."""
     first, others = found[0], found[1:]
     parallel = any("ddp" in model.wrapped for model in first.models)
     tables = [{(t.model, t.name): t for t in rank.tensors if t.trainable and len(t.sums) == 2} for rank in others]

@@ -41,7 +41,8 @@ def loss_not_finite(event: Event, trace: Trace) -> Iterator[Report]:
         if broken:
             yield Report(
                 backward_place(rank),
-                f"the gradients of {len(broken)} tensors are not finite ({some([t.name for t in broken])}) and are stepped on",
+                f"the gradients of {len(broken)} tensors are not finite, and they are stepped on "
+                f"({some([t.name for t in broken])})",
                 help="clip does not repair NaN; find the operation with torch.autograd.set_detect_anomaly(True)",
             )
 
@@ -200,7 +201,7 @@ def loss_graphs_kept(event: Event, trace: Trace) -> Iterator[Report]:
         if rank.losses_alive >= 2:
             yield Report(
                 backward_place(rank),
-                f"{rank.losses_alive} losses of earlier steps are still alive with their graphs: memory grows with each step",
+                f"{rank.losses_alive} losses of earlier steps are alive with their graphs: memory grows with each step",
                 help="keep loss.item() or loss.detach() for the log",
                 severity=Severity.WARNING,
             )

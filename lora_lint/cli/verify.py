@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lora_lint.cli.terminal import coloured, not_coloured, use_colour
+
+if TYPE_CHECKING:
+    from lora_lint.verify.model_program import ModelJob
 
 FORMATS = ("text", "json", "html")
 
@@ -28,43 +33,54 @@ FORMATS = ("text", "json", "html")
 @click.option("-o", "--output-file", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there.")
 @click.option("--no-probes", is_flag=True, help="Do not experiment with the model after the last step.")
 @click.option("--show-output", is_flag=True, help="Let the program write to the terminal.")
-@click.argument("target")
+@click.option("--model", "model", default="", help="Try a model (folder or hub id) instead of running a script.")
+@click.option("--adapter", default="", help="With --model: continue this saved adapter.")
+@click.option("--lora", default="r=16,alpha=32,target=all-linear", show_default=True, help="With --model: new adapter.")
+@click.option("--quant", type=click.Choice(["4bit", "8bit"]), help="With --model: quantize the base (bitsandbytes).")
+@click.option("--dtype", default="", help="With --model: dtype of the base weights, e.g. bf16.")
+@click.option("--amp-dtype", default="", help="With --model: train under autocast with this dtype, e.g. bfloat16.")
+@click.option("--data", default="synthetic", show_default=True, help="With --model: a JSON-lines file, or synthetic.")
+@click.option("--batch-size", default=2, show_default=True, type=click.IntRange(1), help="With --model.")
+@click.option("--seq-len", default=512, show_default=True, type=click.IntRange(2), help="With --model: tokens per row.")
+@click.option("--lr", default=1e-4, show_default=True, type=float, help="With --model: learning rate.")
+@click.option("--seed", default=0, show_default=True, type=int, help="With --model.")
+@click.option("--device", default="", help="With --model: cuda, cpu, cuda:1 …; the GPU when there is one.")
+@click.option("--clip-grad-norm", default=0.0, type=click.FloatRange(0), help="With --model: clip gradients; 0 for no.")
+@click.option("--grad-log-interval", default=0, type=click.IntRange(0), help="With --model: print norms every N steps.")
+@click.option("--gradient-checkpointing", is_flag=True, help="With --model: trade time for memory.")
+@click.option("--detect-anomaly", is_flag=True, help="With --model: find the operation that makes NaN (slow).")
+@click.option("--trust-remote-code", is_flag=True, help="With --model: run code that comes with the model.")
+@click.argument("target", required=False, default="")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def verify(
-    module: bool,
-    steps: int,
-    timeout: float,
-    memory_limit: float,
-    launch: str,
-    form: str,
-    output_file: Path | None,
-    no_probes: bool,
-    show_output: bool,
-    target: str,
-    arguments: tuple[str, ...],
-) -> None:
+def verify(target: str, arguments: tuple[str, ...], output_file: Path | None, **options: Any) -> None:
     """Run TARGET for a few optimizer steps, and say whether it learns, and if not, why.
 
-    The program is executed as it is, with your data and on your devices; it is ended after the last observed step, before
-    it saves anything. Arguments after `--` are the program's own.
+    With --model no script is needed: the model is loaded, given an adapter and trained on the data for a few steps.
+
+    The program is executed as it is, with your data and on your devices; it is ended after the last observed step,
+    before it saves anything. Arguments after `--` are the program's own.
 
     Exit code: 0 it learns (PASS), 1 it does not (FAIL), 2 no verdict (INCONCLUSIVE: crash, time-out, no training). A
     program that ends by itself after a single healthy step is INCONCLUSIVE with exit code 0.
     """
     from lora_lint.verify.run import Request, run
 
+    model = bool(options["model"])
+    if model is bool(target):
+        raise click.UsageError("give a script, -m MODULE or --model MODEL")
     colours = output_file is None and use_colour(sys.stdout)
     request = Request(
-        target=target,
+        target=target or options["model"],
         arguments=arguments,
-        module=module,
-        launch=launch,
-        steps=steps,
-        timeout=timeout,
-        memory=int(memory_limit * 2**30),
-        probes=not no_probes,
-        show_output=show_output,
-        form=form,
+        module=options["module"],
+        launch=options["launch"],
+        steps=options["steps"],
+        timeout=options["timeout"],
+        memory=int(options["memory_limit"] * 2**30),
+        probes=not options["no_probes"],
+        show_output=options["show_output"],
+        form=options["form"],
+        job=_job(options) if model else None,
         paint=coloured if colours else not_coloured,
     )
     text, code = run(request)
@@ -73,3 +89,10 @@ def verify(
     elif text:
         click.echo(text, nl=False)
     sys.exit(code)
+
+
+def _job(options: dict[str, Any]) -> ModelJob:
+    from lora_lint.verify.model_program import ModelJob
+
+    names = {field.name for field in fields(ModelJob)}
+    return ModelJob(**{name: value for name, value in options.items() if name in names and value is not None})

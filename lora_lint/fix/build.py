@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import libcst as cst
 
 from lora_lint.findings import (
+    AddParameter,
     BindResult,
     DropKeyword,
     Fix,
@@ -25,6 +26,7 @@ from lora_lint.fix.calls import KeywordIntent, change_keywords
 from lora_lint.fix.edits import Change, EditConflictError, Lines, apply_changes, ordered, to_edit
 from lora_lint.fix.imports import add_imports
 from lora_lint.fix.moves import carried, moves
+from lora_lint.fix.parameters import add_parameter
 from lora_lint.fix.statements import bind_result, insert, remove, replace, replace_comment
 from lora_lint.fix.tree import RefusedError, Tree, syntax_problem
 from lora_lint.location import Location
@@ -94,6 +96,8 @@ def places(intent: Intent) -> tuple[Location, ...]:
         return (intent.what, intent.anchor)
     if isinstance(intent, InsertStatement):
         return (intent.anchor,)
+    if isinstance(intent, AddParameter):
+        return (intent.function,)
     return (intent.what,)
 
 
@@ -127,6 +131,8 @@ def _in_place(tree: Tree, intents: Sequence[Intent]) -> list[Change]:
             calls.setdefault(tree.call(intent.call), []).append(intent)
         elif isinstance(intent, InsertStatement):
             changes += insert(tree, intent)
+        elif isinstance(intent, AddParameter):
+            changes += add_parameter(tree, intent)
         elif isinstance(intent, BindResult):
             changes += bind_result(tree, intent)
         elif isinstance(intent, ReplaceText):

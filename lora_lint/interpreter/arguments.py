@@ -14,12 +14,14 @@ class Args:
     """Evaluated arguments, each with the expression it came from (None when there is none).
 
     open_positional / open_keywords: there may be more, from a `*args` or `**kwargs` that cannot be read.
+    unknown: the caller is not known, so `*` and `**` parameters may hold anything.
     """
 
     positional: list[tuple[Value, ir.Expr | None]] = field(default_factory=list)
     keywords: dict[str, tuple[Value, ir.Expr | None]] = field(default_factory=dict)
     open_positional: bool = False
     open_keywords: bool = False
+    unknown: bool = False
 
     def values(self) -> Iterator[Value]:
         """All argument values."""

@@ -7,7 +7,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.forms as forms
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import relevance, tensors
+from lora_lint.interpreter import encodings, relevance, tensors
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
@@ -97,6 +97,8 @@ def _of_tensor(run: Run, value: Tensor, name: str, node: ir.Node) -> Value:
         return tensors.cut(run, value, Cut.DATA, node)
     if name in ("grad", "shape", "device", "dtype", "ndim", "requires_grad", "grad_fn", "is_cuda"):
         return Sym(("tensor", name, id(value)), name)
+    if value.encoding is not None:
+        return encodings.item(value, name)
     return value
 
 
@@ -215,6 +217,10 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
         if isinstance(new, Obj) and not new.name:
             new.name = variable(node)
         if value.kind is Kind.MODEL and name == "training":
+            return
+        found = value.user_class.find(name) if value.user_class is not None else None
+        if isinstance(found, FuncVal) and found.is_property and found.setter is not None:
+            calls.call_function(run, found.setter, [(None, value), (None, new)], node)
             return
         if isinstance(new, (FuncVal, Bound)) and value.kind is Kind.MODEL and run.store.find_method(value.type, name):
             _override(run, value, name, new, node)

@@ -10,8 +10,9 @@ import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.execute as execution
+import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import patterns, tensors
+from lora_lint.interpreter import argparser, patterns, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.turns import Turn
@@ -372,6 +373,9 @@ def _deepcopy(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     if not isinstance(value, Obj):
         if isinstance(value, (SeqVal, DictVal)):
             return copy.copy(value)
+        if isinstance(value, Sym) and value.obj is None and not value.data:
+            # what it turns out to be is another object than the original
+            return Sym(("copy", value.key, run.loc(node)), value.text, value.default, dict(value.attrs))
         return value
     return clone(run, value, node)
 
@@ -411,46 +415,13 @@ def _nullcontext(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     return context
 
 
-def _parser(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    parser = run.make(Kind.OBJECT, "argparse.ArgumentParser", node)
-    parser.facts["options"] = {}
-    return parser
-
-
-def object_method(run: Run, obj: Obj, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:
+def object_method(run: Run, obj: Obj, name: str, args: Args, node: ir.Node) -> Value:
     """Methods of standard library objects; NotImplemented when it is none of these."""
-    if obj.type != "argparse.ArgumentParser":
-        return NotImplemented
-    options: dict[str, Const | None] = obj.facts["options"]
-    if name == "add_argument":
-        _add_argument(options, args)
-        return run.fresh(node)
-    if name in ("add_argument_group", "add_mutually_exclusive_group"):
-        return obj
-    if name in ("parse_args", "parse_known_args"):
-        space = run.make(Kind.OBJECT, "argparse.Namespace", node)
-        for option, default in options.items():
-            space.attrs[option] = Sym(("option", obj.site, option), f"args.{option}", default)
-        return space if name == "parse_args" else SeqVal("tuple", [space, run.fresh(node)])
-    if name == "set_defaults":
-        for option, (value, _) in args.keywords.items():
-            options[option] = value if isinstance(value, Const) else None
-    return run.fresh(node)
-
-
-def _add_argument(options: dict[str, Const | None], args: Args) -> None:
-    names = [v.value for v, _ in args.positional if isinstance(v, Const) and isinstance(v.value, str)]
-    long = next((n for n in names if n.startswith("--")), names[0] if names else "")
-    dest = args.keywords.get("dest", (Const(long.lstrip("-").replace("-", "_")), None))[0]
-    if not (isinstance(dest, Const) and isinstance(dest.value, str) and dest.value):
-        return
-    default = args.keywords.get("default", (None, None))[0]
-    action = args.keywords.get("action", (Const(None), None))[0]
-    if default is None and isinstance(action, Const) and action.value in ("store_true", "store_false"):
-        default = Const(action.value == "store_false")
-    if default is None and "required" not in args.keywords:
-        default = Const(None)
-    options[dest.value] = default if isinstance(default, Const) else None
+    if obj.type == argparser.TYPE:
+        return argparser.method(run, obj, name, args, node)
+    if obj.type == managers.EXIT_STACK:
+        return managers.stack_method(run, obj, name, args, node)
+    return NotImplemented
 
 
 def _decorator(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
@@ -494,8 +465,7 @@ _HANDLERS: dict[str, Handler] = {
     **{f"re.{how}": _match(how) for how in patterns.FUNCTIONS},
     "functools.wraps": lambda run, args, node, scope: LibRef("builtins.decorator"),
     "builtins.decorator": _same,
-    "functools.lru_cache": _decorator,
-    "functools.cache": _decorator,
+    "functools.lru_cache": lambda run, args, node, scope: LibRef("functools.cache"),
     "functools.cached_property": _decorator,
     "builtins.list": _to_list("list"),
     "builtins.tuple": _to_list("tuple"),
@@ -537,7 +507,9 @@ _HANDLERS: dict[str, Handler] = {
     "itertools.islice": _same,
     "itertools.cycle": _same,
     "contextlib.nullcontext": _nullcontext,
-    "argparse.ArgumentParser": _parser,
+    "argparse.ArgumentParser": lambda run, args, node, scope: argparser.parser(run, node),
+    "contextlib.ExitStack": lambda run, args, node, scope: run.make(Kind.CONTEXT, managers.EXIT_STACK, node),
+    "contextlib.AsyncExitStack": lambda run, args, node, scope: run.make(Kind.CONTEXT, managers.EXIT_STACK, node),
     "dataclasses.field": _field,
     "dataclasses.asdict": lambda run, args, node, scope: DictVal({}, open=True),
     "typing.cast": lambda run, args, node, scope: args.positional[-1][0] if args.positional else Const(None),

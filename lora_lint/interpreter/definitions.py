@@ -8,14 +8,15 @@ import lora_lint.interpreter.execute as execution
 from lora_lint.interpreter import outdated
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import ClassVal, FuncVal, LibRef, ModuleVal, Scope, Sym, Value
+from lora_lint.interpreter.values import ClassVal, FuncVal, LibMethod, LibRef, ModuleVal, Scope, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Kind
 from lora_lint.location import Location
 from lora_lint.syntax import ir
 
 # Decorators that leave the function what it is, as far as the lifecycle goes.
-_TRANSPARENT = frozenset("functools.lru_cache functools.cache typing.overload abc.abstractmethod builtins.decorator".split())
+_TRANSPARENT = frozenset({"typing.overload", "abc.abstractmethod", "builtins.decorator"})
+_CACHES = frozenset({"functools.lru_cache", "functools.cache"})
 
 
 def function(run: Run, node: ir.FunctionDef, scope: Scope) -> None:
@@ -36,6 +37,10 @@ def _outer(scope: Scope) -> Scope:
 
 def _decorate(run: Run, value: Value, decorator: ir.Expr, scope: Scope) -> Value:
     made = evaluation.evaluate(run, decorator, scope)
+    if isinstance(made, LibMethod) and isinstance(made.receiver, FuncVal) and made.receiver.is_property:
+        if made.name == "setter" and isinstance(value, FuncVal):
+            made.receiver.setter = value
+        return made.receiver
     if isinstance(made, LibRef):
         name = made.name
         if isinstance(value, FuncVal):
@@ -47,6 +52,10 @@ def _decorate(run: Run, value: Value, decorator: ir.Expr, scope: Scope) -> Value
                 return value
             if name in ("builtins.property", "functools.cached_property"):
                 value.is_property = True
+                value.cached = name.startswith("functools.")
+                return value
+            if name in _CACHES:
+                value.cached = True
                 return value
             if name in _TRANSPARENT or name.startswith("builtins."):
                 return value
@@ -89,6 +98,7 @@ def class_(run: Run, node: ir.ClassDef, scope: Scope) -> None:
             if isinstance(inner_name, LibRef) and inner_name.name.rsplit(".", 1)[-1] in ("dataclass", "define"):
                 value.is_dataclass = True
     scope.bind(node.name, value)
+    outdated.note_overrides(run, value)
 
 
 def import_(run: Run, node: ir.Import, scope: Scope) -> None:

@@ -123,7 +123,7 @@ def _call(run: Run, func: FuncVal, given: list[tuple[str | None, Value]], node: 
     for param in node.params[len(given) :]:
         if param.name in annotated and param.kind not in ("*", "**"):
             given.append((param.name, annotated[param.name]))
-    calls.call_function(run, func, given, node, None)
+    calls.call_function(run, func, given, node, Args(unknown=True))
 
 
 def _annotated(run: Run, func: FuncVal) -> dict[str, Value]:
@@ -143,5 +143,3 @@ def _annotated(run: Run, func: FuncVal) -> dict[str, Value]:
                 methods.promote(run, symbol, spec.kind, value.name, None)
                 out[param.name] = symbol
     return out
-
-

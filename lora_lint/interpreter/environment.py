@@ -18,7 +18,9 @@ UNSET = Unset()
 class Env:
     """Names an effect can refer to: bound parameters, self, class, and what `new` and `as` bound."""
 
-    def __init__(self, spec: CallSpec, bindings: Bindings, receiver: Value, class_name: str, existing: Obj | None) -> None:
+    def __init__(
+        self, spec: CallSpec, bindings: Bindings, receiver: Value, class_name: str, existing: Obj | None
+    ) -> None:
         self.values: dict[str, Value] = dict(bindings.values)
         self.exprs = bindings.exprs
         self.maybe = bindings.maybe

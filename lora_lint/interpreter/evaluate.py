@@ -10,7 +10,7 @@ import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import tensors
+from lora_lint.interpreter import encodings, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.run import Run
@@ -91,6 +91,8 @@ def read_item(run: Run, value: Value, index: Value, node: ir.Node) -> Value:
     if isinstance(value, Tensor):
         if value.device == "cuda" and run.in_worker:
             run.emit(Ev.TOUCH_CUDA, node, args={"how": "a CUDA tensor", "move": False})
+        if value.encoding is not None and isinstance(index, Const) and isinstance(index.value, str):
+            return encodings.item(value, index.value)
         return value
     if isinstance(value, Const) and isinstance(index, Const):
         try:
@@ -249,6 +251,8 @@ def _mapping(run: Run, node: ir.Mapping, scope: Scope) -> Value:
             continue
         key = evaluate(run, key_node, scope)
         if isinstance(key, Const):
+            if key.value == "labels":
+                encodings.note_labels(run, value, value_node)
             try:
                 out.items[key.value] = value
                 continue

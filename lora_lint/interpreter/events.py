@@ -12,46 +12,25 @@ from lora_lint.apis.spec import Effect, Ref
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.environment import Env, Unset
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Choice, Const, LibRef, ParamIter, ParamSet, SeqVal, Sym, Value
+from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, ParamIter, ParamSet, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.trace import Tensor
+from lora_lint.lifecycle.trace import Guard, Tensor
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Mode, Quant, Tri
 from lora_lint.syntax import ir
 
 _TRI_ARGS = frozenset({"trainable", "active", "value", "input_grads", "workers", "context"})
 # The object that an event of this kind is the making of.
 _MADE = {Ev.LOAD: "model", Ev.CONFIGURE: "config", Ev.ARGUMENTS: "arguments"}
+_CONFIGS = frozenset({Kind.QUANT_CONFIG, Kind.ADAPTER_CONFIG, Kind.ARGUMENTS, Kind.MODEL_CONFIG})
+_WITHOUT_MODEL = frozenset({Ev.TRAINER, Ev.TRAIN, Ev.SAVE})
 _PROMOTED = {"model": (Kind.MODEL, "torch.nn.Module"), "optimizer": (Kind.OPTIMIZER, "torch.optim.Optimizer")}
 
 
 def emit(run: Run, effect: Effect, env: Env, node: ir.Node, first: int, maybe: str, name: str) -> None:
     """Make the event of an `emit` effect happen."""
-    assert effect.event is not None
-    roles: dict[str, Obj] = {}
-    args: dict[str, Any] = {}
-    for role, reference in effect.roles.items():
-        value = forms.term(run, reference, env, node)
-        found = _object(run, role, value, env.exprs.get(reference.name) if isinstance(reference, Ref) else None)
-        if found is not None:
-            roles[role] = found
-        elif not isinstance(value, Unset):
-            args[f"{role}_value"] = value
-        expr = env.exprs.get(reference.name) if isinstance(reference, Ref) else None
-        if expr is not None and (text := variable(expr)):
-            args.setdefault("names", {})[role] = text
-            args.setdefault("spans", {})[role] = run.loc(expr)
-    args["written"] = frozenset(name for name, expr in env.exprs.items() if expr is not None)
-    for key, form in effect.args.items():
-        args[key] = plain(run, key, forms.form_value(run, form, env, node))
-        expr = env.exprs.get(form.name) if isinstance(form, Ref) else None
-        if expr is not None:
-            args.setdefault("spans", {})[key] = run.loc(expr)
-    if "config" in roles and effect.event is not Ev.CONFIGURE:
-        run.witnesses.add(("config-used", roles["config"].site))
-    kind = effect.event
-    if kind in (Ev.FREEZE, Ev.THAW):
-        kind = Ev.THAW if args.get("value") is Tri.YES else Ev.FREEZE
-    if "model" in effect.roles and "model" not in roles and kind not in (Ev.TRAINER, Ev.TRAIN, Ev.SAVE):
+    roles, args = _gather(run, effect, env, node)
+    kind = _kind(effect, args)
+    if kind is None or ("model" in effect.roles and "model" not in roles and kind not in _WITHOUT_MODEL):
         return
     if kind is Ev.OPTIMIZER:
         _optimizer(run, roles, args, node)
@@ -63,19 +42,57 @@ def emit(run: Run, effect: Effect, env: Env, node: ir.Node, first: int, maybe: s
         _clip(args, roles)
     elif kind is Ev.LOADER:
         args["touches"] = [e for e in run.trace.events[first:] if "worker" in e.contexts]
-    elif kind is Ev.MOVE and args.get("device") in (None, "unknown"):
-        if not args.get("dtype") or args["dtype"] == "unknown":
-            return
-        kind = Ev.CAST
     prepared = roles["optimizer"].facts.get("prepared") if "optimizer" in roles else None
     if isinstance(prepared, Obj):
         roles.setdefault("accelerator", prepared)
-    event = run.emit(kind, node, roles, args, name, maybe)
+    event = run.emit(kind, node, roles, args, name, maybe, given=_given(env))
     made = roles.get(_MADE.get(kind, ""))
     if made is not None and (kind is Ev.LOAD or made.event is None):
         made.event = event
     if kind is Ev.MOVE and args.get("device") == "cuda" and run.in_worker:
         run.emit(Ev.TOUCH_CUDA, node, args={"how": ".to()", "move": True})
+
+
+def _gather(run: Run, effect: Effect, env: Env, node: ir.Node) -> tuple[dict[str, Obj], dict[str, Any]]:
+    """The objects by role and the arguments of an event, with the names and places of what the user wrote."""
+    roles: dict[str, Obj] = {}
+    args: dict[str, Any] = {}
+    for role, reference in effect.roles.items():
+        value = forms.term(run, reference, env, node)
+        expr = env.exprs.get(reference.name) if isinstance(reference, Ref) else None
+        found = _object(run, role, value, expr)
+        if found is not None:
+            roles[role] = found
+        elif not isinstance(value, Unset):
+            args[f"{role}_value"] = value
+        if expr is not None and (text := variable(expr)):
+            args.setdefault("names", {})[role] = text
+            args.setdefault("spans", {})[role] = run.loc(expr)
+    args["written"] = frozenset(name for name, expr in env.exprs.items() if expr is not None)
+    for key, form in effect.args.items():
+        args[key] = plain(run, key, forms.form_value(run, form, env, node))
+        expr = env.exprs.get(form.name) if isinstance(form, Ref) else None
+        if expr is not None:
+            args.setdefault("spans", {})[key] = run.loc(expr)
+    if "config" in roles and effect.event is not Ev.CONFIGURE:
+        run.witnesses.add(("config-used", roles["config"].site))
+    return roles, args
+
+
+def _kind(effect: Effect, args: dict[str, Any]) -> Ev | None:
+    """The kind that the event turns out to be: a freeze may thaw, a move may only cast; None when it does nothing."""
+    kind = effect.event
+    if kind in (Ev.FREEZE, Ev.THAW):
+        return Ev.THAW if args.get("value") is Tri.YES else Ev.FREEZE
+    if kind is Ev.MOVE and args.get("device") in (None, "unknown"):
+        return Ev.CAST if args.get("dtype") not in (None, "", "unknown") else None
+    return kind
+
+
+def _given(env: Env) -> tuple[Guard, ...]:
+    """The conditions under which the arguments of a call were made: a config under a flag, say."""
+    made = (v.guards for v in env.values.values() if isinstance(v, Obj) and v.kind in _CONFIGS)
+    return tuple(dict.fromkeys(guard for guards in made for guard in guards))
 
 
 def _object(run: Run, role: str, value: Value, expr: ir.Expr | None) -> Obj | None:
@@ -100,8 +117,10 @@ def plain(run: Run, key: str, value: Any) -> Any:
     if key in _TRI_ARGS:
         if isinstance(value, Const) and value.value in ("yes", "no", "unknown"):
             return Tri(value.value)
+        if isinstance(value, Const) and isinstance(value.value, str):
+            return value.value  # a kind that the spec names, as of checkpointing
         if isinstance(value, str):
-            return value  # a kind that was derived, as of checkpointing
+            return value  # one that was derived
         return value if isinstance(value, Tri) else conditions.truth(run, value)
     if key == "mode":
         return Mode(value.value) if isinstance(value, Const) and isinstance(value.value, str) else value
@@ -133,7 +152,11 @@ def _optimizer(run: Run, roles: dict[str, Obj], args: dict[str, Any], node: ir.N
 def _clip(args: dict[str, Any], roles: dict[str, Obj]) -> None:
     """Name the model whose gradients are clipped."""
     value = args.get("object_value")
-    models = [value.model] if isinstance(value, ParamIter) else [c.model for c in value.captures] if isinstance(value, ParamSet) else []
+    models: list[Obj] = []
+    if isinstance(value, ParamIter):
+        models = [value.model]
+    elif isinstance(value, ParamSet):
+        models = [capture.model for capture in value.captures]
     if models and all(m.root is models[0].root for m in models):
         roles.setdefault("model", models[0])
 
@@ -145,7 +168,7 @@ def _backward(run: Run, args: dict[str, Any], roles: dict[str, Obj]) -> None:
         value = next((v for v in value.values if isinstance(v, Tensor)), value)
     if isinstance(value, SeqVal) and value.items:
         value = value.items[0]
-    if getattr(value, "items", None) and isinstance(value.items, dict):
+    if isinstance(value, DictVal):
         value = value.items.get("loss", value)
     args["loss"] = value if isinstance(value, Tensor) else None
     models: list[Obj] = []

@@ -15,6 +15,8 @@ import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.params as params
 
 
+from lora_lint.interpreter import encodings
+from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Bound,
@@ -98,7 +100,11 @@ def bind_target(run: Run, target: ir.Expr, value: Value, scope: Scope) -> None:
 def _bind_item(run: Run, target: ir.Item, value: Value, scope: Scope) -> None:
     container = evaluation.evaluate(run, target.value, scope)
     index = evaluation.evaluate(run, target.index, scope)
-    if isinstance(container, DictVal):
+    if isinstance(container, Tensor):
+        encodings.bind(run, container, index, value, target)
+    elif isinstance(container, DictVal):
+        if isinstance(index, Const) and index.value == "labels":
+            encodings.note_labels(run, value, target, variable(target.value))
         key = index.value if isinstance(index, Const) else ("unknown", key_of(index))
         try:
             container.items[key] = value
@@ -190,6 +196,8 @@ def _if(run: Run, node: ir.If, scope: Scope) -> None:
         default = False if leaves_then and not leaves_else else True if leaves_else and not leaves_then else None
         guard = conditions.choose(run, node.test, node, default)
         taken, other_leaves = (node.body, leaves_else) if guard.arm else (node.orelse, leaves_then)
+        if hot_else if guard.arm else hot_then:
+            run.trace.skipped.append(guard)
         with run.guarded(guard):
             block(run, taken, scope)
         if other_leaves == "returns":

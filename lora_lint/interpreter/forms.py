@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,16 +10,30 @@ import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.derive as derive
 from lora_lint.apis.spec import CallSpec, Derived, Ref, Test
-from lora_lint.interpreter import conditions, tensors
+from lora_lint.interpreter import conditions, encodings, tensors
 from lora_lint.interpreter.arguments import Args, Bindings
 from lora_lint.interpreter.containers import device_of
 from lora_lint.interpreter.environment import UNSET, Env, Unset
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Const, DictVal, Choice, ClassVal, LibRef, FuncVal, ParamIter, SeqVal, Sym, Value, key_of
-from lora_lint.lifecycle.heap import Obj
+from lora_lint.interpreter.values import (
+    Bound,
+    Choice,
+    ClassVal,
+    Const,
+    DictVal,
+    FuncVal,
+    LibRef,
+    ParamIter,
+    SeqVal,
+    Sym,
+    Value,
+    key_of,
+)
+from lora_lint.lifecycle.heap import ModelState, Obj
 from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Kind, Quant, Tri
 from lora_lint.syntax import ir
+
 
 def term(run: Run, value: Any, env: Env, node: ir.Node) -> Any:
     """The value of a term: a reference, a derivation, a test, or a literal."""
@@ -54,54 +69,75 @@ _PLAIN = (str, int, float, bool, type(None))
 
 def evaluate_test(run: Run, test: Test, env: Env, node: ir.Node) -> Tri:
     """The answer of a condition of a spec."""
-    op = test.op
-    if op in ("not", "all", "any"):
-        answers = [evaluate_test(run, t, env, node) for t in test.operands if isinstance(t, Test)]
-        if op == "not":
-            return Tri.NO if answers[0].yes else Tri.YES if answers[0].no else Tri.UNKNOWN
-        stop = Tri.NO if op == "all" else Tri.YES
-        if stop in answers:
-            return stop
-        return Tri.UNKNOWN if Tri.UNKNOWN in answers else Tri.YES if op == "all" else Tri.NO
+    if test.op in ("not", "all", "any"):
+        return _combined(test.op, [evaluate_test(run, t, env, node) for t in test.operands if isinstance(t, Test)])
     values = [term(run, t, env, node) for t in test.operands]
     first = values[0]
-    if op in ("set", "unset"):
-        answer = _is_set(run, first)
-        return answer if op == "set" else Tri.YES if answer.no else Tri.NO if answer.yes else Tri.UNKNOWN
-    if op == "true":
-        return Tri.NO if first is UNSET else first if isinstance(first, Tri) else conditions.truth(run, first)
-    if op == "equals":
-        left, right = (v.value if isinstance(v, Const) else v for v in values)
-        if isinstance(left, _PLAIN) and isinstance(right, _PLAIN):
-            return Tri.of(left == right)
-        return Tri.NO if first is UNSET else Tri.UNKNOWN
-    if op == "defined":
-        name = values[1].value if isinstance(values[1], Const) else ""
-        if not isinstance(first, Obj) or first.user_class is None:
-            return Tri.NO
-        return Tri.of(isinstance(first.user_class.find(str(name)), FuncVal))
-    if op == "text":
-        known = first.default if isinstance(first, Sym) else first
-        return Tri.of(isinstance(known.value, str)) if isinstance(known, Const) else Tri.of(None if isinstance(first, Sym) else False)
-    if op == "kind":
-        wanted = values[1].value if isinstance(values[1], Const) else ""
+    wanted = str(values[1].value) if len(values) > 1 and isinstance(values[1], Const) else ""
+    if test.op in _VALUE_TESTS:
+        return _VALUE_TESTS[test.op](run, first)
+    if test.op == "equals":
+        return _equal(first, values[1])
+    if test.op == "defined" and wanted == "__call__" and isinstance(first, (FuncVal, Bound)):
+        return Tri.YES
+    if test.op == "defined":
+        return Tri.of(
+            isinstance(first, Obj)
+            and first.user_class is not None
+            and isinstance(first.user_class.find(wanted), FuncVal)
+        )
+    if test.op == "kind":
         if isinstance(first, (Sym, Choice)):
             return Tri.UNKNOWN
         return Tri.of(isinstance(first, Obj) and first.kind.value == wanted)
     if not isinstance(first, Obj) or first.kind is not Kind.MODEL:
         return Tri.UNKNOWN
-    state = first.model
+    if test.op == "type":
+        return derive.is_of_type(run, first, wanted)
+    return derive.is_peft_model(run, first) if test.op == "peft" else _of_state(test.op, first.model)
+
+
+def _combined(op: str, answers: list[Tri]) -> Tri:
+    if op == "not":
+        return _negated(answers[0])
+    stop = Tri.NO if op == "all" else Tri.YES
+    if stop in answers:
+        return stop
+    return Tri.UNKNOWN if Tri.UNKNOWN in answers else _negated(stop)
+
+
+def _negated(answer: Tri) -> Tri:
+    return Tri.NO if answer.yes else Tri.YES if answer.no else Tri.UNKNOWN
+
+
+def _equal(first: Value, second: Value) -> Tri:
+    left, right = (v.value if isinstance(v, Const) else v for v in (first, second))
+    if isinstance(left, _PLAIN) and isinstance(right, _PLAIN):
+        return Tri.of(left == right)
+    return Tri.NO if first is UNSET else Tri.UNKNOWN
+
+
+def _is_true(run: Run, value: Value) -> Tri:
+    if value is UNSET:
+        return Tri.NO
+    return value if isinstance(value, Tri) else conditions.truth(run, value)
+
+
+def _is_text(run: Run, value: Value) -> Tri:
+    """Whether a value is a string; an unknown is what its default is."""
+    known = value.default if isinstance(value, Sym) else value
+    if isinstance(known, Const):
+        return Tri.of(isinstance(known.value, str))
+    return Tri.UNKNOWN if isinstance(value, Sym) else Tri.NO
+
+
+def _of_state(op: str, state: ModelState) -> Tri:
+    """The answer of a condition on the state of a model."""
     if op == "quantized":
         return Tri.UNKNOWN if state.quantization is Quant.UNKNOWN else Tri.of(state.quantization.bnb)
     if op == "adapted":
         return Tri.YES if state.adapters else Tri.of(False if state.adapters_known and not state.escaped else None)
-    if op == "checkpointed":
-        return Tri.UNKNOWN if state.checkpointing == "unknown" else Tri.of(state.checkpointing != "off")
-    if op == "peft":
-        return derive.is_peft_model(run, first)
-    if op == "type":
-        return derive.is_of_type(run, first, str(values[1].value) if isinstance(values[1], Const) else "")
-    return Tri.UNKNOWN
+    return Tri.UNKNOWN if state.checkpointing == "unknown" else Tri.of(state.checkpointing != "off")
 
 
 def _is_set(run: Run, value: Value) -> Tri:
@@ -115,6 +151,14 @@ def _is_set(run: Run, value: Value) -> Tri:
         answers = {_is_set(run, v) for v in value.values}
         return answers.pop() if len(answers) == 1 else Tri.UNKNOWN
     return Tri.YES
+
+
+_VALUE_TESTS: dict[str, Callable[[Run, Value], Tri]] = {
+    "set": _is_set,
+    "unset": lambda run, value: _negated(_is_set(run, value)),
+    "true": _is_true,
+    "text": _is_text,
+}
 
 
 def form_value(run: Run, form: Any, env: Env | dict[str, Value], node: ir.Node) -> Any:
@@ -175,7 +219,9 @@ def _scaled(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
 def _base(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     """What a wrapper wraps, through all wrappers; anything else is its own base."""
     value = form_value(run, fields["base"], env, node)
-    while isinstance(value, Obj) and value.wraps is not None and value.event is not None and value.event.kind in _WRAPPING:
+    while (
+        isinstance(value, Obj) and value.wraps is not None and value.event is not None and value.event.kind in _WRAPPING
+    ):
         value = value.wraps
     return value
 
@@ -200,7 +246,7 @@ _WRAPPING = (Ev.WRAP, Ev.COMPILE)
 
 def _cut(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     value = form_value(run, fields["of"], env, node)
-    result = tensors.cut(run, value, Cut(fields["cut"] if isinstance(fields["cut"], str) else fields["cut"]), node)
+    result = tensors.cut(run, value, Cut(fields["cut"]), node)
     device = env.get("device")
     if not isinstance(device, Unset) and isinstance(result, Tensor) and (name := device_of(device)) != "unknown":
         result = replace(result, device=name)
@@ -279,7 +325,12 @@ def _pick(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
             stack.extend(value.values)
         elif isinstance(value, DictVal):
             stack.extend(value.items.values())
-        elif isinstance(value, Obj) and isinstance(wanted, Const) and value.kind.value == wanted.value and value not in found:
+        elif (
+            isinstance(value, Obj)
+            and isinstance(wanted, Const)
+            and value.kind.value == wanted.value
+            and value not in found
+        ):
             found.append(value)
     return SeqVal("list", found)
 
@@ -323,6 +374,11 @@ def _frame(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     return made
 
 
+def _encoded(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    text, padding, kind = (form_value(run, fields[key], env, node) for key in ("encoded", "padding", "tensors"))
+    return encodings.make(run, padding, text, kind, node)
+
+
 _FORMS = {
     "view": _view,
     "parameters": _parameters,
@@ -346,4 +402,5 @@ _FORMS = {
     "dict": _dict,
     "frame": _frame,
     "first": _first,
+    "encoded": _encoded,
 }

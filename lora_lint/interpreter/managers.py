@@ -8,12 +8,16 @@ from contextlib import ExitStack
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.execute as execution
+from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, FuncVal, Generator, Jump, Returned, Scope, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
 from lora_lint.location import Location
 from lora_lint.syntax import ir
+
+
+EXIT_STACK = "contextlib.ExitStack"
 
 
 def with_(run: Run, node: ir.With, scope: Scope) -> None:
@@ -41,9 +45,21 @@ def _from_item(run: Run, node: ir.With, index: int, scope: Scope) -> None:
         inside(_entered(run, value, item, stack))
 
 
-def _entered(run: Run, value: Value, item: ir.WithItem, stack: ExitStack) -> Value:
+def stack_method(run: Run, obj: Obj, name: str, args: Args, node: ir.Node) -> Value:
+    """A method of the user's ExitStack: what it enters stays entered until the stack's own block ends."""
+    entering = args.first() if name in ("enter_context", "enter_async_context") else None
+    stack = obj.facts.get("stack")
+    if entering is None or not isinstance(stack, ExitStack):
+        return run.fresh(node)
+    return _entered(run, entering, node, stack)
+
+
+def _entered(run: Run, value: Value, item: ir.Node, stack: ExitStack) -> Value:
     """What `with value as x` binds to x; leaving is left to the stack."""
     if isinstance(value, Obj):
+        if value.type == EXIT_STACK:
+            value.facts["stack"] = stack
+            return value
         if value.kind is Kind.CONTEXT:
             enter_context(run, value, run.loc(item), stack, block=True)
             return value.facts.get("enters", value)
@@ -52,7 +68,7 @@ def _entered(run: Run, value: Value, item: ir.WithItem, stack: ExitStack) -> Val
     return Sym(("entered", value.key), value.text) if isinstance(value, Sym) else value
 
 
-def _enter_user(run: Run, value: Obj, item: ir.WithItem, stack: ExitStack) -> Value:
+def _enter_user(run: Run, value: Obj, item: ir.Node, stack: ExitStack) -> Value:
     enter, leave = value.user_class.find("__enter__"), value.user_class.find("__exit__")
     entered: Value = value
     if isinstance(enter, FuncVal):

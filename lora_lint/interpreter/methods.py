@@ -6,7 +6,7 @@ import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.params as params
 import lora_lint.interpreter.specs as specs
-from lora_lint.interpreter import builtin, containers, tensors
+from lora_lint.interpreter import builtin, containers, encodings, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.run import Run
@@ -120,7 +120,7 @@ def _of_object(
             return specs.apply_call(run, spec, f"{holder.type}.{name}", obj, args, node, scope, expr)
     if obj.type and run.store.attribute(obj.type, name) is not None:
         return calls.call_value(run, attributes.read(run, obj, name, node), args, node, scope)
-    special = builtin.object_method(run, obj, name, args, node, scope)
+    special = builtin.object_method(run, obj, name, args, node)
     if special is not NotImplemented:
         return special
     if obj.type and run.store.pure(obj.type, name):
@@ -142,11 +142,14 @@ def _unknown_model_method(run: Run, obj: Obj, name: str, args: Args, node: ir.No
         calls.escape(run, args, node)
         return run.fresh(node)
     event = run.emit(Ev.FORWARD, node, {"model": obj})
-    result = tensors.attached(run, event, node)
-    return result
+    return tensors.attached(run, event, node, args.values())
 
 
 def _of_tensor(run: Run, tensor: Tensor, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:
+    kept = encodings.method(tensor, name, args)
+    if kept is not None:
+        containers.note_device(run, name, args, node)
+        return kept
     spec = run.store.find_method(TENSOR_TYPE, name)
     if spec:
         return specs.apply_call(run, spec, f"{TENSOR_TYPE}.{name}", tensor, args, node, scope)
@@ -247,7 +250,7 @@ def call_object(run: Run, obj: Obj, args: Args, node: ir.Node, scope: Scope) -> 
         written = node.func if isinstance(node, ir.Call) else None
         return specs.apply_call(run, spec, f"{obj.type}.__call__", obj, args, node, scope, written)
     if obj.kind is Kind.MODEL:
-        return tensors.attached(run, run.emit(Ev.FORWARD, node, {"model": obj}), node)
+        return tensors.attached(run, run.emit(Ev.FORWARD, node, {"model": obj}), node, args.values())
     if obj.kind in (Kind.TOKENIZER, Kind.COLLATOR):
         return tensors.plain()
     if obj.type and run.store.default(run.store.canonical(obj.type)) == "propagate":

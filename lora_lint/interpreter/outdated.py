@@ -6,11 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lora_lint.apis.renames import Rename, renames
+from lora_lint.apis.spec import Override
 from lora_lint.apis.store import ApiStore
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.relevance import children
 from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import ClassVal, FuncVal
 from lora_lint.lifecycle.vocabulary import Ev
+from lora_lint.location import Location
 from lora_lint.syntax import ir
 
 # Calls by which a file finds out what a version takes, and calls that only print it.
@@ -141,3 +144,38 @@ def _emit(run: Run, row: Rename, node: ir.Node, name: str, written: ir.Arg | Non
         by=name,
         at=run.loc(written) if written is not None else None,
     )
+
+
+# --- overrides that do not take what the library passes ---------------------------------------------------------------
+
+
+def note_overrides(run: Run, cls: ClassVal) -> None:
+    """Emit an event for every method of a user's class that does not take what its library base passes to it."""
+    base = cls.library_base()
+    for spec in run.store.mro(base) if base else ():
+        for override in spec.overrides:
+            method = cls.attrs.get(override.method)
+            if isinstance(method, FuncVal) and not _takes(method.node.params, override):
+                _emit_contract(run, override, method, base)
+
+
+def _takes(params: tuple[ir.Param, ...], override: Override) -> bool:
+    kinds = {param.kind for param in params}
+    if "**" in kinds and not override.place or "*" in kinds and override.place:
+        return True
+    if override.place:
+        return sum(param.kind in ("positional", "normal") for param in params) > override.place
+    return any(param.name == override.parameter for param in params)
+
+
+def _emit_contract(run: Run, override: Override, method: FuncVal, base: str) -> None:
+    targets, path = run.program.targets, run.module.path
+    if targets.asks(path) or targets.holds(path, override.versions) is not True:
+        return
+    declared = targets.declared(path)
+    certain = all(declared.affected(library, versions) is True for library, versions in override.versions.items())
+    ranges = ", ".join(f"{library} {versions}" for library, versions in override.versions.items())
+    args = {"override": override, "versions": "" if certain else ranges, "name": method.name, "place": run.loc(method.node)}
+    first = run.loc(method.node)
+    header = Location(first.path, first.line, first.column, first.line, first.column + len("def ") + len(method.name))
+    run.emit(Ev.CONTRACT, method.node, args=args, by=base, at=header)

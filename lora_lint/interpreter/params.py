@@ -7,7 +7,7 @@ helper predicates. What cannot be evaluated makes the parts it decides unknown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import lora_lint.interpreter.conditions as conditions
@@ -185,12 +185,17 @@ def each(run: Run, function: Value, value: ParamIter | ParamSet, node: ir.Node, 
     """`map(function, model.parameters())`, consumed."""
     import lora_lint.interpreter.calls as calls
 
+    over(run, value, node, lambda item: calls.call_value(run, function, Args([(item, None)]), node, scope))
+
+
+def over(run: Run, value: ParamIter | ParamSet, node: ir.Node, act: Callable[[Value], object]) -> None:
+    """Do something with every parameter or module; what it writes to requires_grad is one event."""
     for iterator, certain in _iterators(value):
         with _gathered(run, iterator.model, certain) as (state, seen):
             for element, sure in _iterate(run, iterator, node, ()):
                 seen.append(element)
                 state.doubt = not sure
-                calls.call_value(run, function, Args([(_item(element, iterator.named), None)]), node, scope)
+                act(_item(element, iterator.named))
 
 
 def _iterators(value: ParamIter | ParamSet) -> list[tuple[ParamIter, bool]]:

@@ -18,7 +18,7 @@ from lora_lint.syntax import ir
 # Events that decide nothing by themselves: both arms around them are simply run.
 _COLD_EVENTS = frozenset(
     {Ev.SAVE, Ev.FORWARD, Ev.CLIP, Ev.SCHEDULE, Ev.SCHEDULER_STEP, Ev.ARGUMENTS, Ev.TOUCH_CUDA, Ev.LOADER, Ev.CAST, Ev.UNSCALE,
-     Ev.SCALER_UPDATE, Ev.DISTRIBUTED, Ev.TOKENS, Ev.OUTDATED, Ev.OVERRIDE, Ev.FILTER}
+     Ev.SCALER_UPDATE, Ev.DISTRIBUTED, Ev.TOKENS, Ev.LABELS, Ev.OUTDATED, Ev.CONTRACT, Ev.OVERRIDE, Ev.FILTER}
 )
 _HOT_KINDS = frozenset({Kind.MODEL, Kind.ADAPTER_CONFIG, Kind.QUANT_CONFIG, Kind.OPTIMIZER, Kind.TRAINER, Kind.CONTEXT, Kind.PROCESS})
 _HOT_ENDINGS = ("Trainer", "ForCausalLM", "ForConditionalGeneration", "LMHeadModel")

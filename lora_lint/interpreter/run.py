@@ -83,11 +83,13 @@ class Run:
         self.process = Obj(Kind.PROCESS, "process")
         self.witnesses: set[Hashable] = set()
         self.executed: set[int] = set()
+        self.cached: dict[Hashable, Value] = {}  # results of functions that remember them
         self.yields: list[Callable[[Value], None]] = []  # what takes the values of the generators that run
         self.loop_depth = 0
         self.loop: Location | None = None  # the innermost loop of the current function
         self.steps = 0
         self.unfollowed = 0
+        self.inspecting = False  # what is evaluated is only looked at
         self.last_condition: tuple[ir.Node, Value] | None = None
         self._fresh: dict[Hashable, int] = {}
         self._globals: dict[int, tuple[ModuleVal, dict[str, Value]]] = {}
@@ -133,7 +135,7 @@ class Run:
 
     def make(self, kind: Kind, type_name: str, node: ir.Node | None) -> Obj:
         """A new object, allocated at `node`."""
-        obj = Obj(kind, type_name, self.loc(node) if node is not None else None)
+        obj = Obj(kind, type_name, self.loc(node) if node is not None else None, guards=tuple(self.guards))
         self.trace.objects.append(obj)
         return obj
 
@@ -148,6 +150,7 @@ class Run:
         by: str = "",
         maybe: str = "",
         at: Location | None = None,
+        given: tuple[Guard, ...] = (),
     ) -> Event:
         """Make an event happen: state changes first, then the checks see it. `maybe` names the versions it needs when
         the target is unknown; such an event changes no state."""
@@ -167,6 +170,7 @@ class Run:
             statement=self.statement,
             within=tuple(self.within),
             loop=self.loop,
+            given=given,
         )
         for obj in event.roles.values():
             obj.last_use = event.seq
@@ -188,7 +192,7 @@ class Run:
 
     def use(self, value: Value) -> None:
         """Note that an object was used here."""
-        if isinstance(value, Obj):
+        if isinstance(value, Obj) and not self.inspecting:
             value.last_use = len(self.trace.events)
 
     def touch_args(self, args: Args) -> None:

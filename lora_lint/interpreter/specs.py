@@ -9,6 +9,7 @@ from typing import Any
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.events as events
 import lora_lint.interpreter.methods as methods
+import lora_lint.interpreter.params as params
 from lora_lint.apis.spec import CallSpec, Effect, Ref, TypeSpec
 from lora_lint.interpreter import outdated
 from lora_lint.interpreter.arguments import Args, Bindings, bind_spec
@@ -21,8 +22,11 @@ from lora_lint.interpreter.values import (
     ClassVal,
     Const,
     FuncVal,
+    Generator,
     LibMethod,
     LibRef,
+    ParamIter,
+    ParamSet,
     Partial,
     Scope,
     SeqVal,
@@ -108,7 +112,13 @@ def _use_configs(run: Run, args: Args) -> None:
         if isinstance(value, Obj) and value.kind is Kind.ADAPTER_CONFIG:
             run.witnesses.add(("config-used", value.site))
         elif isinstance(value, (SeqVal,)) or hasattr(value, "items"):
-            for item in value.items.values() if isinstance(value.items, dict) else value.items if isinstance(value.items, list) else ():
+            for item in (
+                value.items.values()
+                if isinstance(value.items, dict)
+                else value.items
+                if isinstance(value.items, list)
+                else ()
+            ):
                 if isinstance(item, Obj) and item.kind is Kind.ADAPTER_CONFIG:
                     run.witnesses.add(("config-used", item.site))
 
@@ -125,6 +135,14 @@ def _apply(run: Run, effect: Effect, site: Site) -> Value:
     if effect.each is None:
         return _apply_once(run, effect, site, maybe)
     items = term(run, effect.each, site.env, site.node)
+    if isinstance(items, (ParamIter, ParamSet)):
+
+        def once(item: Value) -> None:
+            site.env.values["item"] = item
+            _apply_once(run, effect, site, maybe)
+
+        params.over(run, items, site.node, once)
+        return UNSET
     for item in items.items if isinstance(items, SeqVal) else ():
         site.env.values["item"] = item
         _apply_once(run, effect, site, maybe)
@@ -242,7 +260,7 @@ def _call_back(run: Run, callee: Value, fields: dict[str, Any], site: Site, owne
         if owner is not None:
             stack.enter_context(run.inside(owner))
         result = calls.call_value(run, callee, _given(run, fields, site), site.node, site.scope)
-        if isinstance(result, calls.Generator) and context == "worker":
+        if isinstance(result, Generator) and context == "worker":
             calls.iterate_generator(run, result, site.node)
     return result
 
@@ -289,8 +307,7 @@ def _owners(value: Value, method: str) -> list[tuple[Obj, FuncVal]]:
 def construct(run: Run, spec: TypeSpec, name: str, args: Args, node: ir.Node) -> Value:
     """An object of a library type whose construction has no spec of its own."""
     run.touch_args(args)
-    obj = run.make(spec.kind or Kind.OBJECT, name, node)
-    return obj
+    return run.make(spec.kind or Kind.OBJECT, name, node)
 
 
 def initialise(run: Run, obj: Obj, base: str, args: Args, node: ir.Node) -> None:

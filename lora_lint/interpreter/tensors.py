@@ -67,7 +67,8 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node) -> Value:
     # A reference is computed without gradients on purpose: of several cuts, one in the user's own code is to blame.
     first_cut = next((t for t in cuts if t.cut is not Cut.NO_GRAD), cuts[0] if cuts else None)
     if any(t.graph is Graph.ATTACHED for t in tensors):
-        result = Tensor(Graph.ATTACHED, sources)
+        only_leaves = not sources and all(t.leaf or t.graph is Graph.PLAIN for t in tensors)
+        result = Tensor(Graph.ATTACHED, sources, leaf=only_leaves)
     elif doubt or any(t.graph is Graph.UNKNOWN for t in tensors):
         result = Tensor(Graph.UNKNOWN, sources)
     elif first_cut is not None:

@@ -125,7 +125,9 @@ class ModuleVal:
 
 @dataclass(slots=True, eq=False)
 class FuncVal:
-    """A function or lambda of the user. contexts: context objects its decorators put around every call."""
+    """A function or lambda of the user. contexts: context objects its decorators put around every call. setter: of a
+    property. cached: a call with the same arguments gives the same result.
+    """
 
     node: ir.FunctionDef | ir.Lambda
     scope: Scope
@@ -134,6 +136,8 @@ class FuncVal:
     static: bool = False
     of_class: bool = False
     is_property: bool = False
+    setter: FuncVal | None = None
+    cached: bool = False
     defaults: dict[str, Value] = field(default_factory=dict)
 
     @property

@@ -98,6 +98,7 @@ class Obj:
     last_use: int = -1
     user_class: Any = None  # the interpreter's class value for instances of user classes
     facts: dict[str, Any] = field(default_factory=dict)  # kind-specific facets, e.g. an optimizer's captures
+    guards: tuple[Any, ...] = ()  # the conditions under which it was made
 
     @property
     def root(self) -> Obj:

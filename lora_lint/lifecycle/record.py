@@ -39,9 +39,9 @@ class Sample:
 class TensorRecord:
     """One parameter of a model that took part in the training.
 
-    part: value of `vocabulary.Part`. adapter: name of the adapter it belongs to. layer: path of the module it belongs to,
-    for adapters of the adapted module. ran: that module ran in a training forward (None: unknown). sums: checksums of a
-    sample of the values before the first step and after the last one, equal on replicas.
+    part: value of `vocabulary.Part`. adapter: name of the adapter it belongs to. layer: path of the module it belongs
+    to, for adapters of the adapted module. ran: that module ran in a training forward (None: unknown). sums: checksums
+    of a sample of the values before the first step and after the last one, equal on replicas.
     """
 
     name: str

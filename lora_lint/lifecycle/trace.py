@@ -51,6 +51,7 @@ class Event:
     loop: Location | None = None  # the innermost loop around it in its function
     adapters: tuple[Adapter, ...] = ()  # adapters in the model just before the event
     within: tuple[Obj, ...] = ()  # the context objects it is nested in, outermost first
+    given: tuple[Guard, ...] = ()  # conditions under which its arguments were made what they are
 
     @property
     def model(self) -> Obj | None:
@@ -60,6 +61,17 @@ class Event:
     def role(self, name: str) -> Obj | None:
         """The object in a role, None when unknown."""
         return self.roles.get(name)
+
+
+@dataclass(eq=False, slots=True)
+class Encoding:
+    """A batch of texts as a tokenizer returned it. padded: whether rows were filled up. tensors: it holds tensors, not
+    lists."""
+
+    padded: Tri
+    tensors: bool
+    location: Location
+    entries: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(eq=False, slots=True)
@@ -86,6 +98,9 @@ class Tensor:
     scaler: Obj | None = None  # the gradient scaler that multiplied it
     device: str = "unknown"
     name: str = ""
+    encoding: Encoding | None = None  # it is the batch that a tokenizer returned
+    ids: Encoding | None = None  # it holds the token ids of such a batch
+    masked: bool = False  # some of its positions were overwritten
 
 
 Subscriber = Callable[[Event], None]
@@ -97,6 +112,7 @@ class Trace:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.objects: list[Obj] = []
+        self.skipped: list[Guard] = []  # conditions whose other arm does something to the lifecycle
         self._subscribers: dict[Ev, list[Subscriber]] = {}
 
     def subscribe(self, kinds: tuple[Ev, ...], subscriber: Subscriber) -> None:

@@ -20,7 +20,11 @@ _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _CELL_MAGIC = re.compile(r"\s*%%(!|\w+)")
 _MAGIC = re.compile(r"(?P<indent>[ \t]*)(?:[%!]|\?{1,2}[\w%*]|(?:%{0,2}[\w.*]+)\?{1,2}[ \t]*$)")
 # "Automagic": these work without the percent sign. Looked for only in cells that do not parse.
-_PLAIN_MAGIC = re.compile(r"(?P<indent>[ \t]*)(?:pip3?|conda|mamba|uv)[ \t]+[a-z-]+\b(?![ \t]*[=.(])")
+_PLAIN_MAGIC = re.compile(
+    r"(?P<indent>[ \t]*)(?:(?:pip3?|conda|mamba|uv)[ \t]+[a-z-]+\b(?![ \t]*[=.(])"
+    r"|(?:cd|ls|ll|mkdir|rmdir|rm|cp|mv|cat|env|load_ext|reload_ext|matplotlib|timeit|time)[ \t]+"
+    r"(?!(?:in|is|and|or|if|for|not)\b)[\w./~$-])"
+)
 _ASSIGNED = re.compile(r"(?P<left>[ \t]*[^\s=!%'\"#(][^=!%'\"#(]*=[ \t]*)(?P<magic>(?:!|%(?=[A-Za-z_]))[^\r\n]*)")
 _PLACEHOLDER = re.compile(r"^.*# lora-lint blanked line (\d+)(?=\r?$)", re.MULTILINE)
 _TOKEN = re.compile(

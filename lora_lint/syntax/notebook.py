@@ -133,12 +133,20 @@ def _code_cells(raw: str, content: dict[str, Any], path: str) -> list[tuple[int,
         cells = [_members(raw, start) for array in arrays for start, _ in _items(raw, array)]
         found = []
         for index, cell in enumerate(cells, 1):
-            if json.loads(raw[slice(*cell["cell_type"])]) == "code":
+            if json.loads(raw[slice(*cell["cell_type"])]) == "code" and not _is_foreign(raw, cell):
                 span = cell["source"] if "source" in cell else cell["input"]
                 found.append((index, *span))
         return found
     except (KeyError, IndexError, ValueError):
         raise InputError(f"{path}: not a notebook: its cells cannot be found") from None
+
+
+def _is_foreign(raw: str, cell: dict[str, tuple[int, int]]) -> bool:
+    """Whether an editor marked a cell as written in another language than the notebook's."""
+    metadata = json.loads(raw[slice(*cell["metadata"])]) if "metadata" in cell else None
+    editor = metadata.get("vscode") if isinstance(metadata, dict) else None
+    language = editor.get("languageId") if isinstance(editor, dict) else None
+    return isinstance(language, str) and "python" not in language.lower()
 
 
 def _is_python(content: dict[str, Any]) -> bool:

@@ -64,8 +64,8 @@ class Session:
 def observe(steps: int = 3, probes: bool = False) -> Iterator[Session]:
     """Observe the training inside the block: models, optimizers and steps of this process.
 
-    Observation ends after `steps` optimizer cycles; the program goes on. `probes`: experiment with the model at the end of
-    the block (two evaluations, save and load). Raises RuntimeError when an observation is running already.
+    Observation ends after `steps` optimizer cycles; the program goes on. `probes`: experiment with the model at the
+    end of the block (two evaluations, save and load). Raises RuntimeError when an observation is running already.
     """
     if slot.current is not slot.inactive:
         raise RuntimeError("an observation is running already")
@@ -88,8 +88,9 @@ def assert_trains(
 ) -> Verdict:
     """Train a model on one batch for a few steps and raise NotLearning unless the proof chain holds. For pytest.
 
-    batch: keyword arguments of the forward, or its only argument. loss: computes the loss from the output and the batch;
-    without it the output's `loss` is used. Parameters, gradients and modes are restored afterwards. Returns the verdict.
+    batch: keyword arguments of the forward, or its only argument. loss: computes the loss from the output and the
+    batch; without it the output's `loss` is used. Parameters, gradients and modes are restored afterwards. Returns the
+    verdict.
     """
     import torch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -69,11 +70,12 @@ def _trainer_callback() -> type[Any]:
 
 def _lightning_callback() -> type[Any]:
     try:
-        from lightning.pytorch import Callback
+        module = importlib.import_module("lightning.pytorch")
     except ImportError:
-        from pytorch_lightning import Callback
+        module = importlib.import_module("pytorch_lightning")
+    callback: Any = module.Callback
 
-    class LightningVerify(Callback):  # type: ignore[misc]
+    class LightningVerify(callback):  # type: ignore[misc]
         """`Trainer(callbacks=[LightningVerify()])`: watches the first steps; raises NotLearning when `stop` is true."""
 
         def __init__(self, steps: int = 3, stop: bool = True) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import json
 import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from lora_lint.errors import InputError
+from lora_lint.verify import model_program
+from lora_lint.verify.model_program import ModelJob, lora_options
 
 _PROCESSES = re.compile(r"--(?:nproc[-_]per[-_]node|num[-_]processes|nproc)(?:[= ]+)(\d+)")
 
@@ -47,13 +49,27 @@ def build(target: str, arguments: Sequence[str], *, module: bool, launch: str, f
     return Command((*before, *words), aliases, int(found.group(1)) if found else 0)
 
 
+def build_model(job: ModelJob) -> Command:
+    """The command of model mode. Raises InputError when an option cannot be used."""
+    try:
+        lora_options(job.lora)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    if job.data != "synthetic" and not Path(job.data).is_file():
+        raise InputError(f"{job.data}: no such file")
+    program = Path(model_program.__file__).resolve()
+    words = (sys.executable, str(program), json.dumps(asdict(job)))
+    return Command(words, {str(program): f"--model {job.model}"})
+
+
 def _launcher(text: str) -> list[str]:
-    """The launcher's words; the well-known ones run under this interpreter, so that they need not be on PATH."""
+    """The launcher's words; the well-known ones run under this interpreter, so that they need not be on PATH. One that
+    is given by its path is taken as it is."""
     words = shlex.split(text)
     if not words:
         raise InputError("--launch: no command given")
     modules = {"torchrun": ["torch.distributed.run"], "accelerate": ["accelerate.commands.accelerate_cli"]}
-    name = os.path.basename(words[0])
+    name = words[0]
     if name in modules:
         return [sys.executable, "-m", *modules[name], *words[1:]]
     if name in ("python", "python3"):
@@ -66,8 +82,8 @@ def _from_notebook(path: Path, folder: Path) -> Path:
     from lora_lint.syntax.source import read_source
 
     lines = read_source(path, str(path)).text.splitlines()
-    # The first line is the marker of the first cell, a comment. It takes what a notebook has and a script has not: its own
-    # folder on the path, `display`, and results of shell lines (none).
+    # The first line is the marker of the first cell, a comment. It takes what a notebook has and a script has not: its
+    # own folder on the path, `display`, and results of shell lines (none).
     place = str(path.resolve().parent)
     lines[:1] = [f"import sys as _sys; _sys.path[0] = {place!r}; display = print; get_ipython = list"]
     script = folder / (path.stem + ".py")

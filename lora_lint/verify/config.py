@@ -13,11 +13,11 @@ VARIABLE = "LORA_LINT_VERIFY"
 class Observation:
     """How to observe.
 
-    folder: where reports and progress go. steps: optimizer cycles to watch. deadline: seconds since the epoch after which
-    a process writes what it has and ends. cwd: where the command was started; places are shown relative to it.
-    aliases: files that stand for others (a notebook's code), by real path. memory_limit: bytes of address space, 0 none.
-    probes: whether to experiment with the model after the last step. peers: folder in which the processes of a distributed
-    run mark that they are done.
+    folder: where reports and progress go. steps: optimizer cycles to watch. deadline: seconds since the epoch after
+    which a process writes what it has and ends. cwd: where the command was started; places are shown relative to it.
+    aliases: files that stand for others (a notebook's code), by real path. memory_limit: bytes of address space, 0
+    none. probes: whether to experiment with the model after the last step. peers: folder in which the processes of a
+    distributed run mark that they are done.
     """
 
     folder: str

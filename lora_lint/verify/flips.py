@@ -69,8 +69,8 @@ class Flips:
 
 
 def _place_in(groups: list[Group], flip: _Flip, not_before: int) -> int:
-    """The group of the flip's place: the newest one, or, in a loop that writes at several lines of one function, the one
-    of the same line. A parameter that changed again later than that needs a new group."""
+    """The group of the flip's place: the newest one, or, in a loop that writes at several lines of one function, the
+    one of the same line. A parameter that changed again later than that needs a new group."""
     for number in range(len(groups) - 1, max(not_before, len(groups) - 4) - 1, -1):
         if number < 0:
             break

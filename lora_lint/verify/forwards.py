@@ -52,8 +52,8 @@ class Forwards:
         ]
 
     def only_roots(self, extra: Any = None) -> None:
-        """From now on hook only into the modules that were called from outside, and into `extra`: a compiled module, which
-        does not bear hooks on everything."""
+        """From now on hook only into the modules that were called from outside, and into `extra`: a compiled module,
+        which does not bear hooks on everything."""
         if extra is not None:
             self._roots.setdefault(id(extra), weakref.ref(extra))
         if not self._handles:

@@ -37,7 +37,8 @@ class Frames:
         known = self._users.get(filename)
         if known is None:
             made_up = filename.startswith("<")  # "<string>", "<stdin>"
-            known = not made_up and not os.path.realpath(filename).startswith(self._roots)
+            real = os.path.realpath(filename)
+            known = not made_up and (real in self._aliases or not real.startswith(self._roots))
             self._users[filename] = known
         return known
 

@@ -79,8 +79,8 @@ def _is_peft_model(thing: Any) -> bool:
 def injecting(
     watch: Slot, by: str, model_of: Callable[..., Any], pick: Callable[..., tuple[Any, Any]], **facts: Any
 ) -> Callable[..., Any]:
-    """A wrapper for a call that injects: `model_of` gives the model, `pick` the config and the adapter's name, both from
-    the call's arguments."""
+    """A wrapper for a call that injects: `model_of` gives the model, `pick` the config and the adapter's name, both
+    from the call's arguments."""
     begin = watch.guard(lambda model: Injection(watch, model))
     end = watch.guard(lambda injection, *a, **k: injection.done(*a, **k))
 
@@ -322,7 +322,7 @@ def merging(watch: Slot, name: str) -> Callable[..., Any]:
 
 def _live_of(watch: Slot, module: Any) -> Live | None:
     for parameter in module.parameters():
-        owner = watch.recorder.models.owner(parameter)
+        owner: Live | None = watch.recorder.models.owner(parameter)
         if owner is not None:
             return owner
     return None

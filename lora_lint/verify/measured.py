@@ -47,7 +47,7 @@ def _wiped(rank: RankRecord) -> Iterator[Cause]:
                 Report(
                     optimizer.wiped_at,
                     "accumulated gradients are wiped before the step uses them: only the last micro-batch counts",
-                    help="clear the gradients once per optimizer step, after step(), and through the prepared optimizer",
+                    help="clear the gradients once per optimizer step, after step(), through the prepared optimizer",
                     story=_step_story(optimizer, "stepped here with what was left"),
                 ),
             )
@@ -119,7 +119,7 @@ def _name_filter(rank: RankRecord) -> Iterator[Cause]:
             "LL605",
             Report(
                 made,
-                f"chooses parameters by the start of their names, but the names of the wrapped model begin with `{prefix}`: "
+                f"chooses parameters by the start of their names; those of the wrapped model begin with `{prefix}`: "
                 f"{len(outside)} adapter tensors are left out of the optimizer",
                 help="choose the parameters before wrapping, or look for the name inside the string",
                 story=((model.wrapped_at, "wrapped here"),) if model.wrapped_at is not None else (),
@@ -148,8 +148,8 @@ def _heads(rank: RankRecord) -> Iterator[Cause]:
                 "LL111",
                 Report(
                     model.injected_at or place(rank),
-                    f"the head of {model.type.rsplit('.', 1)[-1]} ({some(model.fresh_heads)}) is random and frozen: it is neither "
-                    "trained nor saved, and a reload draws another one",
+                    f"the head of {model.type.rsplit('.', 1)[-1]} ({some(model.fresh_heads)}) is random and frozen: "
+                    "it is neither trained nor saved, and a reload draws another one",
                     help="give the config the task's task_type, or name the head in modules_to_save",
                 ),
             )

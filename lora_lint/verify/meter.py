@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Watched:
-    """One optimizer. pending: a backward ran since its last step or clearing. wiped: gradients were cleared unused since
-    its last step. measured: the state before the running step was read (closures: after their first evaluation)."""
+    """One optimizer. pending: a backward ran since its last step or clearing. wiped: gradients were cleared unused
+    since its last step. measured: the state before the running step was read (closures: after their first
+    evaluation)."""
 
     reference: weakref.ref[Any]
     record: OptimizerRecord
@@ -196,7 +197,8 @@ class Meter:
             entry.stale = value != 0.0 and (entry.stale or value == entry.last_norm)
 
     def cleared(self, optimizer: Any | None, parameters: list[Any]) -> bool:
-        """Gradients are about to be cleared. Returns whether some were there that a backward made since the last step."""
+        """Gradients are about to be cleared. Returns whether some were there that a backward made since the last
+        step."""
         if any(watched.in_step for watched in self.optimizers):
             return False  # a closure clears before each of its evaluations
         identities = {id(p) for p in parameters if p.grad is not None}

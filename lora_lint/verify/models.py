@@ -92,7 +92,8 @@ class Models:
         return found[1] if found is not None and found[0]() is parameter else None
 
     def add(self, module: Any, at: Location) -> Live:
-        """The model of a module, registered now if it is new: it may be a wrapper of one, a part of one, or hold some."""
+        """The model of a module, registered now if it is new: it may be a wrapper of one, a part of one, or hold
+        some."""
         live = self.known(module)
         if live is not None:
             return live

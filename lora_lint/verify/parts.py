@@ -22,7 +22,8 @@ _EMBED_NAME = re.compile(r"(^|[._])(embed|embeddings?|embed_tokens|wte|wpe|share
 
 @dataclass(eq=False, slots=True)
 class Row:
-    """One parameter of a model. layer, module: path and module that own it; for adapters those of the adapted module."""
+    """One parameter of a model. layer, module: path and module that own it; for adapters those of the adapted
+    module."""
 
     name: str
     parameter: Any

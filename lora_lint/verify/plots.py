@@ -86,6 +86,7 @@ def _line(title: str, values: Sequence[float], label: str) -> str:
             axes.axvline(number, color="#cf222e", linestyle=":")
     axes.set_title(title, fontsize=10, loc="left")
     axes.set_xlabel(label, fontsize=9)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.25)
     axes.tick_params(labelsize=8)
     return _svg(figure)
@@ -101,16 +102,16 @@ def _heat(title: str, layers: dict[str, list[TensorRecord]], field: str) -> str:
         for column, step in enumerate(steps):
             found = [getattr(s, field) for t in layers[name] for s in t.samples if s.step == step]
             known = [v for v in found if v is not None and math.isfinite(v)]
-            if known:
-                grid[row, column] = math.log10(math.sqrt(sum(v * v for v in known)) + 1e-12)
+            if any(known):
+                grid[row, column] = math.log10(math.sqrt(sum(v * v for v in known)))
     figure = _figure(max(5.0, 2.5 + 0.5 * len(steps)), max(1.6, 0.9 + 0.24 * len(names)))
     axes = figure.add_subplot()
-    axes.set_facecolor("#eaeef2")  # no gradient at all
-    image = axes.imshow(grid, aspect="auto", cmap="viridis", interpolation="nearest", vmin=-12 if field == "delta" else None)
+    axes.set_facecolor("#eaeef2")  # nothing, or exactly zero
+    image = axes.imshow(grid, aspect="auto", cmap="viridis", interpolation="nearest")
     axes.set_yticks(range(len(names)), names, fontsize=7)
     axes.set_xticks(range(len(steps)), [str(step) for step in steps], fontsize=8)
     axes.set_xlabel("optimizer step", fontsize=9)
-    axes.set_title(f"{title} (log10; grey: none)", fontsize=10, loc="left")
+    axes.set_title(f"{title} (log10; grey: none or zero)", fontsize=10, loc="left")
     figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02).ax.tick_params(labelsize=7)
     return _svg(figure)
 

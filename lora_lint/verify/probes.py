@@ -137,7 +137,8 @@ class _Probe:
         apart = _difference(self.torch, before or [], after or [])
         if not lost:
             return ProbeRecord("save-and-load", True, "the saved adapter is the same when it is loaded", apart)
-        text = f"{len(lost)} of {len(rows)} adapter tensors are lost in save and load ({lost[0]}); the output differs by {apart:.1e}"
+        share = f"{len(lost)} of {len(rows)} adapter tensors"
+        text = f"{share} are lost in save and load ({lost[0]}); the output differs by {apart:.1e}"
         return ProbeRecord("save-and-load", False, text, apart)
 
     def _adapter_name(self) -> str:
@@ -156,9 +157,19 @@ class _Probe:
                 if not isinstance(patterns, (list, set, tuple)):
                     continue
                 counts = {p: sum(path == p or path.endswith(f".{p}") for path in layers) for p in sorted(patterns)}
-                text = f"{name}: " + ", ".join(f"{pattern} {count}×" for pattern, count in counts.items())
+                text = f"{name}: " + ", ".join(f"{pattern} {count}×" for pattern, count in _by_last(counts).items())
                 whole = all(counts.values()) or (field == "modules_to_save" and any(counts.values()))
                 yield ProbeRecord(field.replace("_", "-"), whole, text)
+
+
+def _by_last(counts: dict[str, int]) -> dict[str, int]:
+    """Counts by the last step of the pattern where there are many: peft writes "all-linear" out as full paths."""
+    if len(counts) <= 8 or not all(counts.values()):
+        return counts
+    found: dict[str, int] = {}
+    for pattern, count in counts.items():
+        found[pattern.rsplit(".", 1)[-1]] = found.get(pattern.rsplit(".", 1)[-1], 0) + count
+    return found
 
 
 def _is_peft_model(model: Any) -> bool:

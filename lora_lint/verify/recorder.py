@@ -1,4 +1,5 @@
-"""The recorder: turns what the hooks see into the events of the lifecycle, on the same heap as the static interpreter."""
+"""The recorder: turns what the hooks see into the events of the lifecycle, on the same heap as the static
+interpreter."""
 
 from __future__ import annotations
 
@@ -27,9 +28,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Recorder:
     """State of the observation of this process.
 
-    quiet: depth of library calls whose effect on requires_grad is described by their own event. busy: the recorder's own
-    tensor operations are running and must not be recorded. callers: the trainer or accelerator that runs the loop, by
-    role. faults: our own bugs, reported as LL000.
+    quiet: depth of library calls whose effect on requires_grad is described by their own event. busy: the recorder's
+    own tensor operations are running and must not be recorded. callers: the trainer or accelerator that runs the loop,
+    by role. faults: our own bugs, reported as LL000.
     """
 
     def __init__(self, observation: Observation) -> None:

@@ -22,15 +22,20 @@ def render(verdict: Verdict, title: str = "") -> str:
     except ImportError as error:
         raise InputError(f"the HTML report needs {error.name}: pip install 'lora-lint[verify]'") from error
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     rank = world_of(verdict.record)
     drawn: list[list[tuple[str, Any]]] = [[], []]
     if rank is not None:
         try:
-            drawn = [[(name, Markup(svg)) for name, svg in plots] for plots in (curves(rank), heat_maps(rank))]  # noqa: S704
+            found = (curves(rank), heat_maps(rank))
         except ImportError as error:
             raise InputError(f"the HTML report needs {error.name}: pip install 'lora-lint[verify]'") from error
+        drawn = [[(name, Markup(svg)) for name, svg in plots] for plots in found]
     page: str = environment.get_template("report.html.j2").render(
         data=as_data(verdict), title=title, where=_where, plots=drawn[0], maps=drawn[1]
     )

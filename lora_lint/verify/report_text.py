@@ -73,7 +73,8 @@ def _ledger(rank: RankRecord, paint: Paint) -> list[str]:
             mark = "" if before is None or before == (row.trainable, row.total) else "  ← changed"
             before = (row.trainable, row.total)
             lines.append(
-                f"    {row.moment:<32} {_count(row.trainable):>8} of {_count(row.total):>8}  {share:6.2f} %  {groups}{mark}"
+                f"    {row.moment:<32} {_count(row.trainable):>8} of {_count(row.total):>8}"
+                f"  {share:6.2f} %  {groups}{mark}"
             )
     return [*lines, ""]
 

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from lora_lint.verify import rankwise
-from lora_lint.verify.command import build
+from lora_lint.verify.command import Command, build, build_model
+from lora_lint.verify.model_program import ModelJob
 from lora_lint.verify.session import Limits, observe
 from lora_lint.verify.verdict import Verdict, judge
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for on the command line."""
+    """What is asked for on the command line: a program to run, or a model to try (`job`)."""
 
     target: str
     arguments: tuple[str, ...] = ()
@@ -29,6 +30,7 @@ class Request:
     probes: bool = True
     show_output: bool = False
     form: str = "text"
+    job: ModelJob | None = None
     paint: Callable[[str, str], str] = lambda colour, text: text
 
     @property
@@ -40,15 +42,19 @@ class Request:
 def run(request: Request) -> tuple[str, int]:
     """Observe, judge, render. Returns the report and the exit code; the report of all but the first rank is empty."""
     with tempfile.TemporaryDirectory(prefix="lora-lint-code-") as folder:
-        command = build(
-            request.target, request.arguments, module=request.module, launch=request.launch, folder=Path(folder)
-        )
+        command = _command(request, Path(folder))
         observed = observe(command, request.limits, progress_to(sys.stderr), request.show_output)
     merged = rankwise.merge(observed, request.timeout)
     if merged is None:
         return "", 0
     verdict = judge(merged, request.steps)
     return render(verdict, request), verdict.exit_code
+
+
+def _command(request: Request, folder: Path) -> Command:
+    if request.job is not None:
+        return build_model(request.job)
+    return build(request.target, request.arguments, module=request.module, launch=request.launch, folder=folder)
 
 
 def render(verdict: Verdict, request: Request) -> str:

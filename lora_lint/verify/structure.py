@@ -110,7 +110,8 @@ class Structure:
         for _, reference, _, view in reversed(self._wrappers):
             wrapper = reference()
             if wrapper is not None and (wrapper is module or any(child is wrapper for child in module.modules())):
-                return view
+                found: Obj = view
+                return found
         return None
 
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, slots=True)
 class Entry:
-    """One parameter under observation. before, earlier: samples before this and before the last step. start: the sample of
-    a frozen base weight at the first backward. last_grad: weak reference to the last step's gradient, and its norm."""
+    """One parameter under observation. before, earlier: samples before this and before the last step. start: the
+    sample of a frozen base weight at the first backward. last_grad: weak reference to the last step's gradient, and
+    its norm."""
 
     row: Row
     record: TensorRecord

@@ -86,7 +86,7 @@ class Training:
             self.table.refresh()
         if first:
             self.watch.ledger("first backward", at)
-            self.watch.note_views()
+        self.watch.note_views()
         self.meter.before_backward()
         args = {"loss": self._tensor(leaf, graph, at), "models": self.watch.forwards.models_run()}
         self.recorder.emit(Ev.BACKWARD, args=args, by="torch.Tensor.backward", at=at)
@@ -285,7 +285,8 @@ class Training:
         return self._enough()
 
     def _cycles(self) -> int:
-        """How often every optimizer that steps has stepped; one that fell behind for good does not hold the others up."""
+        """How often every optimizer that steps has stepped; one that fell behind for good does not hold the others
+        up."""
         counts = [w.record.steps for w in self.meter.optimizers if w.record.steps]
         return max(min(counts), max(counts) // 3) if counts else 0
 

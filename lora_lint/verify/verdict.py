@@ -19,8 +19,8 @@ from lora_lint.verify.observed import Observed
 PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
 ENOUGH_STEPS = 2
 
-# Causes that mean "this does not learn", and the symptoms that show it. Without one of them in the same run such a cause
-# did no harm here: it is told as information and does not fail the run.
+# Causes that mean "this does not learn", and the symptoms that show it. Without one of them in the same run such a
+# cause did no harm here: it is told as information and does not fail the run.
 _CHAIN = frozenset({"LL901", "LL902", "LL903", "LL904", "LL905", "LL907", "LL914"})
 _NEEDS_PROOF = {
     "LL101": _CHAIN | {"LL920"},
@@ -59,7 +59,8 @@ _EXPLAINS = {
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The result of a run. findings: causes first. reason: why there is no verdict, or what to know about it.
-    exit_code: 0 PASS, 1 FAIL, 2 INCONCLUSIVE; a program that ended by itself after one healthy step is INCONCLUSIVE with 0.
+    exit_code: 0 PASS, 1 FAIL, 2 INCONCLUSIVE; a program that ended by itself after one healthy step is INCONCLUSIVE
+    with 0.
     """
 
     verdict: str

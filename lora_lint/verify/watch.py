@@ -231,8 +231,9 @@ class Watch:
         self.recorder.emit(Ev.END, {}, {})
 
     def note_views(self) -> None:
-        """Training begins: the PeftModels that are still there are in use."""
-        for reference, view in self.views:
+        """Training goes on: the PeftModels made before and still there are in use."""
+        views, self.views = self.views, []
+        for reference, view in views:
             if reference is None or reference() is not None:
                 view.last_use = len(self.recorder.trace.events)
 
@@ -246,4 +247,4 @@ def _group(part: Part, adapter: str) -> str:
     if part in (Part.ADAPTER, Part.COPY):
         kind = "adapter" if part is Part.ADAPTER else "modules_to_save"
         return f"{kind} {adapter}"
-    return part.value
+    return str(part.value)

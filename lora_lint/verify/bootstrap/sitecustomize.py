@@ -1,7 +1,7 @@
 """Imported by Python itself at start-up, because `lora-lint verify` puts this folder on PYTHONPATH.
 
-Runs the sitecustomize that this one hides, then starts the observation. Without the environment variable it does nothing
-else, so a process that drops the variable is a plain process.
+Runs the sitecustomize that this one hides, then starts the observation. Without the environment variable it does
+nothing else, so a process that drops the variable is a plain process.
 """
 
 import importlib.machinery

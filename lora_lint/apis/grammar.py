@@ -1,0 +1,154 @@
+"""The closed vocabulary of API spec files, and what its words mean.
+
+A file is a mapping with `library` (top-level names that are never looked for in the project; none for utilities, whose
+names projects use for modules of their own), `types`, `calls`, `defaults`, `aliases` (another qualified name -> the
+spec's name; `old.*` -> `new.*` for everything under a prefix).
+
+A call has `params` (in order; `"*rest"` and `"**kwargs"` as in Python, what follows them is given by keyword), `also`
+(keyword parameters of some releases -> their range), `versions`, `home` (where it is defined, if not under its name),
+`effects` and `source`.
+
+A type has `bases`, `kind`, `match` (globs of class names), `pure` and `changes` (globs of methods without an effect,
+and of methods that may change anything), `attributes` (name -> form), `protocol` (effects: what the framework does with
+an instance of a user subclass, `$self`), `versions`, `home`, and `group: true` when no class has its name.
+
+An effect is a mapping with one verb:
+  new: NAME, kind: …, type: …, facts: {…}    make an object, bind it as $NAME; the first one is the constructor's own
+  emit: EVENT, ROLE: $x …, args: {…}         something happens
+  set: $object, facts: {…}                   facts of an object
+  link: $object, attrs: {name: $x …}         attributes of an object
+  let: NAME, value: FORM                     bind $NAME
+  call: $callable, args: […], as: NAME       run the user's function; open: true for arguments that nobody knows,
+                                             context: worker for code that runs in a data loader worker
+  on: $object, method: m, args: […] …        the same with a method of the user's class, also through wrappers
+  apply: $object, method: m, args: […] …     call a method, the library's own too
+  protocol: $object                          what the framework does with an instance of a user subclass
+  havoc: [$x …]                              anything may happen to these objects
+  return: FORM
+and optionally when, versions, unknown (havoc | skip: what an unknown condition does), each ($list, binds $item).
+
+A FORM is a term ($name, $name.attribute, $kwargs.key, a literal, a derivation, a condition), a list of forms, or one of
+  {view: $x, type: T}                a wrapper
+  {views: $list, kind: model}        the list, each object of the kind wrapped
+  {wrapped: $x}, {base: $x}          what a wrapper wraps; the same through all wrappers
+  {submodule: $x, path: p}
+  {parameters: $x, named: …, modules: …}
+  {tensor: plain}, {attached: $x}    data; a tensor on the graph of the last forward
+  {like: [$x …]}                     a tensor that depends on these
+  {scaled: $x, by: $scaler}, {cut: detach, of: $x}, {hack: $x}
+  {unpack: $list}                    its only item, or the list
+  {first: $list}, {spread: $list}    its first item; its items as several arguments
+  {pick: optimizer, of: $x}          the objects of a kind in a nested value
+  {dict: {name: $x …}}
+  {frame: arguments}                 an object with the arguments of the function that the call stands in
+  {dataclasses: $types}              an instance of each, whose fields may differ from their defaults
+  {unknown: $name, default: $x}      an unknown, the same wherever the same is asked for
+  {saved: $file}                     what this program saved there
+  {encoded: $text, padding: $p, tensors: $kind}    the batch that a tokenizer returns
+  {text: $x}
+"""
+
+from __future__ import annotations
+
+ROLES = frozenset(
+    {
+        "model",
+        "config",
+        "optimizer",
+        "scheduler",
+        "scaler",
+        "loader",
+        "dataset",
+        "collator",
+        "tokenizer",
+        "trainer",
+        "arguments",
+        "accelerator",
+        "loss",
+        "object",
+        "reference",
+    }
+)
+DERIVATIONS = frozenset(
+    {
+        "quantization",
+        "device",
+        "dtype",
+        "truth",
+        "inference",
+        "trainable",
+        "checkpointing",
+        "workers",
+        "spawn",
+        "mode",
+        "adapter",
+        "parts",
+        "architecture",
+        "negated",
+        "grad-enabled",
+        "precision",
+        "prefix",
+        "native",
+        "checkpointing-hook",
+        "token",
+    }
+)
+TESTS = frozenset(
+    {
+        "set",
+        "unset",
+        "equals",
+        "adapted",
+        "checkpointed",
+        "peft",
+        "quantized",
+        "defined",
+        "not",
+        "all",
+        "any",
+        "true",
+        "kind",
+        "type",
+        "text",
+    }
+)
+VERB_KEYS: dict[str, frozenset[str]] = {
+    "new": frozenset({"new", "kind", "type", "facts"}),
+    "emit": frozenset({"emit", "args"}) | ROLES,
+    "set": frozenset({"set", "facts"}),
+    "link": frozenset({"link", "attrs"}),
+    "call": frozenset({"call", "args", "context", "as", "open"}),
+    "on": frozenset({"on", "method", "args", "context", "as", "open"}),
+    "apply": frozenset({"apply", "method", "args", "as", "open"}),
+    "protocol": frozenset({"protocol"}),
+    "let": frozenset({"let", "value"}),
+    "havoc": frozenset({"havoc"}),
+    "return": frozenset({"return"}),
+}
+COMMON_KEYS = frozenset({"when", "versions", "unknown", "each"})
+RETURN_FORMS: dict[str, frozenset[str]] = {
+    "view": frozenset({"view", "type"}),
+    "parameters": frozenset({"parameters", "named", "modules"}),
+    "tensor": frozenset({"tensor", "device"}),
+    "attached": frozenset({"attached"}),
+    "like": frozenset({"like"}),
+    "scaled": frozenset({"scaled", "by"}),
+    "base": frozenset({"base"}),
+    "wrapped": frozenset({"wrapped"}),
+    "saved": frozenset({"saved"}),
+    "cut": frozenset({"cut", "of"}),
+    "hack": frozenset({"hack"}),
+    "unpack": frozenset({"unpack"}),
+    "submodule": frozenset({"submodule", "path"}),
+    "derive": frozenset({"derive", "from"}),
+    "text": frozenset({"text"}),
+    "spread": frozenset({"spread"}),
+    "views": frozenset({"views", "kind"}),
+    "pick": frozenset({"pick", "of"}),
+    "unknown": frozenset({"unknown", "default"}),
+    "dataclasses": frozenset({"dataclasses"}),
+    "dict": frozenset({"dict"}),
+    "frame": frozenset({"frame"}),
+    "first": frozenset({"first"}),
+    "encoded": frozenset({"encoded", "padding", "tensors"}),
+}

@@ -1,0 +1,84 @@
+"""What tokenizers return: a batch of tensors of which it is known whether texts were padded, and what becomes of its ids on
+the way to the labels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.containers import device_of
+from lora_lint.interpreter.describe import variable
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import Choice, Const, SeqVal, Value
+from lora_lint.lifecycle.trace import Encoding, Tensor
+from lora_lint.lifecycle.vocabulary import Ev, Graph, Tri
+from lora_lint.syntax import ir
+
+_MOVES = frozenset({"to", "cuda", "cpu"})
+_COPIES = frozenset({"clone", "copy", "contiguous", "long", "int", "detach"})
+
+
+def make(run: Run, padding: Value, text: Value, kind: Value, node: ir.Node) -> Tensor:
+    """The batch that a tokenizer returns."""
+    tensors = isinstance(kind, Const) and kind.value == "pt"
+    encoding = Encoding(_padded(run, padding, text), tensors, run.loc(node))
+    return Tensor(Graph.PLAIN, device="cpu" if tensors else "unknown", encoding=encoding)
+
+
+def _padded(run: Run, padding: Value, text: Value) -> Tri:
+    """Whether rows are padded: one text alone is not, unless to a fixed length."""
+    if isinstance(padding, Choice):
+        answers = {_padded(run, one, text) for one in padding.values}
+        return answers.pop() if len(answers) == 1 else Tri.UNKNOWN
+    if type(padding).__name__ == "Unset":
+        return Tri.NO
+    if not isinstance(padding, Const):
+        return Tri.UNKNOWN
+    if padding.value in (False, None, "do_not_pad"):
+        return Tri.NO
+    if padding.value == "max_length":
+        return Tri.YES
+    several = "worker" in run.contexts or "batched" in run.contexts or isinstance(text, SeqVal)
+    return Tri.YES if several and padding.value in (True, "longest") else Tri.UNKNOWN
+
+
+def item(batch: Tensor, name: object) -> Tensor:
+    """One entry of a tokenizer's batch; the same one whenever it is asked for."""
+    encoding = batch.encoding
+    assert encoding is not None
+    key = str(name)
+    if key not in encoding.entries:
+        ids = encoding if key == "input_ids" else None
+        encoding.entries[key] = Tensor(Graph.PLAIN, device=batch.device, ids=ids)
+    return encoding.entries[key]
+
+
+def bind(run: Run, tensor: Tensor, index: Value, value: Value, target: ir.Item) -> None:
+    """`tensor[index] = value`: an entry of a batch, or some positions of labels."""
+    if tensor.ids is not None:
+        tensor.masked = True
+    if tensor.encoding is not None and isinstance(index, Const) and isinstance(index.value, str):
+        if isinstance(value, Tensor):
+            tensor.encoding.entries[index.value] = value
+        if index.value == "labels":
+            note_labels(run, value, target, variable(target.value))
+
+
+def note_labels(run: Run, value: Value, node: ir.Node, batch: str = "") -> None:
+    """Emit an event when padded ids become labels."""
+    if isinstance(value, Tensor) and value.ids is not None and value.ids.padded is Tri.YES:
+        run.emit(Ev.LABELS, node, args={"labels": value, "tensors": value.ids.tensors, "batch": batch})
+
+
+def method(tensor: Tensor, name: str, args: Args) -> Tensor | None:
+    """What copies and moves leave of a tokenizer's batch or ids; None for other methods."""
+    if tensor.encoding is None and tensor.ids is None:
+        return None
+    if name in _MOVES:
+        device = name if name != "to" else next((d for d in map(device_of, args.values()) if d != "unknown"), "unknown")
+        moved = replace(tensor, device=device)
+        if tensor.encoding is not None:
+            entries = {key: replace(entry, device=device) for key, entry in tensor.encoding.entries.items()}
+            moved.encoding = replace(tensor.encoding, entries=entries)
+        return moved
+    return replace(tensor) if name in _COPIES else None
