@@ -209,10 +209,9 @@ def _load(path: Path) -> tuple[dict[str, Any] | None, str]:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(_toml_error(path, str(error))) from error
-    if path.name == "pyproject.toml" or "tool" in document:
-        table = document.get("tool", {}).get("lora-lint")
-    else:
-        table = document
+    table = (
+        document.get("tool", {}).get("lora-lint") if path.name == "pyproject.toml" or "tool" in document else document
+    )
     if table is not None and not isinstance(table, dict):
         raise InputError(f"{path}: `tool.lora-lint` must be a table")
     return table, text

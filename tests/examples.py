@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lora_lint.apis.store import ApiStore
 from lora_lint.checks.registry import Card, load_checks
 from lora_lint.findings import Finding
 from lora_lint.interpreter.program import Program
-from lora_lint.apis.store import ApiStore
 from lora_lint.syntax.from_libcst import lower_module
 from lora_lint.version_finder import VersionFinder
 

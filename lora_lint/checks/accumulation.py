@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -167,7 +168,7 @@ def _each_turn(zero: Event, backward: Event, trace: Trace) -> bool:
     """Whether the gradients are cleared between any two turns of the loop that calls backward, not only at its start."""
     turns = [e.seq for e in trace.of(Ev.BACKWARD) if e.location == backward.location]
     cleared = [e.seq for e in trace.of(Ev.ZERO_GRAD) if e.location == zero.location]
-    pairs = list(zip(turns, turns[1:], strict=False))
+    pairs = list(itertools.pairwise(turns))
     return bool(pairs) and all(any(one < seq < other for seq in cleared) for one, other in pairs)
 
 

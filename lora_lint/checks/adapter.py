@@ -89,7 +89,12 @@ def _hand_over(event: Event, trace: Trace) -> FixPlan | None:
     """Let the trainer inject: pass peft_config=, drop the manual preparation and injection."""
     injection = event.adapters[-1].event
     config = variable_of(injection, "config")
-    if not config or injection.statement is None or injection.chain != event.chain or injection.by != "peft.get_peft_model":
+    if (
+        not config
+        or injection.statement is None
+        or injection.chain != event.chain
+        or injection.by != "peft.get_peft_model"
+    ):
         return None
     intents: list[Intent] = [SetKeyword(event.location, "peft_config", config), RemoveStatement(injection.statement)]
     for other in trace.of(Ev.PREPARE):
@@ -113,7 +118,9 @@ def adapter_injected_twice(event: Event, trace: Trace) -> Iterator[Report]:
                 if event.kind is Ev.TRAINER and not by_trainer:
                     continue
                 wrapped = second.args.get("peft", Tri.YES) is Tri.YES
-                lost = "the adapter loaded before is reset" if first.loaded else "the first adapter is buried or replaced"
+                lost = (
+                    "the adapter loaded before is reset" if first.loaded else "the first adapter is buried or replaced"
+                )
                 yield Report(
                     second,
                     f"injects a second adapter into {name_of(second, 'model')}: {lost}",
@@ -159,7 +166,9 @@ def merge_result_discarded(event: Event, trace: Trace) -> Iterator[Report]:
                 f"the result of `{call}()` is discarded: {name_of(merge, 'model')} stays an emptied adapter model",
                 help=f"{name or 'model'} = {name or 'model'}.{call}()",
                 story=((later, "used here as if it were merged"),),
-                plan=FixPlan(Applicability.SAFE, "keep the merged model", (BindResult(merge.location, name),)) if name else None,
+                plan=FixPlan(Applicability.SAFE, "keep the merged model", (BindResult(merge.location, name),))
+                if name
+                else None,
             )
 
 
@@ -183,7 +192,8 @@ def adapted_model_discarded(event: Event, trace: Trace) -> Iterator[Report]:
         if any(injection is first.event for later in view.model.adapters for first in later.over):
             continue  # injected again: LL106 says it
         training = next(
-            (e for e in trace.of(*TRAINING) if e.seq > injection.seq and any(m.root is view.root for m in trained(e))), None
+            (e for e in trace.of(*TRAINING) if e.seq > injection.seq and any(m.root is view.root for m in trained(e))),
+            None,
         )
         if training is not None:
             name = variable_of(injection, "model")
@@ -209,9 +219,18 @@ def thaw_lost_on_injection(event: Event, trace: Trace) -> Iterator[Report]:
                 if op.event.kind is not Ev.THAW or not (_selective(op) or _of_a_child(op, member, model)):
                     continue
                 lost = next((o for o in ops[index + 1 :] if _refreezes(o)), None)
-                if lost is None or not (member.model.adapters or model.model.adapters) or _kept(model, op) or _kept(member, op) or _trained_between(member, op, lost, trace):
+                if (
+                    lost is None
+                    or not (member.model.adapters or model.model.adapters)
+                    or _kept(model, op)
+                    or _kept(member, op)
+                    or _trained_between(member, op, lost, trace)
+                ):
                     continue
-                if any(not _refreezes(o) and o.event.kind is not Ev.INJECT and _may_thaw(o) for o in ops[ops.index(lost) + 1 :]):
+                if any(
+                    not _refreezes(o) and o.event.kind is not Ev.INJECT and _may_thaw(o)
+                    for o in ops[ops.index(lost) + 1 :]
+                ):
                     continue
                 what = op.path or _attribute(member, model) or ", ".join(op.event.args.get("extras", ())) or _parts(op)
                 yield Report(
@@ -283,5 +302,3 @@ def _move_below(thaw: Event, injection: Event) -> FixPlan | None:
     if sites is None:
         return None
     return FixPlan(Applicability.UNSAFE, "unfreeze after the injection", (MoveStatement(*sites, after=True),))
-
-

@@ -63,9 +63,7 @@ def scaler_with_bf16(event: Event, trace: Trace) -> Iterator[Report]:
             "the gradient scaler is enabled, but the forward runs in bfloat16, which needs no scaling",
             help="drop the scaler, or make it GradScaler(enabled=False)",
             story=(*story, (event, "scaled loss here")),
-            plan=FixPlan(
-                Applicability.UNSAFE, "switch the scaler off", (SetKeyword(scaler.site, "enabled", "False"),)
-            ),
+            plan=FixPlan(Applicability.UNSAFE, "switch the scaler off", (SetKeyword(scaler.site, "enabled", "False"),)),
         )
 
 

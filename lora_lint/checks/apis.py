@@ -40,7 +40,9 @@ def _short(call: str) -> str:
 def _instead(row: Rename, renamed: bool) -> str:
     if renamed:
         return f"use {row.new}=" if row.argument else f"use {row.new}"
-    return {"leave it out": "leave it out", "": ""}.get(row.to, f"instead: {row.to}") or f"use a version of {row.library} that has it"
+    return {"leave it out": "leave it out", "": ""}.get(
+        row.to, f"instead: {row.to}"
+    ) or f"use a version of {row.library} that has it"
 
 
 def _rename(event: Event, row: Rename) -> FixPlan | None:

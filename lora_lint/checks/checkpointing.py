@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import TRAINING, name_of, part_trainable, trained
 from lora_lint.checks.embeddings import adapts_embeddings, saves_embeddings
 from lora_lint.checks.values import given
-from lora_lint.findings import Applicability, FixPlan, SetKeyword
+from lora_lint.findings import Applicability, FixPlan, SetKeyword, Severity
 from lora_lint.lifecycle.heap import Adapter, Obj, trainable
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Part
 from lora_lint.location import Location
-from lora_lint.findings import Severity
 
 _REENTRANT = ("reentrant", "default")
 
@@ -34,7 +34,7 @@ def checkpointing_without_input_grads(event: Event, trace: Trace) -> Iterator[Re
             where,
             f"checkpoints {name_of(cause, 'model')} reentrantly, but no input of the frozen base requires gradients: "
             "the adapters inside get none",
-            help="pass gradient_checkpointing_kwargs={\"use_reentrant\": False}, or call enable_input_require_grads() "
+            help='pass gradient_checkpointing_kwargs={"use_reentrant": False}, or call enable_input_require_grads() '
             "after the injection",
             story=((adapter.event, "adapter injected here"), (event, "trained here")),
             plan=_not_reentrant(where.location, arguments),
@@ -69,7 +69,9 @@ def _blocks_only(model: Obj, trace: Trace) -> bool:
         return False
     if not all(trainable(state, adapter)[0].yes and _inside(adapter) for adapter in state.adapters):
         return False
-    return not any(_given_embeddings(e) for e in trace.of(Ev.FORWARD) if e.model is not None and e.model.root is model.root)
+    return not any(
+        _given_embeddings(e) for e in trace.of(Ev.FORWARD) if e.model is not None and e.model.root is model.root
+    )
 
 
 def _foreign(root: Obj) -> bool:

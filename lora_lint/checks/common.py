@@ -9,6 +9,7 @@ from lora_lint.lifecycle.effects import frozen_by
 from lora_lint.lifecycle.heap import Adapter, ModelState, Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Part, Tri
+from lora_lint.location import Location
 
 TRAINING = (Ev.TRAIN, Ev.BACKWARD, Ev.STEP)
 # Witness: some adapter of the program requires gradients, or may, when its model is trained.
@@ -17,7 +18,8 @@ ADAPTERS_LEARN = "adapters-learn"
 
 def witnesses(event: Event) -> Iterator[str]:
     """What a training event witnesses for findings on other paths."""
-    if any(not trainable(member.model, adapter)[0].no for model in trained(event) for member, adapter in adapters_of(model)):
+    held = (each for model in trained(event) for each in adapters_of(model))
+    if any(not trainable(member.model, adapter)[0].no for member, adapter in held):
         yield ADAPTERS_LEARN
 
 

@@ -59,7 +59,7 @@ def device_map_auto_in_distributed(event: Event, trace: Trace) -> Iterator[Repor
         where, note = evidence
         yield Report(
             load,
-            f"loads {name_of(load, 'model')} with device_map=\"{literal(load.args['map'])}\" in a program of several "
+            f'loads {name_of(load, "model")} with device_map="{literal(load.args["map"])}" in a program of several '
             "processes: each of them takes all GPUs, and the training fails",
             help='load it on the GPU of the process: device_map={"": local_rank}',
             story=((where, note), (use, "trained here")),
@@ -150,7 +150,12 @@ def requires_grad_changed_after_wrap(event: Event, trace: Trace) -> Iterator[Rep
             if not changed:
                 continue
             training = next(
-                (e for e in trace.of(*TRAINING) if e.seq > after[0].event.seq and any(m.root is member.root for m in trained(e))), None
+                (
+                    e
+                    for e in trace.of(*TRAINING)
+                    if e.seq > after[0].event.seq and any(m.root is member.root for m in trained(e))
+                ),
+                None,
             )
             if training is not None:
                 yield _changed(after[0].event, Tri.YES in changed, wrap, training)
@@ -158,7 +163,9 @@ def requires_grad_changed_after_wrap(event: Event, trace: Trace) -> Iterator[Rep
 
 def _changed(change: Event, thaws: bool, wrap: Event, training: Event) -> Report:
     consequence = (
-        "their gradients are never reduced, the processes drift apart" if thaws else "the second step fails in the reduction"
+        "their gradients are never reduced, the processes drift apart"
+        if thaws
+        else "the second step fails in the reduction"
     )
     plan = None
     if change.chain == wrap.chain and change.statement is not None and wrap.statement is not None:
@@ -270,7 +277,11 @@ def name_filter_misses_prefix(event: Event, trace: Trace) -> Iterator[Report]:
     """A filter at the start of parameter names matches nothing, and would without the prefix of a wrapper."""
     for found in trace.of(Ev.FILTER):
         model = found.model
-        training = next((e for e in trace.of(*TRAINING) if any(m.root is model.root for m in _trained_whole(e))), None) if model else None
+        training = (
+            next((e for e in trace.of(*TRAINING) if any(m.root is model.root for m in _trained_whole(e))), None)
+            if model
+            else None
+        )
         if training is None:
             continue
         variable, start = found.args["variable"], found.args["start"]

@@ -60,7 +60,11 @@ def new_tokens_not_trained(event: Event, trace: Trace) -> Iterator[Report]:
                 f"enlarges the embedding of {name_of(resized, 'model')} for new tokens, but the adapter leaves it frozen: "
                 "their rows stay random",
                 help='name them in trainable_token_indices, or pass modules_to_save=["embed_tokens", "lm_head"]',
-                story=((added, "tokens added here"), (state.adapters[-1].event, "adapter injected here"), (event, "trained here")),
+                story=(
+                    (added, "tokens added here"),
+                    (state.adapters[-1].event, "adapter injected here"),
+                    (event, "trained here"),
+                ),
                 plan=_train_rows(configs[-1], member),
             )
 
@@ -91,7 +95,11 @@ def _train_rows(config: Obj | None, model: Obj) -> FixPlan | None:
     family = architectures().family(model.root.type, model.root.model.architecture)
     if config is None or config.site is None or family is None or given(config.facts, "modules_to_save"):
         return None
-    outer = [name for name in ("embed_tokens", "wte", "embed_in", "word_embeddings", "shared", "lm_head") if name in family.leaves]
+    outer = [
+        name
+        for name in ("embed_tokens", "wte", "embed_in", "word_embeddings", "shared", "lm_head")
+        if name in family.leaves
+    ]
     listed = ", ".join(f'"{name}"' for name in outer)
     intent = SetKeyword(config.site, "modules_to_save", f"[{listed}]")
     return FixPlan(Applicability.UNSAFE, "train the embeddings of the new tokens", (intent,))

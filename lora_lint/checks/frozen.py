@@ -61,8 +61,8 @@ def freeze_beside_a_head(event: Event, trace: Trace) -> Iterator[Report]:
             if cause.kind is Ev.FREEZE and not adapter.loaded:
                 yield Report(
                     cause,
-                    f"freezes the adapter of {name_of(cause, 'model')} that was injected before: only other parts learn",
-                    help="freeze the base model before the adapter is injected, or leave adapter parameters out of the freeze",
+                    f"freezes the adapter of {name_of(cause, 'model')}, injected before: only other parts learn",
+                    help="freeze the base model before the adapter is injected, or leave its parameters out",
                     story=((adapter.event, "adapter injected here"), (event, "trained here")),
                     plan=_move_above(cause, adapter.event),
                     unless=frozenset({ADAPTERS_LEARN}),
@@ -89,7 +89,11 @@ def _frozen_children(event: Event, model: Obj) -> Iterator[Report]:
     for adapter in model.model.adapters:
         for child, path in model.inside():
             freeze = _last_freeze(child, adapter.event.seq)
-            if freeze is None or (freeze.model is not None and freeze.model.root is model.root) or not _targets(adapter, path):
+            if (
+                freeze is None
+                or (freeze.model is not None and freeze.model.root is model.root)
+                or not _targets(adapter, path)
+            ):
                 continue
             later = (o for o in model.model.ops if o.event.seq > freeze.seq)
             if not any(not o.parts.get(Part.ADAPTER, Tri.NO).no for o in later):
@@ -140,7 +144,7 @@ def _move_above(freeze: Event, injection: Event) -> FixPlan | None:
 @check("LL104", on=TRAINING)
 def kbit_prepare_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
     """The k-bit preparation ran on a model that already had its adapter."""
-    for model, adapter, cause in frozen_at_training(event):
+    for _model, adapter, cause in frozen_at_training(event):
         if cause.kind is Ev.PREPARE and "trainer" not in cause.roles:
             yield Report(
                 cause,
@@ -178,7 +182,7 @@ def _newer_inactive(model: Obj, loaded: Adapter) -> bool:
 @check("LL107", on=TRAINING)
 def inference_mode_config_trained(event: Event, trace: Trace) -> Iterator[Report]:
     """An adapter was made from a config that says inference_mode."""
-    for model, adapter, cause in frozen_at_training(event):
+    for _model, adapter, cause in frozen_at_training(event):
         if cause is adapter.event and not adapter.loaded and adapter.config is not None and not adapter.active.no:
             config = adapter.config
             saved = getattr(config.facts.get("inference"), "value", None) == "saved"
@@ -189,7 +193,9 @@ def inference_mode_config_trained(event: Event, trace: Trace) -> Iterator[Report
                 help="load the saved adapter with PeftModel.from_pretrained(…, is_trainable=True)"
                 if saved
                 else "leave inference_mode out of the config",
-                story=((config.site, "config made here"), (event, "trained here")) if config.site else ((event, "trained here"),),
+                story=((config.site, "config made here"), (event, "trained here"))
+                if config.site
+                else ((event, "trained here"),),
                 plan=_switch_off(cause, config, saved),
             )
 
@@ -204,5 +210,3 @@ def _switch_off(injection: Event, config: Obj, saved: bool) -> FixPlan | None:
         line = InsertStatement(injection.statement, f"{name}.inference_mode = False", after=False)
         return FixPlan(Applicability.SAFE, title, (line,))
     return None
-
-

@@ -38,7 +38,10 @@ def loss_detached(event: Event, trace: Trace) -> Iterator[Report]:
             loss.cut_at,
             f"{name} {_HOW[loss.cut]} before the backward: no gradient reaches the model",
             help="keep the loss attached for backward(); detach a copy for logging",
-            story=(*story, (event, "backward here" if not event.args.get("implicit") else "the trainer's backward uses it here")),
+            story=(
+                *story,
+                (event, "backward here" if not event.args.get("implicit") else "the trainer's backward uses it here"),
+            ),
             plan=_keep_attached(loss),
             guards=loss.cut_guards,
         )
@@ -100,7 +103,9 @@ def _with_gradients(loss: Tensor) -> FixPlan | None:
     """Turn the block into one that records gradients."""
     if not loss.context_block or loss.context_at is None:
         return None
-    return FixPlan(Applicability.UNSAFE, "record gradients here", (ReplaceText(loss.context_at, "torch.enable_grad()"),))
+    return FixPlan(
+        Applicability.UNSAFE, "record gradients here", (ReplaceText(loss.context_at, "torch.enable_grad()"),)
+    )
 
 
 @check("LL203", on=Ev.STEP)
@@ -110,7 +115,12 @@ def adapters_under_no_grad(event: Event, trace: Trace) -> Iterator[Report]:
     optimizer = event.role("optimizer")
     backward = next(trace.before(event, Ev.BACKWARD), None)
     loss = _loss(backward) if backward is not None else None
-    if optimizer is None or backward is None or not trained(backward) or (loss is not None and loss.graph is Graph.DETACHED):
+    if (
+        optimizer is None
+        or backward is None
+        or not trained(backward)
+        or (loss is not None and loss.graph is Graph.DETACHED)
+    ):
         return
     start = next((e.seq for e in trace.before(event, Ev.STEP) if e.role("optimizer") is optimizer), -1)
     for model in held_models(optimizer):
@@ -118,7 +128,9 @@ def adapters_under_no_grad(event: Event, trace: Trace) -> Iterator[Report]:
             if not any(trainable(member.model, adapter)[0].yes for adapter in member.model.adapters):
                 continue
             forwards = [
-                e for e in trace.of(Ev.FORWARD) if start < e.seq < backward.seq and e.model and e.model.root is member.root
+                e
+                for e in trace.of(Ev.FORWARD)
+                if start < e.seq < backward.seq and e.model and e.model.root is member.root
             ]
             if forwards and all(e.args.get("grad") is Tri.NO for e in forwards):
                 first = forwards[-1]

@@ -55,7 +55,9 @@ def _fresh(root: Obj) -> Tri:
         return Tri.NO
     name = "" if root.model.architecture == root.type else root.model.architecture.lower()
     words = re.split(r"[/_\-.]", name)
-    if any(word in words if word.isalnum() and len(word) < 5 else word in name for word in architectures().trained_heads):
+    if any(
+        word in words if word.isalnum() and len(word) < 5 else word in name for word in architectures().trained_heads
+    ):
         return Tri.NO
     labelled = load.args.get("labelled")
     return Tri.YES if labelled is Tri.YES else Tri.UNKNOWN
@@ -81,7 +83,9 @@ def _targeted(head: Head, config: Obj) -> bool:
     if isinstance(pattern, str):
         return pattern == "all-linear" or any(name in pattern for name in head.modules) or pattern in (".*", ".+")
     listed = strings(targets)
-    return listed is None or any(name.split(".")[-1] in head.modules or name in ("dense", "out_proj") for name in listed)
+    return listed is None or any(
+        name.split(".")[-1] in head.modules or name in ("dense", "out_proj") for name in listed
+    )
 
 
 def _thawed(model: Obj, adapter: Adapter) -> bool:
@@ -89,7 +93,9 @@ def _thawed(model: Obj, adapter: Adapter) -> bool:
     for op in model.model.ops:
         if op.event.seq <= adapter.event.seq or op.adapter is not None:
             continue
-        if not op.parts.get(Part.HEAD, Tri.NO).no or any(not answer.no for answer in op.event.args.get("extras", {}).values()):
+        if not op.parts.get(Part.HEAD, Tri.NO).no or any(
+            not answer.no for answer in op.event.args.get("extras", {}).values()
+        ):
             return True
     return False
 
@@ -101,7 +107,11 @@ def _replaced(model: Obj, head: Head) -> bool:
 
 def _because(config: Obj) -> str:
     task = enum_member(config.facts["task_type"]) if given(config.facts, "task_type") else None
-    why = f"task_type {task} is for models without such a head" if task else "the config has no task_type and no modules_to_save"
+    why = (
+        f"task_type {task} is for models without such a head"
+        if task
+        else "the config has no task_type and no modules_to_save"
+    )
     return f"{why}, so it stays random and a reload draws another one"
 
 

@@ -59,7 +59,9 @@ def _base_learns(model: Obj) -> bool:
     for op in model.model.ops:
         if op.event.kind is Ev.THAW or op.event.kind is Ev.CALL:
             return True
-    return any(adapter.config is not None and "modules_to_save" in adapter.config.facts for adapter in model.model.adapters)
+    return any(
+        adapter.config is not None and "modules_to_save" in adapter.config.facts for adapter in model.model.adapters
+    )
 
 
 # --- adapters that are not active -------------------------------------------------------------------------------------
@@ -74,7 +76,9 @@ def inactive_adapter_trained(event: Event, trace: Trace) -> Iterator[Report]:
         for member, adapter in adapters_of(model):
             if not adapter.active.no or not isinstance(adapter.name, str):
                 continue
-            wanted = _loaded_to_train(adapter, member) or _held_alone(event, adapter, member) or _only_new(adapter, member)
+            wanted = (
+                _loaded_to_train(adapter, member) or _held_alone(event, adapter, member) or _only_new(adapter, member)
+            )
             if not wanted:
                 continue
             cause = _deactivation(adapter, member, trace)
@@ -159,7 +163,12 @@ def quantized_without_adapter(event: Event, trace: Trace) -> Iterator[Report]:
 def _bare(model: Obj) -> bool:
     """Whether a model is certainly quantized, without adapters, and nothing in it was thawed, added or merged."""
     root, state = model.root, model.model
-    if root.user_class is not None or not state.quantization.bnb or not has_adapters(model).no or state.merged is not None:
+    if (
+        root.user_class is not None
+        or not state.quantization.bnb
+        or not has_adapters(model).no
+        or state.merged is not None
+    ):
         return False
     if any(isinstance(value, Obj) for value in root.attrs.values()):
         return False

@@ -47,7 +47,9 @@ def _labels_used(training: Event, trace: Trace) -> bool:
     if training.kind is Ev.TRAIN:
         return True
     named = [event.args.get("named") for event in trace.of(Ev.FORWARD)]
-    return not named or any("labels" in getattr(one, "items", ("labels",)) or getattr(one, "open", True) for one in named)
+    return not named or any(
+        "labels" in getattr(one, "items", ("labels",)) or getattr(one, "open", True) for one in named
+    )
 
 
 def _collators(training: Event, trace: Trace) -> Iterator[Obj]:
@@ -96,7 +98,9 @@ def _is_end(tokenizer: Obj, name: str, value: Any) -> bool:
     if value is tokenizer.attrs.get(name.replace("pad", "eos", 1)):
         return True
     source = literal(tokenizer.facts.get("source"))
-    ends = (end for start, end in architectures().end_tokens.items() if isinstance(source, str) and source.startswith(start))
+    ends = (
+        end for start, end in architectures().end_tokens.items() if isinstance(source, str) and source.startswith(start)
+    )
     return literal(value) == next(ends, object())
 
 
@@ -139,7 +143,9 @@ def _masks_elsewhere(training: Event, trace: Trace) -> bool:
     if any(given(obj.facts, "ignore_index") for obj in trace.made(Kind.OBJECT)):
         return True
     trainers = (event.role("trainer") for event in trace.of(Ev.TRAIN))
-    return any(t is not None and t.user_class is not None and t.user_class.find("compute_loss") is not None for t in trainers)
+    return any(
+        t is not None and t.user_class is not None and t.user_class.find("compute_loss") is not None for t in trainers
+    )
 
 
 def _passed(forward: Event) -> Tensor | None:

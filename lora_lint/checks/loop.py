@@ -26,7 +26,12 @@ def optimizer_before_adapter(event: Event, trace: Trace) -> Iterator[Report]:
                 if not trainable(member.model, adapter)[0].yes or any(_may_hold(o, adapter) for o in optimizers(trace)):
                     continue
                 capture = next(
-                    (c for c in captures if c.model.root is member.root and not c.path and c.seq <= _since(adapter, trace)), None
+                    (
+                        c
+                        for c in captures
+                        if c.model.root is member.root and not c.path and c.seq <= _since(adapter, trace)
+                    ),
+                    None,
                 )
                 if capture is None:
                     continue
@@ -122,5 +127,7 @@ def _after_step(wipe: Event, step: Event) -> FixPlan | None:
     if wipe.chain != step.chain or wipe.statement is None or step.statement is None:
         return None
     return FixPlan(
-        Applicability.SAFE, "clear the gradients after the step", (MoveStatement(wipe.statement, step.statement, after=True),)
+        Applicability.SAFE,
+        "clear the gradients after the step",
+        (MoveStatement(wipe.statement, step.statement, after=True),),
     )

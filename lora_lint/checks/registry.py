@@ -24,9 +24,23 @@ from lora_lint.location import Location
 DOCS_URL = "https://lora-lint.dev/rules/"
 
 _KEYS = frozenset(
-    "code name severity since preview summary why versions fix runtime proof references examples".split()
+    [
+        "code",
+        "name",
+        "severity",
+        "since",
+        "preview",
+        "summary",
+        "why",
+        "versions",
+        "fix",
+        "runtime",
+        "proof",
+        "references",
+        "examples",
+    ]
 )
-_REQUIRED = frozenset("code name severity since summary why".split())
+_REQUIRED = frozenset(["code", "name", "severity", "since", "summary", "why"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +95,9 @@ class Registry:
             message = f"{message} (with {report.maybe})"
             help_line = help_line or "say which versions you use in [tool.lora-lint.target-versions]"
         related = tuple(Related(_place(event), text) for event, text in report.story)
-        return Finding(code, card.name, severity, message, report.location, help_line, related, report.plan, url=card.url)
+        return Finding(
+            code, card.name, severity, message, report.location, help_line, related, report.plan, url=card.url
+        )
 
 
 def _place(where: Event | Location) -> Location:

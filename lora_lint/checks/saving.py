@@ -20,7 +20,9 @@ def state_dict_override_saves_nothing(event: Event, trace: Trace) -> Iterator[Re
     own = event.args.get("own")
     if not isinstance(own, Obj) or literal(own.facts.get("filtered")) is not True or event.model is None:
         return
-    override = next((e for e in trace.before(event, Ev.OVERRIDE) if e.model is not None and e.model.root is event.model.root), None)
+    override = next(
+        (e for e in trace.before(event, Ev.OVERRIDE) if e.model is not None and e.model.root is event.model.root), None
+    )
     if override is None:
         return
     yield Report(
@@ -62,7 +64,9 @@ def wrapped_state_dict_saved(event: Event, trace: Trace) -> Iterator[Report]:
     span, name = event.args.get("spans", {}).get("state"), variable_of(event, "model")
     plan = None
     if span is not None and name:
-        plan = FixPlan(Applicability.SAFE, "save from the unwrapped model", (ReplaceText(span, f"{name}.state_dict()"),))
+        plan = FixPlan(
+            Applicability.SAFE, "save from the unwrapped model", (ReplaceText(span, f"{name}.state_dict()"),)
+        )
     yield Report(
         event,
         f"saves the state dict of a wrapper: every name begins with `{prefix.split('.')[0]}.`, and a reload gives a fresh adapter",

@@ -64,14 +64,19 @@ def model_moved_after_optimizer(event: Event, trace: Trace) -> Iterator[Report]:
         replaced = str(event.args.get("device")) in _REPLACING
         if state is None and not replaced:
             continue
-        what = "its parameters are made anew, and the optimizer holds the old ones" if replaced else (
-            "the state that the optimizer loaded stays on the old device"
+        what = (
+            "its parameters are made anew, and the optimizer holds the old ones"
+            if replaced
+            else ("the state that the optimizer loaded stays on the old device")
         )
         yield Report(
             event,
             f"moves {name_of(event, 'model')} after its optimizer was built: {what}",
             help="move the model first, then build the optimizer (a plain move from CPU to CUDA does no harm)",
-            story=((made, "optimizer built here"), *(((state, "its state is loaded here"),) if state is not None else ())),
+            story=(
+                (made, "optimizer built here"),
+                *(((state, "its state is loaded here"),) if state is not None else ()),
+            ),
             plan=_before(event, made),
         )
         return

@@ -122,7 +122,9 @@ def _of_expression(config: Obj, pattern: str, family: Family | None, event: Even
         config.event,
         f'"{pattern}" is a regular expression for the whole path of a module and fits none of {_model(event.model.root)}: '
         "no layer gets an adapter",
-        help=f'pass a list, ["{pattern}"], or r".*\\.{pattern}"' if plain else "match the whole path, from the first part on",
+        help=f'pass a list, ["{pattern}"], or r".*\\.{pattern}"'
+        if plain
+        else "match the whole path, from the first part on",
         story=((event, "injected here"),),
         plan=FixPlan(Applicability.UNSAFE, "pass the name in a list", (intent,)) if intent is not None else None,
     )

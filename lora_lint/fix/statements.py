@@ -20,7 +20,19 @@ Node = TypeVar("Node", bound=cst.CSTNode)
 _LEAVES = (cst.Return, cst.Raise, cst.Break, cst.Continue)
 # Expressions that may stand anywhere an expression stands; the others need parentheses inside a larger one.
 _TIGHT = (cst.Name, cst.Attribute, cst.Call, cst.Subscript, cst.BaseNumber, cst.BaseString, cst.BaseList, cst.BaseDict)
-_ROOMY = (cst.If, cst.While, cst.CompIf, cst.Arg, cst.Assign, cst.AnnAssign, cst.AugAssign, cst.Expr, cst.Return, cst.Element, cst.DictElement)
+_ROOMY = (
+    cst.If,
+    cst.While,
+    cst.CompIf,
+    cst.Arg,
+    cst.Assign,
+    cst.AnnAssign,
+    cst.AugAssign,
+    cst.Expr,
+    cst.Return,
+    cst.Element,
+    cst.DictElement,
+)
 
 
 # --- inserting --------------------------------------------------------------------------------------------------------

@@ -42,7 +42,9 @@ class Args:
 
     def before(self, *values: Value) -> Args:
         """The same arguments with more positional ones in front."""
-        return Args([*((v, None) for v in values), *self.positional], self.keywords, self.open_positional, self.open_keywords)
+        return Args(
+            [*((v, None) for v in values), *self.positional], self.keywords, self.open_positional, self.open_keywords
+        )
 
     def add(self, arg: ir.Arg, value: Value) -> None:
         """Add one evaluated argument, unpacking stars as far as they are known."""

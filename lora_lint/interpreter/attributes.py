@@ -39,7 +39,9 @@ from lora_lint.syntax import ir
 # Objects whose attributes are fields, not methods.
 _SETTINGS = frozenset({Kind.ARGUMENTS, Kind.ADAPTER_CONFIG, Kind.QUANT_CONFIG, Kind.MODEL_CONFIG})
 # Attributes of any model that are plain data, not submodules.
-_DATA_ATTRIBUTES = frozenset("device dtype training name_or_path peft_type active_adapter active_adapters".split())
+_DATA_ATTRIBUTES = frozenset(
+    ["device", "dtype", "training", "name_or_path", "peft_type", "active_adapter", "active_adapters"]
+)
 
 
 def read(run: Run, value: Value, name: str, node: ir.Node, scope: Scope | None = None) -> Value:
@@ -68,7 +70,9 @@ def read(run: Run, value: Value, name: str, node: ir.Node, scope: Scope | None =
     if isinstance(value, Element):
         return params.element_attribute(run, value, name, node)
     if isinstance(value, Choice):
-        results = [read(run, v, name, node, scope) for v in value.values if not (isinstance(v, Const) and v.value is None)]
+        results = [
+            read(run, v, name, node, scope) for v in value.values if not (isinstance(v, Const) and v.value is None)
+        ]
         if not results:
             return run.fresh(node)
         result = results[0]
@@ -103,7 +107,9 @@ def _of_tensor(run: Run, value: Tensor, name: str, node: ir.Node) -> Value:
 
 
 def _of_super(run: Run, value: Super, name: str, node: ir.Node) -> Value:
-    chain = list(value.receiver.user_class.mro()) if isinstance(value.receiver, Obj) and value.receiver.user_class else []
+    chain = (
+        list(value.receiver.user_class.mro()) if isinstance(value.receiver, Obj) and value.receiver.user_class else []
+    )
     after = chain[chain.index(value.owner) + 1 :] if value.owner in chain else []
     for cls in after:
         found = cls.attrs.get(name)
@@ -230,13 +236,16 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
             run.use(new)  # a part of the model from now on
         if value.kind is Kind.TOKENIZER and not name.startswith("_"):
             run.emit(Ev.TOKENS, node, {"tokenizer": value}, {"name": name, "value": new})
-        if isinstance(new, Obj) and new.kind is Kind.ADAPTER_CONFIG and value.kind is not Kind.OBJECT and value.user_class is None:
+        if (
+            isinstance(new, Obj)
+            and new.kind is Kind.ADAPTER_CONFIG
+            and value.kind is not Kind.OBJECT
+            and value.user_class is None
+        ):
             run.witnesses.add(("config-used", new.site))
         if value.kind is Kind.ADAPTER_CONFIG:
             value.facts[forms.fact_name(name)] = new
-    elif isinstance(value, Sym):
-        value.attrs[name] = new
-    elif isinstance(value, ClassVal):
+    elif isinstance(value, Sym) or isinstance(value, ClassVal):
         value.attrs[name] = new
     elif isinstance(value, ModuleVal):
         run.keep_globals(value)

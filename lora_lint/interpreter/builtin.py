@@ -18,7 +18,6 @@ from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.turns import Turn
 from lora_lint.interpreter.values import (
     Bound,
-
     ClassVal,
     Const,
     DictVal,
@@ -26,7 +25,6 @@ from lora_lint.interpreter.values import (
     FuncVal,
     Generator,
     LazyFilter,
-
     LibRef,
     ParamIter,
     ParamSet,
@@ -151,7 +149,9 @@ def _enumerate(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
         return SeqVal("list", [SeqVal("tuple", [Const(begin + i), item]) for i, item in enumerate(items)])
     items = items or [run.fresh(node)]
     turns = _turns(run, node, begin, ("len", key_of(value)))
-    return SeqVal("list", [SeqVal("tuple", [turn, items[min(i, len(items) - 1)]]) for i, turn in enumerate(turns)], True)
+    return SeqVal(
+        "list", [SeqVal("tuple", [turn, items[min(i, len(items) - 1)]]) for i, turn in enumerate(turns)], True
+    )
 
 
 def _turns(run: Run, node: ir.Node, start: object, stop: Hashable) -> list[Value]:
@@ -244,7 +244,13 @@ def _is_instance(run: Run, value: Value, option: Value) -> Tri:
                 holder = None
             return Tri.NO
         return Tri.UNKNOWN
-    python = {"builtins.str": str, "builtins.int": int, "builtins.float": float, "builtins.bool": bool, "builtins.bytes": bytes}
+    python = {
+        "builtins.str": str,
+        "builtins.int": int,
+        "builtins.float": float,
+        "builtins.bool": bool,
+        "builtins.bytes": bytes,
+    }
     if isinstance(option, LibRef):
         if isinstance(value, Const) and option.name in python:
             return Tri.of(isinstance(value.value, python[option.name]))
@@ -252,7 +258,9 @@ def _is_instance(run: Run, value: Value, option: Value) -> Tri:
             return Tri.of(option.name == f"builtins.{value.kind}")
         if option.name == "builtins.dict" and isinstance(value, (DictVal, SeqVal, Const)):
             return Tri.of(isinstance(value, DictVal))
-        if option.name in ("builtins.list", "builtins.tuple", "builtins.dict", "builtins.str") and isinstance(value, (Const, DictVal)):
+        if option.name in ("builtins.list", "builtins.tuple", "builtins.dict", "builtins.str") and isinstance(
+            value, (Const, DictVal)
+        ):
             return Tri.NO
     return Tri.UNKNOWN
 
@@ -264,7 +272,9 @@ def _hasattr(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     if isinstance(value, Sym) and value.obj is not None:
         value = value.obj
     if isinstance(value, Obj) and isinstance(name, Const) and isinstance(name.value, str):
-        if name.value in value.attrs or (value.user_class is not None and value.user_class.find(name.value) is not None):
+        if name.value in value.attrs or (
+            value.user_class is not None and value.user_class.find(name.value) is not None
+        ):
             return Const(True)
         if value.type and not value.facts.get("promoted") and run.store.find_method(value.type, name.value):
             return Const(True)
@@ -391,7 +401,9 @@ def clone(run: Run, obj: Obj, node: ir.Node) -> Obj:
         state = ModelState(**{name: getattr(old, name) for name in ModelState.__dataclass_fields__})
         twins = {id(a): Adapter(a.name, a.config, a.event, a.loaded, a.path, a.over, a.active) for a in old.adapters}
         state.adapters = list(twins.values())
-        state.ops = [TrainOp(o.event, dict(o.parts), o.path, twins.get(id(o.adapter)) if o.adapter else None) for o in old.ops]
+        state.ops = [
+            TrainOp(o.event, dict(o.parts), o.path, twins.get(id(o.adapter)) if o.adapter else None) for o in old.ops
+        ]
         state.wraps = []  # a copy of what a wrapper holds is not wrapped
         new.state = state
     return new
@@ -400,7 +412,9 @@ def clone(run: Run, obj: Obj, node: ir.Node) -> Obj:
 def _type(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = _first(args)
     if isinstance(value, Obj):
-        return value.user_class if value.user_class is not None else LibRef(value.type) if value.type else run.fresh(node)
+        return (
+            value.user_class if value.user_class is not None else LibRef(value.type) if value.type else run.fresh(node)
+        )
     return run.fresh(node)
 
 
@@ -514,4 +528,3 @@ _HANDLERS: dict[str, Handler] = {
     "dataclasses.asdict": lambda run, args, node, scope: DictVal({}, open=True),
     "typing.cast": lambda run, args, node, scope: args.positional[-1][0] if args.positional else Const(None),
 }
-

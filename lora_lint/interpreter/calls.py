@@ -38,7 +38,6 @@ from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Kind
 from lora_lint.syntax import ir
 
-
 _LOOKS = frozenset({"print", "type", "repr", "id", "isinstance", "hasattr", "len"})
 
 
@@ -88,7 +87,9 @@ def call_value(run: Run, callee: Value, args: Args, node: ir.Node, scope: Scope)
     if isinstance(callee, LibMethod):
         return methods.call_bound(run, callee, args, node, scope)
     if isinstance(callee, Partial):
-        merged = Args([*((v, None) for v in callee.args), *args.positional], {}, args.open_positional, args.open_keywords)
+        merged = Args(
+            [*((v, None) for v in callee.args), *args.positional], {}, args.open_positional, args.open_keywords
+        )
         merged.keywords = {**{k: (v, None) for k, v in callee.kwargs.items()}, **args.keywords}
         return call_value(run, callee.func, merged, node, scope)
     if isinstance(callee, Obj):
@@ -101,7 +102,10 @@ def call_value(run: Run, callee: Value, args: Args, node: ir.Node, scope: Scope)
 
 
 def _flat(args: Args) -> list[tuple[str | None, Value]]:
-    return [*((None, value) for value, _ in args.positional), *((name, value) for name, (value, _) in args.keywords.items())]
+    return [
+        *((None, value) for value, _ in args.positional),
+        *((name, value) for name, (value, _) in args.keywords.items()),
+    ]
 
 
 def unknown_call(run: Run, callee: Value, args: Args, node: ir.Node) -> Value:
@@ -112,7 +116,13 @@ def unknown_call(run: Run, callee: Value, args: Args, node: ir.Node) -> Value:
         if run.grad[-1].on.no:
             # Whatever was computed here has no graph, whoever computed it.
             return Tensor(
-                Graph.DETACHED, (), Cut.NO_GRAD, run.loc(node), run.statement, tuple(run.guards), context_at=run.grad[-1].at
+                Graph.DETACHED,
+                (),
+                Cut.NO_GRAD,
+                run.loc(node),
+                run.statement,
+                tuple(run.guards),
+                context_at=run.grad[-1].at,
             )
         result = run.fresh(node, f"{callee.text}(…)")
         if all(isinstance(value, (Const, Sym)) for value in args.values()) and builtin.is_query(callee.text):
@@ -169,7 +179,10 @@ def call_library(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -
     owner, _, method = name.rpartition(".")
     if owner and args.positional and run.store.type_of(owner) is not None and run.store.find_method(owner, method):
         # Class.method(receiver, …): an unbound call, as in `Trainer.__init__(self, model)`
-        receiver, rest = args.positional[0][0], Args(args.positional[1:], args.keywords, args.open_positional, args.open_keywords)
+        receiver, rest = (
+            args.positional[0][0],
+            Args(args.positional[1:], args.keywords, args.open_positional, args.open_keywords),
+        )
         return methods.call_method(run, receiver, method, rest, node, scope, None)
     behaviour = run.store.default(run.store.canonical(name))
     type_spec = run.store.type_of(name)
@@ -177,8 +190,10 @@ def call_library(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -
         return specs.construct(run, type_spec, name, args, node)
     if behaviour == "pure":
         run.touch_args(args)
-        return run.fresh(node, f"{name}(…)") if not _stable(args) else Sym(
-            ("call", name, tuple(evaluation.key_of(v) for v in args.values())), f"{name}(…)"
+        return (
+            run.fresh(node, f"{name}(…)")
+            if not _stable(args)
+            else Sym(("call", name, tuple(evaluation.key_of(v) for v in args.values())), f"{name}(…)")
         )
     if behaviour == "propagate":
         return tensors.combine(run, args.values(), node)
@@ -219,7 +234,7 @@ def call_function(
         escape(run, Args([(value, None) for _, value in given]), node)
         return run.fresh(node)
     run.executed.add(id(func.node))
-    if func.cached:
+    if func.cached and not getattr(func.node, "generator", False):
         key = (id(func.node), tuple((name, key_of(value)) for name, value in given))
         if key not in run.cached:
             run.cached[key] = _interpret(run, func, given, node, args)
@@ -258,7 +273,9 @@ def bind_parameters(
     keywords = {name: value for name, value in given if name is not None}
     for param in func.node.params:
         if param.kind == "*":
-            local.names[param.name] = SeqVal("tuple", positional, open=bool(args and (args.open_positional or args.unknown)))
+            local.names[param.name] = SeqVal(
+                "tuple", positional, open=bool(args and (args.open_positional or args.unknown))
+            )
             positional = []
         elif param.kind == "**":
             local.names[param.name] = DictVal(dict(keywords), open=bool(args and (args.open_keywords or args.unknown)))
@@ -284,14 +301,22 @@ def instantiate(run: Run, cls: ClassVal, args: Args, node: ir.Node) -> Value:
     obj.user_class = cls
     obj.name = cls.node.name
     if kind is Kind.MODEL:
-        run.emit(Ev.LOAD, node, {"model": obj}, {"random": True, "mode": specs.MODE_TRAIN, "quantization": specs.QUANT_NONE}, by=base)
+        run.emit(
+            Ev.LOAD,
+            node,
+            {"model": obj},
+            {"random": True, "mode": specs.MODE_TRAIN, "quantization": specs.QUANT_NONE},
+            by=base,
+        )
         obj.state = obj.model
     init = cls.find("__init__")
     if isinstance(init, FuncVal):
         call_function(run, init, [(None, obj), *_flat(args)], node, args)
     elif cls.is_dataclass or any(c.is_dataclass for c in cls.mro()):
         _dataclass_fields(run, obj, cls, args, node)
-        if base and run.store.find_method(base, "__init__"):  # its fields are arguments of the library's constructor too
+        if base and run.store.find_method(
+            base, "__init__"
+        ):  # its fields are arguments of the library's constructor too
             specs.initialise(run, obj, base, args, node)
     elif base and run.store.find_method(base, "__init__"):
         specs.initialise(run, obj, base, args, node)
@@ -305,7 +330,11 @@ def _dataclass_fields(run: Run, obj: Obj, cls: ClassVal, args: Args, node: ir.No
     fields: list[str] = []
     for owner in reversed(list(cls.mro())):
         for statement in owner.node.body:
-            if isinstance(statement, ir.Assign) and statement.annotation is not None and isinstance(statement.targets[0], ir.Name):
+            if (
+                isinstance(statement, ir.Assign)
+                and statement.annotation is not None
+                and isinstance(statement.targets[0], ir.Name)
+            ):
                 if statement.targets[0].id not in fields:
                     fields.append(statement.targets[0].id)
     for name in fields:

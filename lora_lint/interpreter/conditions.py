@@ -149,9 +149,7 @@ def test(run: Run, node: ir.Expr, scope: Scope, owner: ir.Node) -> Tri:
 
 
 @contextmanager
-def decided(
-    run: Run, node: ir.Expr, scope: Scope, owner: ir.Node, default: bool | None = None
-) -> Iterator[bool]:
+def decided(run: Run, node: ir.Expr, scope: Scope, owner: ir.Node, default: bool | None = None) -> Iterator[bool]:
     """Take an arm of an unknown condition; everything inside happens under it."""
     guard = choose(run, node, owner, default)
     with run.guarded(guard):
@@ -288,7 +286,22 @@ def _values(value: Value) -> tuple[Value, ...]:
 
 def _never_none(value: Value) -> bool:
     return isinstance(
-        value, (Obj, FuncVal, ClassVal, LibRef, Bound, LibMethod, SeqVal, DictVal, Tensor, ParamIter, ParamSet, Element, Partial)
+        value,
+        (
+            Obj,
+            FuncVal,
+            ClassVal,
+            LibRef,
+            Bound,
+            LibMethod,
+            SeqVal,
+            DictVal,
+            Tensor,
+            ParamIter,
+            ParamSet,
+            Element,
+            Partial,
+        ),
     )
 
 
@@ -297,7 +310,11 @@ def _constants(op: str, left: object, right: object) -> bool | None:
         if op == "==":
             return left == right
         if op == "is":
-            return left is right if isinstance(left, (bool, type(None))) or isinstance(right, (bool, type(None))) else left == right
+            return (
+                left is right
+                if isinstance(left, (bool, type(None))) or isinstance(right, (bool, type(None)))
+                else left == right
+            )
         if op == "in":
             return left in right  # type: ignore[operator]
         if op == "<":

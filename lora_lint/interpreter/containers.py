@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from lora_lint.interpreter import patterns
-from lora_lint.interpreter import filters
+from lora_lint.interpreter import filters, patterns
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.run import Run
@@ -130,8 +129,31 @@ def _hashable(value: object) -> bool:
 
 
 _STRING_METHODS = frozenset(
-    "startswith endswith lower upper strip lstrip rstrip split rsplit replace removeprefix removesuffix find count isdigit "
-    "partition rpartition title capitalize join format isnumeric splitlines".split()
+    [
+        "startswith",
+        "endswith",
+        "lower",
+        "upper",
+        "strip",
+        "lstrip",
+        "rstrip",
+        "split",
+        "rsplit",
+        "replace",
+        "removeprefix",
+        "removesuffix",
+        "find",
+        "count",
+        "isdigit",
+        "partition",
+        "rpartition",
+        "title",
+        "capitalize",
+        "join",
+        "format",
+        "isnumeric",
+        "splitlines",
+    ]
 )
 
 
@@ -195,5 +217,3 @@ def device_of(value: Value) -> str:
     if isinstance(value, LibRef):
         return "unknown"
     return "unknown"
-
-

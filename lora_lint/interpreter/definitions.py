@@ -22,7 +22,9 @@ _CACHES = frozenset({"functools.lru_cache", "functools.cache"})
 def function(run: Run, node: ir.FunctionDef, scope: Scope) -> None:
     """`def`: a function value, with what its decorators make of it."""
     owner = scope.names.get("__class__")
-    func = FuncVal(node, scope if "__class__" not in scope.names else _outer(scope), owner if isinstance(owner, ClassVal) else None)
+    func = FuncVal(
+        node, scope if "__class__" not in scope.names else _outer(scope), owner if isinstance(owner, ClassVal) else None
+    )
     func.defaults = calls.evaluate_defaults(run, node.params, scope)
     value: Value = func
     for decorator in reversed(node.decorators):
@@ -41,29 +43,9 @@ def _decorate(run: Run, value: Value, decorator: ir.Expr, scope: Scope) -> Value
         if made.name == "setter" and isinstance(value, FuncVal):
             made.receiver.setter = value
         return made.receiver
-    if isinstance(made, LibRef):
-        name = made.name
-        if isinstance(value, FuncVal):
-            if name == "builtins.staticmethod":
-                value.static = True
-                return value
-            if name == "builtins.classmethod":
-                value.of_class = True
-                return value
-            if name in ("builtins.property", "functools.cached_property"):
-                value.is_property = True
-                value.cached = name.startswith("functools.")
-                return value
-            if name in _CACHES:
-                value.cached = True
-                return value
-            if name in _TRANSPARENT or name.startswith("builtins."):
-                return value
-            context = _context_of(run, made, decorator, scope)
-            if context is not None:
-                value.contexts = (*value.contexts, (context, Location(run.module.path, *decorator.loc)))
-            # Any other library decorator (commands, jit, retry): the function stays the function.
-            return value
+    if isinstance(made, LibRef) and isinstance(value, FuncVal):
+        _by_library(run, value, made, decorator, scope)
+        return value
     if isinstance(made, Obj) and made.kind is Kind.CONTEXT and isinstance(value, FuncVal):
         value.contexts = (*value.contexts, (made, Location(run.module.path, *decorator.loc)))
         return value
@@ -71,6 +53,24 @@ def _decorate(run: Run, value: Value, decorator: ir.Expr, scope: Scope) -> Value
         result = calls.call_value(run, made, Args([(value, None)]), decorator, scope)
         return result if not isinstance(result, Sym) else value
     return value
+
+
+def _by_library(run: Run, func: FuncVal, made: LibRef, decorator: ir.Expr, scope: Scope) -> None:
+    """What a decorator of a library makes of a function. Most (commands, jit, retry) leave it what it is."""
+    name = made.name
+    if name == "builtins.staticmethod":
+        func.static = True
+    elif name == "builtins.classmethod":
+        func.of_class = True
+    elif name in ("builtins.property", "functools.cached_property"):
+        func.is_property = True
+        func.cached = name.startswith("functools.")
+    elif name in _CACHES:
+        func.cached = True
+    elif name not in _TRANSPARENT and not name.startswith("builtins."):
+        context = _context_of(run, made, decorator, scope)
+        if context is not None:
+            func.contexts = (*func.contexts, (context, Location(run.module.path, *decorator.loc)))
 
 
 def _context_of(run: Run, made: LibRef, decorator: ir.Expr, scope: Scope) -> Obj | None:
@@ -91,7 +91,12 @@ def class_(run: Run, node: ir.ClassDef, scope: Scope) -> None:
     value.attrs = {k: v for k, v in inner.names.items() if k != "__class__"}
     for decorator in node.decorators:
         made = evaluation.evaluate(run, decorator, scope)
-        if isinstance(made, LibRef) and made.name.rsplit(".", 1)[-1] in ("dataclass", "dataclass_transform", "define", "decorator"):
+        if isinstance(made, LibRef) and made.name.rsplit(".", 1)[-1] in (
+            "dataclass",
+            "dataclass_transform",
+            "define",
+            "decorator",
+        ):
             value.is_dataclass = True
         elif isinstance(decorator, ir.Call):
             inner_name = evaluation.evaluate(run, decorator.func, scope)

@@ -81,7 +81,9 @@ def _of_member(run: Run, model: Obj, prefix: str, modules: bool) -> Iterator[Ele
             if adapter.config is not None and _saves_modules(adapter.config):
                 yield Element(model, Part.COPY, f"{prefix}lm_head.modules_to_save.{name}.weight", modules, "matrix")
         if not state.adapters and state.escaped:
-            yield Element(model, Part.ADAPTER, f"{prefix}{_BLOCK}self_attn.q_proj.lora_A.default.weight", modules, "matrix")
+            yield Element(
+                model, Part.ADAPTER, f"{prefix}{_BLOCK}self_attn.q_proj.lora_A.default.weight", modules, "matrix"
+            )
         if state.adapters:
             yield Element(model, Part.BASE, f"{prefix}{_BLOCK}self_attn.q_proj.base_layer.weight", modules, "matrix")
     suffix = "" if modules else ".weight"
@@ -142,7 +144,9 @@ def element_method(run: Run, element: Element, name: str, args: Args, node: ir.N
     if name in ("dim", "ndimension"):
         return Const(2 if element.shape == "matrix" else 1)
     if name in ("parameters", "named_parameters", "modules", "named_modules", "children", "named_children"):
-        return SeqVal("list", [SeqVal("tuple", [Const(element.name), element]) if name.startswith("named") else element])
+        return SeqVal(
+            "list", [SeqVal("tuple", [Const(element.name), element]) if name.startswith("named") else element]
+        )
     if name in ("to", "cuda", "cpu", "float", "half", "bfloat16", "train", "eval", "detach", "clone"):
         return element if name != "detach" else Sym(("element-data", element.name))
     return Sym(("element-call", element.name, name), name)
@@ -173,5 +177,3 @@ def element_is(run: Run, element: Element, type_name: str) -> Tri:
     if any(last.endswith(word) for words in _TYPES.values() for word in words) or "Conv" in last or "BatchNorm" in last:
         return Tri.NO
     return Tri.UNKNOWN
-
-

@@ -18,7 +18,6 @@ from lora_lint.interpreter.values import (
     Choice,
     Const,
     DictVal,
-
     FuncVal,
     LibRef,
     ParamIter,
@@ -52,7 +51,9 @@ def _const(run: Run, node: ir.Const, scope: Scope) -> Value:
 def _name(run: Run, node: ir.Name, scope: Scope) -> Value:
     value = scope.lookup(node.id)
     if value is None:
-        return LibRef(f"builtins.{node.id}") if node.id in BUILTINS else Sym(("name", run.module.path, node.id), node.id)
+        return (
+            LibRef(f"builtins.{node.id}") if node.id in BUILTINS else Sym(("name", run.module.path, node.id), node.id)
+        )
     if isinstance(value, Sym) and value.obj is not None:
         value = value.obj
     run.use(value)
@@ -212,7 +213,8 @@ def binary(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
 def _small(constants: list[Any]) -> bool:
     """Whether computing with these constants is harmless (no huge strings or numbers)."""
     return all(
-        isinstance(c, (int, float, bool)) and abs(c) < 1e12 or isinstance(c, (str, bytes)) and len(c) < 2_000 for c in constants
+        (isinstance(c, (int, float, bool)) and abs(c) < 1e12) or (isinstance(c, (str, bytes)) and len(c) < 2_000)
+        for c in constants
     ) and not (len(constants) == 2 and {type(c) for c in constants} >= {str, int})
 
 
@@ -312,4 +314,3 @@ _HANDLERS: dict[type, Callable[[Run, Any, Scope], Value]] = {
 }
 
 BUILTINS = frozenset(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__)
-

@@ -13,8 +13,6 @@ import lora_lint.interpreter.definitions as definitions
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.params as params
-
-
 from lora_lint.interpreter import encodings
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.run import Run
@@ -40,7 +38,7 @@ from lora_lint.interpreter.values import (
 )
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Guard, Tensor
-from lora_lint.lifecycle.vocabulary import Ev, Graph, Kind, Tri
+from lora_lint.lifecycle.vocabulary import Graph, Kind
 from lora_lint.location import Location
 from lora_lint.syntax import ir
 
@@ -112,7 +110,11 @@ def _bind_item(run: Run, target: ir.Item, value: Value, scope: Scope) -> None:
             container.open = True
         container.open = container.open or not isinstance(index, Const)
     elif isinstance(container, SeqVal):
-        if isinstance(index, Const) and isinstance(index.value, int) and -len(container.items) <= index.value < len(container.items):
+        if (
+            isinstance(index, Const)
+            and isinstance(index.value, int)
+            and -len(container.items) <= index.value < len(container.items)
+        ):
             container.items[index.value] = value
     elif isinstance(container, Sym) and isinstance(index, Const):
         container.attrs[f"[{key_of(index)}]"] = value
@@ -125,14 +127,14 @@ def _bind_sequence(run: Run, target: ir.Seq, value: Value, scope: Scope) -> None
     if isinstance(value, Const) and isinstance(value.value, tuple):
         value = SeqVal("tuple", [Const(v) for v in value.value])
     if isinstance(value, SeqVal) and star is None and len(value.items) >= len(target.items):
-        for item, each in zip(target.items, value.items):
+        for item, each in zip(target.items, value.items, strict=False):
             bind_target(run, item, each, scope)
         return
     if isinstance(value, SeqVal) and star is not None and len(value.items) >= len(target.items) - 1:
         after = len(target.items) - star - 1
-        for item, each in zip(target.items[:star], value.items[:star]):
+        for item, each in zip(target.items[:star], value.items[:star], strict=False):
             bind_target(run, item, each, scope)
-        for item, each in zip(target.items[star + 1 :], value.items[len(value.items) - after :]):
+        for item, each in zip(target.items[star + 1 :], value.items[len(value.items) - after :], strict=False):
             bind_target(run, item, each, scope)
         bind_target(run, target.items[star], SeqVal("list", value.items[star : len(value.items) - after]), scope)
         return
@@ -410,7 +412,11 @@ def item_of(run: Run, iterable: Value, node: ir.Node) -> Value:
 def _is_data(value: Sym) -> bool:
     """Whether iterating an unknown value gives batches of data, judged by what the user calls it."""
     text = value.text.lower()
-    return value.data or any(word in text for word in ("loader", "dataset", "batches", "_dl", "data")) or text in ("dl", "ds")
+    return (
+        value.data
+        or any(word in text for word in ("loader", "dataset", "batches", "_dl", "data"))
+        or text in ("dl", "ds")
+    )
 
 
 def _while(run: Run, node: ir.While, scope: Scope) -> None:
@@ -492,4 +498,3 @@ _HANDLERS: dict[type, Callable[[Run, Any, Scope], None]] = {
     ir.Import: definitions.import_,
     ir.Scope: _scope,
 }
-

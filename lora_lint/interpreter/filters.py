@@ -48,6 +48,6 @@ def settle(run: Run, model: Obj) -> None:
     hit: set[str] = set().union(*(hits for hits, _, _ in found.values())) if found else set()
     for place, (hits, misses, (owner, start)) in found.items():
         if misses and not hits and not misses & hit:
-            run.emit(Ev.FILTER, None, {"model": model}, {"variable": owner, "start": start, "name": min(misses)}, at=place)
-
-
+            run.emit(
+                Ev.FILTER, None, {"model": model}, {"variable": owner, "start": start, "name": min(misses)}, at=place
+            )

@@ -16,7 +16,6 @@ from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
 from lora_lint.location import Location
 from lora_lint.syntax import ir
 
-
 EXIT_STACK = "contextlib.ExitStack"
 
 

@@ -22,10 +22,9 @@ def in_body(body: Iterable[ir.Stmt], scope: Scope) -> Iterator[str]:
         if isinstance(node, ir.If):
             stack.extend([*node.body, *node.orelse])
             yield from in_expression(node.test, scope)
-        elif isinstance(node, (ir.Assign, ir.Return)) and node.value is not None:
-            yield from in_expression(node.value, scope)
-        elif isinstance(node, ir.ExprStmt):
-            yield from in_expression(node.value, scope)
+        elif isinstance(node, (ir.Assign, ir.Return, ir.ExprStmt)):
+            if node.value is not None:
+                yield from in_expression(node.value, scope)
         elif isinstance(node, ir.For):
             stack.extend(node.body)
             yield from in_expression(node.iter, scope)
@@ -86,5 +85,5 @@ def _plain(body: tuple[ir.Stmt, ...]) -> Iterator[str]:
         node = stack.pop()
         if isinstance(node, ir.Const) and isinstance(node.value, str):
             yield node.value
-        elif not isinstance(node, ir.ExprStmt) or not isinstance(node.value, ir.Const):  # a docstring tells nothing apart
-            stack.extend(children(node))
+        elif not isinstance(node, ir.ExprStmt) or not isinstance(node.value, ir.Const):
+            stack.extend(children(node))  # but not of a docstring, which tells nothing apart

@@ -38,17 +38,36 @@ TENSOR_TYPE = "torch.Tensor"
 
 # Methods by which an unknown value shows what it is. Only names that nothing else has.
 _MODEL_METHODS = frozenset(
-    "parameters named_parameters requires_grad_ named_modules gradient_checkpointing_enable enable_input_require_grads "
-    "merge_and_unload print_trainable_parameters train eval load_adapter set_adapter disable_adapter resize_token_embeddings".split()
+    [
+        "parameters",
+        "named_parameters",
+        "requires_grad_",
+        "named_modules",
+        "gradient_checkpointing_enable",
+        "enable_input_require_grads",
+        "merge_and_unload",
+        "print_trainable_parameters",
+        "train",
+        "eval",
+        "load_adapter",
+        "set_adapter",
+        "disable_adapter",
+        "resize_token_embeddings",
+    ]
 )
 # (part of the user's name for it, methods, what it is then)
 _SHOWN: tuple[tuple[str, frozenset[str], Kind, str], ...] = (
-    ("accelerator", frozenset({"accumulate", "backward", "prepare", "unwrap_model", "clip_grad_norm_"}), Kind.ACCELERATOR, "accelerate.Accelerator"),
+    (
+        "accelerator",
+        frozenset({"accumulate", "backward", "prepare", "unwrap_model", "clip_grad_norm_"}),
+        Kind.ACCELERATOR,
+        "accelerate.Accelerator",
+    ),
     ("scaler", frozenset({"scale", "unscale_", "step", "update"}), Kind.SCALER, "torch.amp.GradScaler"),
     ("opt", frozenset({"step", "zero_grad"}), Kind.OPTIMIZER, "torch.optim.Optimizer"),
     ("", _MODEL_METHODS - {"requires_grad_"}, Kind.MODEL, MODULE_TYPE),
 )
-_TENSOR_METHODS = frozenset("backward detach item numpy requires_grad_ detach_".split())
+_TENSOR_METHODS = frozenset(["backward", "detach", "item", "numpy", "requires_grad_", "detach_"])
 
 
 def call_method(
@@ -155,14 +174,22 @@ def _of_tensor(run: Run, tensor: Tensor, name: str, args: Args, node: ir.Node, s
         return specs.apply_call(run, spec, f"{TENSOR_TYPE}.{name}", tensor, args, node, scope)
     containers.note_device(run, name, args, node)
     if name in ("items", "values", "keys"):
-        return SeqVal("list", [SeqVal("tuple", [run.fresh(node, data=True), tensor])] if name == "items" else [tensor], open=True)
+        return SeqVal(
+            "list", [SeqVal("tuple", [run.fresh(node, data=True), tensor])] if name == "items" else [tensor], open=True
+        )
     result = tensors.combine(run, [tensor, *args.values()], node)
     if name in ("to", "cuda", "cpu") and isinstance(result, Tensor) and not run.in_worker:
-        result.device = name if name != "to" else next((d for d in map(containers.device_of, args.values()) if d != "unknown"), tensor.device)
+        result.device = (
+            name
+            if name != "to"
+            else next((d for d in map(containers.device_of, args.values()) if d != "unknown"), tensor.device)
+        )
     return result
 
 
-def _of_unknown(run: Run, receiver: Sym, name: str, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None) -> Value:
+def _of_unknown(
+    run: Run, receiver: Sym, name: str, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None
+) -> Value:
     containers.note_device(run, name, args, node)
     shown = None if receiver.data else _shown(receiver, name)
     if shown is not None:
@@ -194,7 +221,10 @@ def _shown(receiver: Sym, name: str) -> tuple[Kind, str] | None:
 
 def _looks_like_model(receiver: Sym) -> bool:
     text = receiver.text.lower()
-    return any(word in text for word in ("model", "net", "tower", "encoder", "decoder", "unet", "vae", "module", "lm", "backbone"))
+    return any(
+        word in text
+        for word in ("model", "net", "tower", "encoder", "decoder", "unet", "vae", "module", "lm", "backbone")
+    )
 
 
 def promote(run: Run, value: Sym, kind: Kind, type_name: str, expr: ir.Expr | None) -> Obj:

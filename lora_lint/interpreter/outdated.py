@@ -161,7 +161,7 @@ def note_overrides(run: Run, cls: ClassVal) -> None:
 
 def _takes(params: tuple[ir.Param, ...], override: Override) -> bool:
     kinds = {param.kind for param in params}
-    if "**" in kinds and not override.place or "*" in kinds and override.place:
+    if ("**" in kinds and not override.place) or ("*" in kinds and override.place):
         return True
     if override.place:
         return sum(param.kind in ("positional", "normal") for param in params) > override.place
@@ -175,7 +175,12 @@ def _emit_contract(run: Run, override: Override, method: FuncVal, base: str) -> 
     declared = targets.declared(path)
     certain = all(declared.affected(library, versions) is True for library, versions in override.versions.items())
     ranges = ", ".join(f"{library} {versions}" for library, versions in override.versions.items())
-    args = {"override": override, "versions": "" if certain else ranges, "name": method.name, "place": run.loc(method.node)}
+    args = {
+        "override": override,
+        "versions": "" if certain else ranges,
+        "name": method.name,
+        "place": run.loc(method.node),
+    }
     first = run.loc(method.node)
     header = Location(first.path, first.line, first.column, first.line, first.column + len("def ") + len(method.name))
     run.emit(Ev.CONTRACT, method.node, args=args, by=base, at=header)

@@ -14,8 +14,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.execute as execution
-from lora_lint.interpreter import filters
-from lora_lint.interpreter import mentions
+from lora_lint.interpreter import filters, mentions
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.elements import element_attribute, element_is, element_method, representatives
 from lora_lint.interpreter.run import ParamLoop, Run
@@ -59,7 +58,9 @@ def materialise(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSe
                 parts[part] = Tri.YES if value.keep is None else Tri.NO
         adapters = tuple(member.model.adapters)
         told = _told_apart(chosen)
-        captures.append(Capture(member, member.full_path, parts, adapters, len(run.trace.events), place, run.statement, told))
+        captures.append(
+            Capture(member, member.full_path, parts, adapters, len(run.trace.events), place, run.statement, told)
+        )
     return ParamSet(captures)
 
 
@@ -130,9 +131,20 @@ def captures_of(run: Run, value: Value, node: ir.Node) -> list[Capture] | None:
     if isinstance(value, DictVal):
         return captures_of(run, value.items["params"], node) if "params" in value.items else None
     if isinstance(value, Element):
-        return [Capture(value.model, "", {value.part: Tri.UNKNOWN}, tuple(value.model.model.adapters), 0, run.loc(node))]
+        return [
+            Capture(value.model, "", {value.part: Tri.UNKNOWN}, tuple(value.model.model.adapters), 0, run.loc(node))
+        ]
     if isinstance(value, Obj) and value.path:
-        return [Capture(value, value.full_path, dict.fromkeys(ALL_PARTS, Tri.UNKNOWN), tuple(value.model.adapters), 0, run.loc(node))]
+        return [
+            Capture(
+                value,
+                value.full_path,
+                dict.fromkeys(ALL_PARTS, Tri.UNKNOWN),
+                tuple(value.model.adapters),
+                0,
+                run.loc(node),
+            )
+        ]
     if isinstance(value, Choice):
         return None
     return None
@@ -142,7 +154,10 @@ def subset(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSet:
     """Some of the parameters, which ones is unknown."""
     whole = materialise(run, value, node)
     return ParamSet(
-        [Capture(c.model, c.path, dict.fromkeys(c.parts, Tri.UNKNOWN), c.adapters, c.seq, c.location, c.statement) for c in whole.captures]
+        [
+            Capture(c.model, c.path, dict.fromkeys(c.parts, Tri.UNKNOWN), c.adapters, c.seq, c.location, c.statement)
+            for c in whole.captures
+        ]
     )
 
 
@@ -221,8 +236,12 @@ def _iterate(run: Run, iterator: ParamIter, node: ir.Node, names: tuple[str, ...
 
 def _loop_item(target: ir.Expr, element: Element, named: bool) -> Value:
     item = _item(element, named)
-    enumerated = isinstance(target, ir.Seq) and len(target.items) == 2 and (isinstance(target.items[1], ir.Seq) or not named)
-    return SeqVal("tuple", [Const(0), item]) if enumerated and (not named or isinstance(target.items[1], ir.Seq)) else item
+    enumerated = (
+        isinstance(target, ir.Seq) and len(target.items) == 2 and (isinstance(target.items[1], ir.Seq) or not named)
+    )
+    return (
+        SeqVal("tuple", [Const(0), item]) if enumerated and (not named or isinstance(target.items[1], ir.Seq)) else item
+    )
 
 
 def _finish(run: Run, model: Obj, state: ParamLoop, seen: list[Element]) -> None:
@@ -238,9 +257,9 @@ def _finish(run: Run, model: Obj, state: ParamLoop, seen: list[Element]) -> None
         distinct = set(answers)
         answer = distinct.pop() if len(distinct) == 1 else Tri.UNKNOWN
         parts[part] = Tri.UNKNOWN if state.broke or answer is None else answer
-    everywhere = set(parts.values()) if BASE_PARTS <= parts.keys() else set()
+    everywhere = set(parts.values()) if parts.keys() >= BASE_PARTS else set()
     extras = {e.extra: state.writes[e.name] for e in seen if e.extra and e.name in state.writes}
-    extras = {name: answer for name, answer in extras.items() if everywhere != {answer}}  # told apart from the others
+    extras = {name: answer for name, answer in extras.items() if {answer} != everywhere}  # told apart from the others
     wrote = frozenset((e.part, state.writes[e.name]) for e in seen if not e.extra and e.name in state.writes)
     emit_parts(run, model, parts, extras, state.where, state.statement, wrote)
 
@@ -259,7 +278,13 @@ def emit_parts(
     answers = [*parts.values(), *extras.values()]
     freezes = adapter.no if adapter is not None else not any(a.yes for a in answers)
     saved, run.statement = run.statement, statement
-    run.emit(Ev.FREEZE if freezes else Ev.THAW, None, {"model": model}, {"parts": parts, "extras": extras, "wrote": wrote, "loop": True}, at=where)
+    run.emit(
+        Ev.FREEZE if freezes else Ev.THAW,
+        None,
+        {"model": model},
+        {"parts": parts, "extras": extras, "wrote": wrote, "loop": True},
+        at=where,
+    )
     run.statement = saved
 
 
@@ -293,7 +318,9 @@ def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
     if isinstance(first, ParamIter) and len(node.clauses) == 1:
         if node.kind == "generator":
             if first.keep is None:
-                return ParamIter(first.model, first.named, first.modules, first.parts, LazyFilter(node, scope), run.loc(node))
+                return ParamIter(
+                    first.model, first.named, first.modules, first.parts, LazyFilter(node, scope), run.loc(node)
+                )
         elif node.kind in ("list", "set"):
             return _collect(run, first, node, scope)
         return run.fresh(node)
@@ -303,7 +330,9 @@ def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
     if node.kind == "dict":
         items: dict[object, Value] = {}
         for key, value in out:
-            items[key.value if isinstance(key, Const) and isinstance(key.value, (str, int)) else ("unknown", len(items))] = value
+            items[
+                key.value if isinstance(key, Const) and isinstance(key.value, (str, int)) else ("unknown", len(items))
+            ] = value
         return DictVal(items, open=True)
     return SeqVal("set" if node.kind == "set" else "list", [value for _, value in out], opened)
 
@@ -327,7 +356,13 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
     if any(isinstance(v, Element) and not v.module for v in values) or not values:
         captures = [
             Capture(
-                m, m.full_path, dict(parts), tuple(m.model.adapters), len(run.trace.events), run.loc(node), run.statement,
+                m,
+                m.full_path,
+                dict(parts),
+                tuple(m.model.adapters),
+                len(run.trace.events),
+                run.loc(node),
+                run.statement,
                 _told_apart(chosen),
             )
             for m in iterator.model.models()

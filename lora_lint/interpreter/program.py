@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -27,7 +28,19 @@ MAX_CONDITIONS = 1
 
 # A path with none of these has nothing that rules report on.
 _EVENTFUL = frozenset(
-    {Ev.CONFIGURE, Ev.INJECT, Ev.PREPARE, Ev.BACKWARD, Ev.TRAIN, Ev.TRAINER, Ev.OPTIMIZER, Ev.LOADER, Ev.MERGE, Ev.STEP, Ev.ARGUMENTS}
+    {
+        Ev.CONFIGURE,
+        Ev.INJECT,
+        Ev.PREPARE,
+        Ev.BACKWARD,
+        Ev.TRAIN,
+        Ev.TRAINER,
+        Ev.OPTIMIZER,
+        Ev.LOADER,
+        Ev.MERGE,
+        Ev.STEP,
+        Ev.ARGUMENTS,
+    }
 )
 
 
@@ -118,10 +131,8 @@ class Program:
         module.scope.names["__name__"] = Const(name)
         module.scope.names["__file__"] = Const(module.path)
         with run.frame(module, None, module.path):
-            try:
+            with contextlib.suppress(Jump, Returned):
                 block(run, module.node.body, module.scope)
-            except (Jump, Returned):
-                pass
 
     def member(self, run: Run, module: ModuleVal, name: str, node: ir.Node) -> Value:
         """A name of a project module, or its submodule."""
@@ -221,5 +232,3 @@ class Program:
 def _is_main_guard(statement: ir.Stmt) -> bool:
     test = statement.test if isinstance(statement, ir.If) else None
     return isinstance(test, ir.Op) and any(isinstance(o, ir.Name) and o.id == "__name__" for o in test.operands)
-
-

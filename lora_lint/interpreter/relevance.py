@@ -17,10 +17,30 @@ from lora_lint.syntax import ir
 
 # Events that decide nothing by themselves: both arms around them are simply run.
 _COLD_EVENTS = frozenset(
-    {Ev.SAVE, Ev.FORWARD, Ev.CLIP, Ev.SCHEDULE, Ev.SCHEDULER_STEP, Ev.ARGUMENTS, Ev.TOUCH_CUDA, Ev.LOADER, Ev.CAST, Ev.UNSCALE,
-     Ev.SCALER_UPDATE, Ev.DISTRIBUTED, Ev.TOKENS, Ev.LABELS, Ev.OUTDATED, Ev.CONTRACT, Ev.OVERRIDE, Ev.FILTER}
+    {
+        Ev.SAVE,
+        Ev.FORWARD,
+        Ev.CLIP,
+        Ev.SCHEDULE,
+        Ev.SCHEDULER_STEP,
+        Ev.ARGUMENTS,
+        Ev.TOUCH_CUDA,
+        Ev.LOADER,
+        Ev.CAST,
+        Ev.UNSCALE,
+        Ev.SCALER_UPDATE,
+        Ev.DISTRIBUTED,
+        Ev.TOKENS,
+        Ev.LABELS,
+        Ev.OUTDATED,
+        Ev.CONTRACT,
+        Ev.OVERRIDE,
+        Ev.FILTER,
+    }
 )
-_HOT_KINDS = frozenset({Kind.MODEL, Kind.ADAPTER_CONFIG, Kind.QUANT_CONFIG, Kind.OPTIMIZER, Kind.TRAINER, Kind.CONTEXT, Kind.PROCESS})
+_HOT_KINDS = frozenset(
+    {Kind.MODEL, Kind.ADAPTER_CONFIG, Kind.QUANT_CONFIG, Kind.OPTIMIZER, Kind.TRAINER, Kind.CONTEXT, Kind.PROCESS}
+)
 _HOT_ENDINGS = ("Trainer", "ForCausalLM", "ForConditionalGeneration", "LMHeadModel")
 
 
@@ -47,7 +67,10 @@ class Relevance:
     def __init__(self, store: ApiStore, units: Iterable[ir.Module]) -> None:
         self._names = set(hot_names(store))
         self._frameworks = frozenset(
-            name.rsplit(".", 1)[-1] for spec in store.specs.types.values() if store.protocol(spec.name) for name in (spec.name, *spec.match)
+            name.rsplit(".", 1)[-1]
+            for spec in store.specs.types.values()
+            if store.protocol(spec.name)
+            for name in (spec.name, *spec.match)
         )
         self._memo: dict[int, bool] = {}
         self._keep: list[object] = []  # memo keys are identities: keep their objects alive

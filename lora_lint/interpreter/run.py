@@ -35,8 +35,9 @@ class GradMode:
 
 @dataclass(slots=True)
 class ParamLoop:
-    """A running loop over parameters: what it wrote so far. weak: depth of conditions that cannot be read. doubt: such a
-    condition may have ended this turn already."""
+    """A running loop over parameters: what it wrote so far. weak: depth of conditions that cannot be read. doubt: such
+    a condition may have ended this turn already.
+    """
 
     writes: dict[Any, Tri] = field(default_factory=dict)
     where: Location | None = None
@@ -268,8 +269,9 @@ class Run:
 
     @contextmanager
     def back_in(self, place: Place) -> Iterator[None]:
-        """Code of an outer function that runs while a call of it is still open: the body of a with block, at the yield of
-        its context manager."""
+        """Code of an outer function that runs while a call of it is still open: the body of a with block, at the yield
+        of its context manager.
+        """
         here = self.place()
         takers = self.yields[place.yields :]
         self._go(place)

@@ -55,9 +55,7 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node) -> Value:
             tensors.append(value)
         elif isinstance(value, Obj) and value.kind is Kind.MODEL:
             doubt = True  # e.g. a weight of the model in the loss
-        elif isinstance(value, Sym) and not value.data:
-            doubt = True
-        elif isinstance(value, (Element, ParamIter, ParamSet)):
+        elif (isinstance(value, Sym) and not value.data) or isinstance(value, (Element, ParamIter, ParamSet)):
             doubt = True
     if not tensors:
         return run.fresh(node)

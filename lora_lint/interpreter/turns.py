@@ -51,7 +51,13 @@ class Turn:
         """How far a number lies from the number of turns: 0 for itself, -1 for `len(loader) - 1`."""
         if key == self.stop:
             return 0
-        if isinstance(key, tuple) and len(key) == 3 and key[:2] == ("op", "-") and isinstance(key[2], tuple) and len(key[2]) == 2:
+        if (
+            isinstance(key, tuple)
+            and len(key) == 3
+            and key[:2] == ("op", "-")
+            and isinstance(key[2], tuple)
+            and len(key[2]) == 2
+        ):
             left, right = key[2]
             if left == self.stop and isinstance(right, tuple) and len(right) == 3 and type(right[2]) is int:
                 return -right[2]

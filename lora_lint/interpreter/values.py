@@ -390,4 +390,3 @@ def key_of(value: Value) -> Hashable:
     if isinstance(value, Choice):
         return ("choice", id(value))
     return ("id", id(value))
-

@@ -184,10 +184,7 @@ def _activate(event: Event, model: Obj) -> None:
     names = wanted if isinstance(wanted, (list, tuple)) else [wanted]
     answer: Tri = event.args.get("trainable", Tri.YES)
     for adapter in model.model.adapters:
-        if wanted is None or adapter.name is None:
-            chosen = Tri.UNKNOWN
-        else:
-            chosen = Tri.of(adapter.name in names)
+        chosen = Tri.UNKNOWN if wanted is None or adapter.name is None else Tri.of(adapter.name in names)
         adapter.active = chosen
         value = chosen if answer.yes else Tri.NO if answer.no else Tri.UNKNOWN
         model.model.ops.append(TrainOp(event, dict.fromkeys(ADAPTER_PARTS, value), "", adapter))
