@@ -35,7 +35,7 @@ _LANGUAGE_TOWERS = frozenset({"language_model", "text_model", "llm", "decoder", 
 @check("LL103", on=TRAINING)
 def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
     """A freeze that covers every adapter stands when training begins."""
-    for model, adapter, cause in frozen_at_training(event):
+    for _model, adapter, cause in frozen_at_training(event):
         if cause.kind is Ev.FREEZE:
             yield Report(
                 cause,

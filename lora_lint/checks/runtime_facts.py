@@ -26,8 +26,8 @@ def is_adapter(tensor: TensorRecord) -> bool:
 
 
 def active(rank: RankRecord) -> list[TensorRecord]:
-    """Tensors of the models that ran with gradients."""
-    return [t for t in rank.tensors if t.model >= 0 and rank.trained(t)]
+    """Tensors of the models that ran with gradients, and that have elements in this process."""
+    return [t for t in rank.tensors if t.model >= 0 and t.here and rank.trained(t)]
 
 
 def adapters(rank: RankRecord) -> list[TensorRecord]:

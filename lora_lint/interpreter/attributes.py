@@ -219,37 +219,42 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
     if name == "grad":
         run.witness(Ev.ZERO_GRAD, run.module.path)
     if isinstance(value, Obj):
-        run.use(value)
-        if isinstance(new, Obj) and not new.name:
-            new.name = variable(node)
-        if value.kind is Kind.MODEL and name == "training":
-            return
-        found = value.user_class.find(name) if value.user_class is not None else None
-        if isinstance(found, FuncVal) and found.is_property and found.setter is not None:
-            calls.call_function(run, found.setter, [(None, value), (None, new)], node)
-            return
-        if isinstance(new, (FuncVal, Bound)) and value.kind is Kind.MODEL and run.store.find_method(value.type, name):
-            _override(run, value, name, new, node)
-        value.attrs[name] = new
-        value.facts.pop(f"submodule:{name}", None)
-        if value.kind is Kind.MODEL and value.user_class is None:
-            run.use(new)  # a part of the model from now on
-        if value.kind is Kind.TOKENIZER and not name.startswith("_"):
-            run.emit(Ev.TOKENS, node, {"tokenizer": value}, {"name": name, "value": new})
-        if (
-            isinstance(new, Obj)
-            and new.kind is Kind.ADAPTER_CONFIG
-            and value.kind is not Kind.OBJECT
-            and value.user_class is None
-        ):
-            run.witnesses.add(("config-used", new.site))
-        if value.kind is Kind.ADAPTER_CONFIG:
-            value.facts[forms.fact_name(name)] = new
-    elif isinstance(value, Sym) or isinstance(value, ClassVal):
+        _write_object(run, value, name, new, node)
+    elif isinstance(value, (Sym, ClassVal)):
         value.attrs[name] = new
     elif isinstance(value, ModuleVal):
         run.keep_globals(value)
         value.scope.names[name] = new
+
+
+def _write_object(run: Run, value: Obj, name: str, new: Value, node: ir.Attr) -> None:
+    """An attribute of an object: state of the user's own objects, a part of a model, a setting of a config."""
+    run.use(value)
+    if isinstance(new, Obj) and not new.name:
+        new.name = variable(node)
+    if value.kind is Kind.MODEL and name == "training":
+        return
+    found = value.user_class.find(name) if value.user_class is not None else None
+    if isinstance(found, FuncVal) and found.is_property and found.setter is not None:
+        calls.call_function(run, found.setter, [(None, value), (None, new)], node)
+        return
+    if isinstance(new, (FuncVal, Bound)) and value.kind is Kind.MODEL and run.store.find_method(value.type, name):
+        _override(run, value, name, new, node)
+    value.attrs[name] = new
+    value.facts.pop(f"submodule:{name}", None)
+    if value.kind is Kind.MODEL and value.user_class is None:
+        run.use(new)  # a part of the model from now on
+    if value.kind is Kind.TOKENIZER and not name.startswith("_"):
+        run.emit(Ev.TOKENS, node, {"tokenizer": value}, {"name": name, "value": new})
+    if (
+        isinstance(new, Obj)
+        and new.kind is Kind.ADAPTER_CONFIG
+        and value.kind is not Kind.OBJECT
+        and value.user_class is None
+    ):
+        run.witnesses.add(("config-used", new.site))
+    if value.kind is Kind.ADAPTER_CONFIG:
+        value.facts[forms.fact_name(name)] = new
 
 
 def _override(run: Run, model: Obj, name: str, new: FuncVal | Bound, node: ir.Attr) -> None:

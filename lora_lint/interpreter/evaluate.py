@@ -9,13 +9,12 @@ from typing import Any
 import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
+import lora_lint.interpreter.items as items
 import lora_lint.interpreter.params as params
 from lora_lint.interpreter import encodings, tensors
-from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
-    Choice,
     Const,
     DictVal,
     FuncVal,
@@ -32,7 +31,6 @@ from lora_lint.interpreter.values import (
 )
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Tensor
-from lora_lint.lifecycle.vocabulary import Ev
 from lora_lint.syntax import ir
 
 
@@ -67,62 +65,7 @@ def _attr(run: Run, node: ir.Attr, scope: Scope) -> Value:
 def _item(run: Run, node: ir.Item, scope: Scope) -> Value:
     value = evaluate(run, node.value, scope)
     index = evaluate(run, node.index, scope)
-    return read_item(run, value, index, node)
-
-
-def read_item(run: Run, value: Value, index: Value, node: ir.Node) -> Value:
-    """`value[index]`."""
-    if isinstance(value, Choice):
-        return _join_all([read_item(run, v, index, node) for v in value.values])
-    if isinstance(value, SeqVal):
-        if isinstance(index, Const) and isinstance(index.value, int) and not isinstance(index.value, bool):
-            if -len(value.items) <= index.value < len(value.items) and not (value.open and index.value < 0):
-                return value.items[index.value]
-        if isinstance(index, Sym) and index.key and index.text == "slice":
-            return SeqVal(value.kind, list(value.items), open=True)
-        return _join_all(value.items) if value.items and not value.open else run.fresh(node)
-    if isinstance(value, DictVal):
-        if isinstance(index, Const):
-            try:
-                if index.value in value.items:
-                    return value.items[index.value]
-            except TypeError:
-                pass
-        return run.fresh(node)
-    if isinstance(value, Tensor):
-        if value.device == "cuda" and run.in_worker:
-            run.emit(Ev.TOUCH_CUDA, node, args={"how": "a CUDA tensor", "move": False})
-        if value.encoding is not None and isinstance(index, Const) and isinstance(index.value, str):
-            return encodings.item(value, index.value)
-        return value
-    if isinstance(value, Const) and isinstance(index, Const):
-        try:
-            return Const(value.value[index.value])  # type: ignore[index]
-        except Exception as error:  # noqa: BLE001 - whatever the user's own constants raise
-            _ = error
-            return run.fresh(node)
-    if isinstance(value, (ParamSet, ParamIter)):
-        return params.subset(run, value, node)
-    if isinstance(value, LibRef):
-        getter = f"{value.name}.__getitem__"
-        if run.store.find_call(getter):
-            return calls.call_library(run, getter, Args([(index, None)]), node, run.module.scope)
-        return value  # a generic alias: List[int], nn.Module[...]
-    if isinstance(value, Sym):
-        name = f"[{key_of(index)}]"
-        if name not in value.attrs:
-            value.attrs[name] = Sym(("item", value.key, key_of(index)), f"{value.text}[…]", data=value.data)
-        return value.attrs[name]
-    if isinstance(value, Obj):
-        return attributes.item_of_object(run, value, index, node)
-    return run.fresh(node)
-
-
-def _join_all(values: list[Value]) -> Value:
-    result = values[0]
-    for value in values[1:]:
-        result = join(result, value)
-    return result
+    return items.read_item(run, value, index, node)
 
 
 def _slice(run: Run, node: ir.Slice, scope: Scope) -> Value:
@@ -180,23 +123,22 @@ def binary(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
         if len(constants) == 2 and op in _BINARY and _small(constants):
             try:
                 return Const(_BINARY[op](*constants))
-            except Exception as error:  # noqa: BLE001 - whatever the user's own constants raise
-                _ = error
+            except items.CONSTANT_ERRORS:
                 return run.fresh(node)
         if op == "u-" and isinstance(constants[0], (int, float)):
             return Const(-constants[0])
     if op == "+" and len(values) == 2 and any(isinstance(v, (SeqVal, ParamSet)) for v in values):
-        items: list[Value] = []
+        joined: list[Value] = []
         opened = False
         for value in values:
             if isinstance(value, SeqVal):
-                items.extend(value.items)
+                joined.extend(value.items)
                 opened = opened or value.open
             elif isinstance(value, (ParamSet, ParamIter)):
-                items.append(value)
+                joined.append(value)
             else:
                 opened = True
-        return SeqVal("list", items, opened)
+        return SeqVal("list", joined, opened)
     if op == "|" and all(isinstance(v, DictVal) for v in values):
         return DictVal({**values[0].items, **values[1].items}, values[0].open or values[1].open)
     keys = tuple(key_of(v) for v in values)

@@ -11,6 +11,7 @@ import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.definitions as definitions
 import lora_lint.interpreter.evaluate as evaluation
+import lora_lint.interpreter.items as items
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.params as params
 from lora_lint.interpreter import encodings
@@ -139,7 +140,7 @@ def _bind_sequence(run: Run, target: ir.Seq, value: Value, scope: Scope) -> None
         bind_target(run, target.items[star], SeqVal("list", value.items[star : len(value.items) - after]), scope)
         return
     for i, item in enumerate(target.items):
-        bind_target(run, item, evaluation.read_item(run, value, Const(i), item), scope)
+        bind_target(run, item, items.read_item(run, value, Const(i), item), scope)
 
 
 def _augment(run: Run, node: ir.AugAssign, scope: Scope) -> None:

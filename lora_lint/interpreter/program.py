@@ -130,9 +130,8 @@ class Program:
         module.started = True
         module.scope.names["__name__"] = Const(name)
         module.scope.names["__file__"] = Const(module.path)
-        with run.frame(module, None, module.path):
-            with contextlib.suppress(Jump, Returned):
-                block(run, module.node.body, module.scope)
+        with run.frame(module, None, module.path), contextlib.suppress(Jump, Returned):
+            block(run, module.node.body, module.scope)
 
     def member(self, run: Run, module: ModuleVal, name: str, node: ir.Node) -> Value:
         """A name of a project module, or its submodule."""

@@ -57,6 +57,7 @@ class TensorRecord:
     optimizers: list[int] = field(default_factory=list)
     ran: bool | None = None
     sharded: bool = False
+    here: int = 1  # elements in this process: shards may be empty
     samples: list[Sample] = field(default_factory=list)
     sums: list[float] = field(default_factory=list)
     changed_base: float | None = None  # largest relative change of a frozen base weight at the sampled positions

@@ -62,7 +62,9 @@ class Table:
         for live in wanted.values():
             if live.named is not None and all(live.named is not module for module in self.modules):
                 self.modules.append(live.named)
-            for row in live.rows():
+            rows = live.rows()
+            self._drop_replaced(live, {id(row.parameter) for row in rows})
+            for row in rows:
                 entry = self.entries.get(id(row.parameter))
                 if entry is None or entry.row.parameter is not row.parameter:
                     added.append(self._add(row, live))
@@ -73,6 +75,14 @@ class Table:
                 added.append(self._add(_orphan(parameter), None))
         self._start(added)
         self.stale = False
+
+    def _drop_replaced(self, live: Live, present: set[int]) -> None:
+        """Forget parameters that the model no longer has and that no step was measured on: FSDP swaps whole parameters
+        for their shards and back."""
+        gone = [key for key, e in self.entries.items() if e.live is live and key not in present and not e.record.samples]
+        for key in gone:
+            entry = self.entries.pop(key)
+            self._recorder.rank.tensors.remove(entry.record)
 
     def _add(self, row: Row, live: Live | None) -> Entry:
         parameter = row.parameter
@@ -89,6 +99,7 @@ class Table:
             str(parameter.device),
             bool(parameter.requires_grad),
             sharded=inner is not parameter or type(parameter).__name__ == "FlatParameter",
+            here=int(inner.numel()),
         )
         self._recorder.rank.tensors.append(record)
         entry = Entry(row, record, live)

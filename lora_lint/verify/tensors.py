@@ -49,9 +49,20 @@ def _half_norms(group: list[Any]) -> list[Any]:
         return [t.float().norm() for t in group]
 
 
+def readable(tensor: Any) -> bool:
+    """Whether the values are really there: FSDP frees the storage of parameters that still look alive."""
+    if tensor.device.type == "meta" or tensor.is_sparse:
+        return False
+    last = tensor.storage_offset() + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    return bool(tensor.numel() == 0 or tensor.untyped_storage().nbytes() >= (last + 1) * tensor.element_size())
+
+
 def sample(tensor: Any) -> Any:
-    """A strided view of at most SAMPLE positions, flat; the same positions for every tensor of this shape."""
+    """A strided view of at most SAMPLE positions, flat; the same positions for every tensor of this shape. Empty when the
+    values are not here."""
     flat = local(tensor).detach()
+    if not readable(flat):
+        return flat.new_empty(0, device="cpu")
     flat = flat.view(-1) if flat.is_contiguous() else flat.reshape(-1)
     stride = -(-flat.numel() // SAMPLE) if flat.numel() else 1
     return flat[::stride] if stride > 1 else flat
@@ -62,10 +73,15 @@ def samples(tensors: Sequence[Any]) -> list[Any]:
     return [sample(t).clone() for t in tensors]
 
 
-def changes(now: Sequence[Any], before: Sequence[Any]) -> list[float]:
-    """Norms of the differences at the sampled positions."""
-    differences = [sample(t).float() - old.float() for t, old in zip(now, before, strict=True)]
-    return norms(differences)
+def changes(now: Sequence[Any], before: Sequence[Any]) -> list[float | None]:
+    """Norms of the differences at the sampled positions; None where the two cannot be compared."""
+    pairs = [(sample(t), old) for t, old in zip(now, before, strict=True)]
+    alike = [i for i, (new, old) in enumerate(pairs) if new.shape == old.shape and new.device == old.device]
+    values = norms([pairs[i][0].float() - pairs[i][1].float() for i in alike])
+    found: list[float | None] = [None] * len(pairs)
+    for index, value in zip(alike, values, strict=True):
+        found[index] = value
+    return found
 
 
 def equal(a: Sequence[Any], b: Sequence[Any]) -> list[bool]:

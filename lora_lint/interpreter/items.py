@@ -1,0 +1,102 @@
+"""`value[index]` of abstract values."""
+
+from __future__ import annotations
+
+import lora_lint.interpreter.attributes as attributes
+import lora_lint.interpreter.calls as calls
+import lora_lint.interpreter.params as params
+from lora_lint.interpreter import encodings
+from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import (
+    Choice,
+    Const,
+    DictVal,
+    LibRef,
+    ParamIter,
+    ParamSet,
+    SeqVal,
+    Sym,
+    Value,
+    join,
+    key_of,
+)
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import Tensor
+from lora_lint.lifecycle.vocabulary import Ev
+from lora_lint.syntax import ir
+
+# What indexing or computing with the user's own constants may raise.
+CONSTANT_ERRORS = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, MemoryError)
+
+
+def read_item(run: Run, value: Value, index: Value, node: ir.Node) -> Value:
+    """`value[index]`."""
+    if isinstance(value, Choice):
+        return _joined([read_item(run, v, index, node) for v in value.values])
+    if isinstance(value, SeqVal):
+        return _of_sequence(run, value, index, node)
+    if isinstance(value, DictVal):
+        return _of_dict(run, value, index, node)
+    if isinstance(value, Tensor):
+        return _of_tensor(run, value, index, node)
+    if isinstance(value, Const):
+        return _of_constant(run, value, index, node)
+    if isinstance(value, (ParamSet, ParamIter)):
+        return params.subset(run, value, node)
+    if isinstance(value, LibRef):
+        getter = f"{value.name}.__getitem__"
+        if run.store.find_call(getter):
+            return calls.call_library(run, getter, Args([(index, None)]), node, run.module.scope)
+        return value  # a generic alias: List[int], nn.Module[...]
+    if isinstance(value, Sym):
+        name = f"[{key_of(index)}]"
+        if name not in value.attrs:
+            value.attrs[name] = Sym(("item", value.key, key_of(index)), f"{value.text}[…]", data=value.data)
+        return value.attrs[name]
+    if isinstance(value, Obj):
+        return attributes.item_of_object(run, value, index, node)
+    return run.fresh(node)
+
+
+def _of_sequence(run: Run, value: SeqVal, index: Value, node: ir.Node) -> Value:
+    if isinstance(index, Const) and isinstance(index.value, int) and not isinstance(index.value, bool):
+        if -len(value.items) <= index.value < len(value.items) and not (value.open and index.value < 0):
+            return value.items[index.value]
+    if isinstance(index, Sym) and index.key and index.text == "slice":
+        return SeqVal(value.kind, list(value.items), open=True)
+    return _joined(value.items) if value.items and not value.open else run.fresh(node)
+
+
+def _of_dict(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value:
+    if isinstance(index, Const):
+        try:
+            if index.value in value.items:
+                return value.items[index.value]
+        except TypeError:  # not hashable
+            return run.fresh(node)
+    return run.fresh(node)
+
+
+def _of_tensor(run: Run, value: Tensor, index: Value, node: ir.Node) -> Value:
+    if value.device == "cuda" and run.in_worker:
+        run.emit(Ev.TOUCH_CUDA, node, args={"how": "a CUDA tensor", "move": False})
+    if value.encoding is not None and isinstance(index, Const) and isinstance(index.value, str):
+        return encodings.item(value, index.value)
+    return value
+
+
+def _of_constant(run: Run, value: Const, index: Value, node: ir.Node) -> Value:
+    if not isinstance(index, Const):
+        return run.fresh(node)
+    try:
+        return Const(value.value[index.value])  # type: ignore[index]
+    except CONSTANT_ERRORS:
+        return run.fresh(node)
+
+
+def _joined(values: list[Value]) -> Value:
+    result = values[0]
+    for value in values[1:]:
+        result = join(result, value)
+    return result
