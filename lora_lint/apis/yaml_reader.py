@@ -19,7 +19,7 @@ except ImportError:  # a PyYAML built without libyaml
     from yaml import SafeLoader as _Base  # type: ignore[assignment]
 
 
-class _Loader(_Base):  # type: ignore[misc,valid-type]
+class _Loader(_Base):
     """SafeLoader with the YAML 1.2 core booleans."""
 
 

@@ -101,7 +101,7 @@ def _is_end(tokenizer: Obj, name: str, value: Any) -> bool:
     ends = (
         end for start, end in architectures().end_tokens.items() if isinstance(source, str) and source.startswith(start)
     )
-    return literal(value) == next(ends, object())
+    return bool(literal(value) == next(ends, object()))
 
 
 def _by_position(collator: Obj, tokenizer: Obj) -> FixPlan | None:

@@ -108,8 +108,8 @@ def _sparse(tensor: TensorRecord) -> bool:
 def trainable_not_in_optimizer(event: Event, trace: Trace) -> Iterator[Report]:
     """Trainable adapter tensors with gradients that no optimizer holds."""
     for rank in ranks(event):
-        if not rank.steps:
-            continue
+        if not rank.steps or not any(o.in_models for o in rank.optimizers if o.steps):
+            continue  # an optimizer of nothing at all is the next check's
         mine = [t for t in adapters(rank) if t.trainable and t.ran is not False]
         outside = [t for t in mine if not t.optimizers and t.gradients]
         if not any(any(t.gradients) for t in outside):

@@ -18,7 +18,9 @@ def replicas_diverge(event: Event, trace: Trace) -> Iterator[Report]:
     found = [rank for rank in ranks(event) if rank.steps]
     if len(found) < 2 or not all(rank.distributed for rank in found):
         return
-    if any(t.sharded for rank in found for t in rank.tensors) or any("fsdp" in m.wrapped for m in found[0].models):
+    if any(t.sharded for rank in found for t in rank.tensors) or any(
+        w.startswith("fsdp") for m in found[0].models for w in m.wrapped
+    ):
         return
     apart, copies = _apart(found)
     if not apart:

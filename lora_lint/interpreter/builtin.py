@@ -164,8 +164,9 @@ def _turns(run: Run, node: ir.Node, start: object, stop: Hashable) -> list[Value
 def _range(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     values = [value for value, _ in args.positional]
     numbers = [constant(value) for value in values]
-    if numbers and all(type(number) is int for number in numbers) and 0 not in numbers[2:]:
-        whole = range(*numbers)  # type: ignore[arg-type]
+    whole_numbers = [number for number in numbers if type(number) is int]
+    if numbers and len(whole_numbers) == len(numbers) <= 3 and 0 not in whole_numbers[2:]:
+        whole = range(*whole_numbers)
         if len(whole) <= 2:
             return SeqVal("list", [Const(i) for i in whole])
     if not 1 <= len(values) <= 2 or args.open_positional:

@@ -126,7 +126,7 @@ def unknown_call(run: Run, callee: Value, args: Args, node: ir.Node) -> Value:
             )
         result = run.fresh(node, f"{callee.text}(…)")
         if all(isinstance(value, (Const, Sym)) for value in args.values()) and builtin.is_query(callee.text):
-            result = Sym(("call", owner, tuple(evaluation.key_of(v) for v in args.values())), callee.text)
+            result = Sym(("call", owner, tuple(key_of(v) for v in args.values())), callee.text)
         return result
     return run.fresh(node)
 
@@ -193,7 +193,7 @@ def call_library(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -
         return (
             run.fresh(node, f"{name}(…)")
             if not _stable(args)
-            else Sym(("call", name, tuple(evaluation.key_of(v) for v in args.values())), f"{name}(…)")
+            else Sym(("call", name, tuple(key_of(v) for v in args.values())), f"{name}(…)")
         )
     if behaviour == "propagate":
         return tensors.combine(run, args.values(), node)
@@ -278,7 +278,8 @@ def bind_parameters(
             )
             positional = []
         elif param.kind == "**":
-            local.names[param.name] = DictVal(dict(keywords), open=bool(args and (args.open_keywords or args.unknown)))
+            others: dict[object, Value] = dict(keywords.items())
+            local.names[param.name] = DictVal(others, open=bool(args and (args.open_keywords or args.unknown)))
         elif param.kind != "keyword" and positional:
             local.names[param.name] = positional.pop(0)
         elif param.name in keywords:

@@ -66,7 +66,7 @@ def _known(run: Run, key: Hashable) -> bool | None:
     if isinstance(key, tuple) and len(key) == 3 and key[0] == "==":
         fixed = run.oracle.values.get(key[1])
         if fixed is not None:
-            return fixed == key[2]
+            return bool(fixed == key[2])
         if key[2] in run.oracle.excluded.get(key[1], ()):
             return False
         if key[2] == ("const", "NoneType", None) and _known(run, key[1]):
@@ -75,9 +75,9 @@ def _known(run: Run, key: Hashable) -> bool | None:
         parts = [_known(run, part) for part in key[1]]
         stop = key[0] == "or"
         if stop in parts:
-            return stop
+            return bool(stop)
         if None not in parts:
-            return not stop
+            return bool(not stop)
     fixed = run.oracle.values.get(key)
     if isinstance(fixed, tuple) and len(fixed) == 3 and fixed[0] == "const":
         return bool(fixed[2])
@@ -316,15 +316,15 @@ def _constants(op: str, left: object, right: object) -> bool | None:
                 else left == right
             )
         if op == "in":
-            return left in right  # type: ignore[operator]
+            return bool(left in right)  # type: ignore[operator]
         if op == "<":
-            return left < right  # type: ignore[operator]
+            return bool(left < right)  # type: ignore[operator]
         if op == ">":
-            return left > right  # type: ignore[operator]
+            return bool(left > right)  # type: ignore[operator]
         if op == "<=":
-            return left <= right  # type: ignore[operator]
+            return bool(left <= right)  # type: ignore[operator]
         if op == ">=":
-            return left >= right  # type: ignore[operator]
+            return bool(left >= right)  # type: ignore[operator]
     except TypeError:
         return None
     return None

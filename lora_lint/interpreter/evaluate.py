@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -255,4 +256,4 @@ _HANDLERS: dict[type, Callable[[Run, Any, Scope], Value]] = {
     ir.Walrus: _walrus,
 }
 
-BUILTINS = frozenset(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__)
+BUILTINS = frozenset(dir(builtins))

@@ -15,6 +15,7 @@ import lora_lint.interpreter.items as items
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.params as params
 from lora_lint.interpreter import encodings
+from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
@@ -395,7 +396,7 @@ def item_of(run: Run, iterable: Value, node: ir.Node) -> Value:
         if iterable.user_class is not None:
             maker = iterable.user_class.find("__iter__")
             if isinstance(maker, FuncVal):
-                inner = calls.call_value(run, Bound(maker, iterable), calls.Args(), node, run.module.scope)
+                inner = calls.call_value(run, Bound(maker, iterable), Args(), node, run.module.scope)
                 if isinstance(inner, Generator):
                     produced = calls.iterate_generator(run, inner, node)
                     return produced[0] if produced else run.fresh(node)

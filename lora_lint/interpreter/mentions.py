@@ -71,9 +71,10 @@ def _strings(value: Value) -> Iterator[str]:
         for each in (*value.args, *value.kwargs.values()):
             yield from _strings(each)
     elif isinstance(value, FuncVal):
-        body = value.node.body
-        constants = in_expression(body, Scope({}, value.scope.module)) if isinstance(body, ir.Expr) else _plain(body)
-        yield from constants
+        if isinstance(value.node, ir.Lambda):
+            yield from in_expression(value.node.body, Scope({}, value.scope.module))
+        else:
+            yield from _plain(value.node.body)
 
 
 def _plain(body: tuple[ir.Stmt, ...]) -> Iterator[str]:

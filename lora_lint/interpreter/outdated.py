@@ -57,9 +57,9 @@ def shown(unit: ir.Module, store: ApiStore) -> list[tuple[str, str, str]]:
         elif isinstance(node, ir.Call):
             name = _qualified(node.func, bound)
             for argument in (arg.name for arg in node.args) if name else ():
-                row = renames().argument(store, name, argument) if argument is not None else None
-                if row is not None:
-                    found.append((row.library, row.held, f"it uses {argument}="))
+                used = renames().argument(store, name, argument) if argument is not None else None
+                if used is not None:
+                    found.append((used.library, used.held, f"it uses {argument}="))
     return found
 
 

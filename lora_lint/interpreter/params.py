@@ -235,13 +235,11 @@ def _iterate(run: Run, iterator: ParamIter, node: ir.Node, names: tuple[str, ...
 
 
 def _loop_item(target: ir.Expr, element: Element, named: bool) -> Value:
+    """What the loop variable holds: `for i, p in enumerate(...)` has a counter in front."""
     item = _item(element, named)
-    enumerated = (
-        isinstance(target, ir.Seq) and len(target.items) == 2 and (isinstance(target.items[1], ir.Seq) or not named)
-    )
-    return (
-        SeqVal("tuple", [Const(0), item]) if enumerated and (not named or isinstance(target.items[1], ir.Seq)) else item
-    )
+    if isinstance(target, ir.Seq) and len(target.items) == 2 and (not named or isinstance(target.items[1], ir.Seq)):
+        return SeqVal("tuple", [Const(0), item])
+    return item
 
 
 def _finish(run: Run, model: Obj, state: ParamLoop, seen: list[Element]) -> None:

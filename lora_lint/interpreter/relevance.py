@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from typing import Any
 
 from lora_lint.apis.store import ApiStore
 from lora_lint.lifecycle.vocabulary import Ev, Kind
@@ -135,7 +136,7 @@ def names_in(node: ir.Node) -> Iterator[str]:
 
 
 @lru_cache(maxsize=128)
-def _fields_of(kind: type) -> tuple[str, ...]:
+def _fields_of(kind: Any) -> tuple[str, ...]:
     """Names of the fields of a node type that may hold nodes."""
     if not issubclass(kind, ir.Node):
         return ()
@@ -145,7 +146,7 @@ def _fields_of(kind: type) -> tuple[str, ...]:
 
 def children(node: object) -> Iterator[object]:
     """Nodes directly inside a node."""
-    for name in _fields_of(type(node)):
+    for name in _fields_of(node.__class__):
         value = getattr(node, name)
         if isinstance(value, ir.Node):
             yield value

@@ -96,6 +96,7 @@ class OptimizerRecord:
     wiped_at: Location | None = None
     lrs: list[float | None] = field(default_factory=list)  # largest learning rate of its groups, by step
     scheduled: bool = False
+    order: int = 0  # number of the events before it was made
 
 
 @dataclass(slots=True)
@@ -143,6 +144,7 @@ class ModelRecord:
     injected_at: Location | None = None
     fresh_heads: list[str] = field(default_factory=list)  # frozen output heads that started from random numbers
     wrapped_at: Location | None = None
+    wrapped_order: int = -1
 
 
 @dataclass(slots=True)

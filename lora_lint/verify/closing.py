@@ -49,7 +49,7 @@ def _models(watch: Watch) -> None:
                 if event.kind is Ev.INJECT:
                     live.record.injected_at = event.location
                 elif live.record.wrapped_at is None:
-                    live.record.wrapped_at = event.location
+                    live.record.wrapped_at, live.record.wrapped_order = event.location, event.seq
         if _TASK_MODEL.search(live.record.type):
             live.record.fresh_heads = _fresh_heads(live)
 

@@ -23,6 +23,7 @@ def measured_causes(record: RunRecord) -> Iterator[Cause]:
         yield from _never_stepped(rank)
         yield from _clipped(rank)
         yield from _name_filter(rank)
+        yield from _sharded_later(rank)
         yield from _heads(rank)
         yield from _ends(rank)
 
@@ -137,6 +138,25 @@ def _filters_by_start(path: str) -> bool:
     except OSError:
         return False
     return bool(re.search(r"startswith\(|re\.(match|fullmatch)\(|\"\^|'\^", text))
+
+
+def _sharded_later(rank: RankRecord) -> Iterator[Cause]:
+    """An optimizer that was made before fully_shard replaced the parameters."""
+    for model in rank.models:
+        if "fsdp2" not in model.wrapped or model.wrapped_at is None:
+            continue
+        for optimizer in stepped(rank):
+            if optimizer.in_models == 0 and optimizer.order < model.wrapped_order:
+                yield (
+                    "LL301",
+                    Report(
+                        optimizer.made_at,
+                        "the optimizer collects the parameters before the model is sharded, which replaces every one of "
+                        "them: it never updates the model",
+                        help="build the optimizer after fully_shard()",
+                        story=((model.wrapped_at, "sharded here"),),
+                    ),
+                )
 
 
 def _heads(rank: RankRecord) -> Iterator[Cause]:

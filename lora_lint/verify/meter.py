@@ -53,7 +53,7 @@ class Meter:
             return known
         obj = self._recorder.make(optimizer, Kind.OPTIMIZER)
         made = obj.site or self._recorder.frames.here(2)
-        record = OptimizerRecord(obj.type, made)
+        record = OptimizerRecord(obj.type, made, order=obj.event.seq if obj.event is not None else 0)
         watched = Watched(weakref.ref(optimizer), record, len(self.optimizers))
         self.optimizers.append(watched)
         self._recorder.rank.optimizers.append(record)

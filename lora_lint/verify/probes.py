@@ -23,7 +23,7 @@ def run_probes(watch: Watch) -> None:
     for live in watch.recorder.models.all:
         if live.record.role != "trained" or live.outer is not None or live.module is None:
             continue
-        if "fsdp" in live.record.wrapped:
+        if any(name.startswith("fsdp") for name in live.record.wrapped):
             watch.recorder.rank.probes.append(ProbeRecord("all", None, "not made: the model is sharded"))
             continue
         number = watch.training.table.model_number(live)

@@ -90,9 +90,9 @@ class Structure:
                 return  # a block of a known model: the root follows
             live = self.recorder.live(module)
         self.recorder.models.claim(live)
-        live.record.wrapped.append("fsdp")
+        live.record.wrapped.append("fsdp2")
         self.watch.training.table.stale = True
-        self.recorder.emit(Ev.WRAP, {"model": live.obj}, {"by": "fsdp"}, by="torch.distributed.fsdp.fully_shard")
+        self.recorder.emit(Ev.WRAP, {"model": live.obj}, {"by": "fsdp2"}, by="torch.distributed.fsdp.fully_shard")
 
     def _state_loaded(self, module: Any, result: Any, args: Any, kwargs: Any) -> None:
         live = self.recorder.models.known(module)

@@ -79,7 +79,9 @@ class Table:
     def _drop_replaced(self, live: Live, present: set[int]) -> None:
         """Forget parameters that the model no longer has and that no step was measured on: FSDP swaps whole parameters
         for their shards and back."""
-        gone = [key for key, e in self.entries.items() if e.live is live and key not in present and not e.record.samples]
+        gone = [
+            key for key, e in self.entries.items() if e.live is live and key not in present and not e.record.samples
+        ]
         for key in gone:
             entry = self.entries.pop(key)
             self._recorder.rank.tensors.remove(entry.record)

@@ -217,3 +217,28 @@ for ids in loader:
         optimizer.zero_grad()
 """
 )
+
+SHARDED = (
+    HEAD
+    + """
+import torch.distributed as dist
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+
+dist.init_process_group("gloo")
+model = make()
+early = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+SHARD
+for step in range(6):
+    optimizer.zero_grad()
+    model(**batch(step * 2 + dist.get_rank())).loss.backward()
+    optimizer.step()
+dist.barrier()
+"""
+)
+LATE = "optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)"
+FSDP1 = SHARDED.replace(
+    "SHARD",
+    'model = FullyShardedDataParallel(model, use_orig_params=True, device_id=torch.device("cpu"))\n' + LATE,
+)
+FSDP2 = SHARDED.replace("SHARD", "fully_shard(model)\n" + LATE)
+FSDP2_EARLY = SHARDED.replace("SHARD", "fully_shard(model)\noptimizer = early")

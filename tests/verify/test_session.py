@@ -165,6 +165,17 @@ def test_bypassed_wrapper_diverges(tmp_path: Path) -> None:
     assert any("LL913" in one["message"] for one in report["findings"][0]["related"])
 
 
+@pytest.mark.parametrize("text", [programs.FSDP1, programs.FSDP2], ids=["fsdp1", "fsdp2"])
+def test_sharded_models_pass(tmp_path: Path, text: str) -> None:
+    status, report, _ = verify(tmp_path, text, "--launch", "torchrun --standalone --nproc-per-node 2")
+    assert (status, report["verdict"], report["findings"]) == (0, "PASS", []), report
+
+
+def test_optimizer_made_before_sharding(tmp_path: Path) -> None:
+    status, report, _ = verify(tmp_path, programs.FSDP2_EARLY, "--launch", "torchrun --standalone --nproc-per-node 2")
+    assert (status, report["findings"][0]["code"]) == (1, "LL301"), report
+
+
 def test_verify_started_by_torchrun_on_each_rank(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(programs.DDP_BYPASSED, encoding="utf-8")
     with socket.socket() as free:
