@@ -28,7 +28,7 @@ An effect is a mapping with one verb:
 and optionally when, versions, unknown (havoc | skip: what an unknown condition does), each ($list, binds $item).
 
 A FORM is a term ($name, $name.attribute, $kwargs.key, a literal, a derivation, a condition), a list of forms, or one of
-  {view: $x, type: T}                a wrapper
+  {view: $x, type: T, mark: fact}    a wrapper, and a fact that is true of it
   {views: $list, kind: model}        the list, each object of the kind wrapped
   {wrapped: $x}, {base: $x}          what a wrapper wraps; the same through all wrappers
   {submodule: $x, path: p}
@@ -44,6 +44,7 @@ A FORM is a term ($name, $name.attribute, $kwargs.key, a literal, a derivation, 
   {dataclasses: $types}              an instance of each, whose fields may differ from their defaults
   {unknown: $name, default: $x}      an unknown, the same wherever the same is asked for
   {saved: $file}                     what this program saved there
+  {row: $dataset}                    one of its rows
   {encoded: $text, padding: $p, tensors: $kind}    the batch that a tokenizer returns
   {text: $x}
 """
@@ -110,6 +111,7 @@ TESTS = frozenset(
         "kind",
         "type",
         "text",
+        "cold",
     }
 )
 VERB_KEYS: dict[str, frozenset[str]] = {
@@ -127,7 +129,7 @@ VERB_KEYS: dict[str, frozenset[str]] = {
 }
 COMMON_KEYS = frozenset({"when", "versions", "unknown", "each"})
 RETURN_FORMS: dict[str, frozenset[str]] = {
-    "view": frozenset({"view", "type"}),
+    "view": frozenset({"view", "type", "mark"}),
     "parameters": frozenset({"parameters", "named", "modules"}),
     "tensor": frozenset({"tensor", "device"}),
     "attached": frozenset({"attached"}),
@@ -151,4 +153,5 @@ RETURN_FORMS: dict[str, frozenset[str]] = {
     "frame": frozenset({"frame"}),
     "first": frozenset({"first"}),
     "encoded": frozenset({"encoded", "padding", "tensors"}),
+    "row": frozenset({"row"}),
 }

@@ -7,7 +7,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.forms as forms
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import encodings, relevance, tensors
+from lora_lint.interpreter import encodings, relevance, rows, tensors
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
@@ -194,10 +194,15 @@ def item_of_object(run: Run, obj: Obj, index: Value, node: ir.Node) -> Value:
     """`obj[index]`: layers of a model, rows of a dataset, items of an unknown container."""
     if obj.kind is Kind.MODEL:
         return Obj(Kind.MODEL, "torch.nn.Module", obj.site, parent=obj, path="*")
+    if obj.kind is Kind.ROW:
+        return rows.item(run, obj, index, node)
     if obj.user_class is not None:
         getter = obj.user_class.find("__getitem__")
         if isinstance(getter, FuncVal):
             return calls.call_function(run, getter, [(None, obj), (None, index)], node)
+    if rows.tells_fields(obj):
+        row = rows.make(run, obj, node)
+        return rows.item(run, row, index, node) if isinstance(index, Const) and isinstance(index.value, str) else row
     return Sym(("item", ("obj", obj.site, obj.type), key_of(index)), data=obj.kind in (Kind.LOADER, Kind.DATASET))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
 import lora_lint.interpreter.evaluate as evaluation
-from lora_lint.interpreter import tensors
+from lora_lint.interpreter import rows, tensors
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
@@ -234,6 +234,8 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
     if op in _NEGATED:
         return compare(run, "not", [compare(run, _NEGATED[op], values, node)], node)
     left, right = values[0], values[1]
+    if op == "in":
+        rows.tested(right)
     known = _compare_known(run, op, left, right)
     if known is None and isinstance(left, Sym) and left.turn is not None:
         known = left.turn.compared(op, key_of(right))

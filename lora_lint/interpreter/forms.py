@@ -10,7 +10,7 @@ import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.derive as derive
 from lora_lint.apis.spec import CallSpec, Derived, Ref, Test
-from lora_lint.interpreter import conditions, encodings, tensors
+from lora_lint.interpreter import conditions, encodings, rows, tensors
 from lora_lint.interpreter.arguments import Args, Bindings
 from lora_lint.interpreter.containers import device_of
 from lora_lint.interpreter.environment import UNSET, Env, Unset
@@ -158,6 +158,7 @@ _VALUE_TESTS: dict[str, Callable[[Run, Value], Tri]] = {
     "unset": lambda run, value: _negated(_is_set(run, value)),
     "true": _is_true,
     "text": _is_text,
+    "cold": rows.is_cold,
 }
 
 
@@ -182,7 +183,10 @@ def _view(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
         base = base.obj
     if not isinstance(base, Obj):
         return run.fresh(node)
-    return _view_of(run, base, str(fields.get("type") or base.type), node)
+    view = _view_of(run, base, str(fields.get("type") or base.type), node)
+    if "mark" in fields:
+        view.facts[str(fields["mark"])] = True
+    return view
 
 
 def _view_of(run: Run, base: Obj, type_name: str, node: ir.Node) -> Obj:
@@ -403,4 +407,5 @@ _FORMS = {
     "frame": _frame,
     "first": _first,
     "encoded": _encoded,
+    "row": lambda run, f, env, node: rows.make(run, form_value(run, f["row"], env, node), node),
 }

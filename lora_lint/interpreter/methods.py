@@ -6,7 +6,7 @@ import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.params as params
 import lora_lint.interpreter.specs as specs
-from lora_lint.interpreter import builtin, containers, encodings, tensors
+from lora_lint.interpreter import builtin, containers, encodings, rows, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.run import Run
@@ -119,6 +119,8 @@ def _of_object(
     run: Run, obj: Obj, name: str, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None, replaced: bool = True
 ) -> Value:
     run.use(obj)
+    if obj.kind is Kind.ROW:
+        return rows.method(run, obj, name, args, node)
     if replaced and name in obj.attrs:
         return calls.call_value(run, obj.attrs[name], args, node, scope)
     if obj.user_class is not None:

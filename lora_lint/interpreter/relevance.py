@@ -146,7 +146,8 @@ def _fields_of(kind: Any) -> tuple[str, ...]:
 
 def children(node: object) -> Iterator[object]:
     """Nodes directly inside a node."""
-    for name in _fields_of(node.__class__):
+    kind: Any = type(node)
+    for name in _fields_of(kind):
         value = getattr(node, name)
         if isinstance(value, ir.Node):
             yield value

@@ -44,6 +44,7 @@ class Kind(str, Enum):
     SCHEDULER = "scheduler"
     SCALER = "scaler"
     DATASET = "dataset"
+    ROW = "row"  # of a dataset
     LOADER = "dataloader"
     COLLATOR = "collator"
     TOKENIZER = "tokenizer"
@@ -97,6 +98,7 @@ class Ev(str, Enum):
     CALL = "call"
     TOUCH_CUDA = "touch-cuda"
     TOKENS = "tokens"
+    FIELD = "field"  # of a row, or a split of a dataset, asked for by name
     LABELS = "labels"
     OUTDATED = "outdated"
     CONTRACT = "contract"
