@@ -33,15 +33,15 @@ MANY = 0.25
 def no_trainable_parameters(event: Event, trace: Trace) -> Iterator[Report]:
     """Nothing is trainable in the models that ran."""
     for rank in ranks(event):
-        tensors = active(rank)
+        tensors = [t for t in rank.tensors if t.model >= 0 and rank.trained(t)]  # empty shards count here
         if not tensors or not (rank.backwards or rank.steps):
             continue
         if any(t.trainable for t in tensors):
-            mine = adapters(rank)
+            mine = [t for t in tensors if is_adapter(t)]
             if mine and not any(t.trainable for t in mine):
                 yield _only_frozen_adapters(rank, mine)
             continue
-        many = adapters(rank)
+        many = [t for t in tensors if is_adapter(t)]
         what = f"all {len(many)} adapter tensors are frozen" if many else "no adapter was ever injected"
         yield Report(
             place(rank),

@@ -32,6 +32,7 @@ FORMATS = ("text", "json", "html")
 )
 @click.option("-o", "--output-file", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there.")
 @click.option("--no-probes", is_flag=True, help="Do not experiment with the model after the last step.")
+@click.option("--confirm", is_flag=True, help="Check the script first, and mark each finding confirmed or refuted.")
 @click.option("--show-output", is_flag=True, help="Let the program write to the terminal.")
 @click.option("--model", "model", default="", help="Try a model (folder or hub id) instead of running a script.")
 @click.option("--adapter", default="", help="With --model: continue this saved adapter.")
@@ -79,6 +80,7 @@ def verify(target: str, arguments: tuple[str, ...], output_file: Path | None, **
         memory=int(options["memory_limit"] * 2**30),
         probes=not options["no_probes"],
         show_output=options["show_output"],
+        confirm=options["confirm"],
         form=options["form"],
         job=_job(options) if model else None,
         paint=coloured if colours else not_coloured,

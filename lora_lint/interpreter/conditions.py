@@ -108,7 +108,7 @@ def _behind(run: Run, key: Hashable) -> Guard | None:
     return None
 
 
-def decide(run: Run, value: Value, node: ir.Node, default: bool | None = None) -> tuple[bool, bool]:
+def decide(run: Run, value: Value, node: ir.Node, default: bool | None = None, rank: int = 0) -> tuple[bool, bool]:
     """The arm an unknown value takes on this path, and whether that is the default arm."""
     if isinstance(value, Sym):
         key, natural = value.key, value.default
@@ -117,7 +117,7 @@ def decide(run: Run, value: Value, node: ir.Node, default: bool | None = None) -
     preferred = default
     if natural is not None:
         preferred = bool(natural.value)
-    arm = run.oracle.decide(key, True if preferred is None else preferred)
+    arm = run.oracle.decide(key, True if preferred is None else preferred, rank)
     _note(run, key, arm)
     return arm, preferred is not None and arm == preferred
 
@@ -156,11 +156,11 @@ def decided(run: Run, node: ir.Expr, scope: Scope, owner: ir.Node, default: bool
         yield guard.arm
 
 
-def choose(run: Run, node: ir.Expr, owner: ir.Node, default: bool | None = None) -> Guard:
-    """The guard of the arm that the condition evaluated last for `owner` takes."""
+def choose(run: Run, node: ir.Expr, owner: ir.Node, default: bool | None = None, rank: int = 0) -> Guard:
+    """The guard of the arm that the condition evaluated last for `owner` takes. rank: how late its other arm is tried."""
     remembered = run.last_condition
     value = remembered[1] if remembered is not None and remembered[0] is owner else run.fresh(owner)
-    arm, natural = decide(run, value, owner, default)
+    arm, natural = decide(run, value, owner, default, rank)
     key = value.key if isinstance(value, Sym) else ("at", run.module.path, owner.loc)
     guard = Guard(key, describe(node), arm, natural)
     _remember(run, key, guard)

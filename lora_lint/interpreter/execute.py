@@ -198,7 +198,7 @@ def _if(run: Run, node: ir.If, scope: Scope) -> None:
     if hot_then or hot_else or leaves_then or leaves_else or _touches_objects(run, node, scope):
         run.last_condition = remembered
         default = False if leaves_then and not leaves_else else True if leaves_else and not leaves_then else None
-        guard = conditions.choose(run, node.test, node, default)
+        guard = conditions.choose(run, node.test, node, default, rank=0 if hot_then or hot_else else 1)
         taken, other_leaves = (node.body, leaves_else) if guard.arm else (node.orelse, leaves_then)
         if hot_else if guard.arm else hot_then:
             run.trace.skipped.append(guard)

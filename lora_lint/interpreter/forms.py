@@ -383,7 +383,7 @@ def _encoded(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value
     return encodings.make(run, padding, text, kind, node)
 
 
-_FORMS = {
+_FORMS: dict[str, Callable[..., Any]] = {
     "view": _view,
     "parameters": _parameters,
     "attached": _attached,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from lora_lint.interpreter.relevance import children
@@ -19,6 +20,7 @@ class Linker:
         self._index = ModuleIndex(os.getcwd(), exists=self._paths.__contains__)
         self._units = units
         self._mentions: dict[str, frozenset[str]] = {}
+        self._mentioning: Counter[str] | None = None  # how many files mention a name
         self._linked: dict[str, set[str]] | None = None
         self._found: dict[tuple[str, str, int], str | None] = {}
 
@@ -36,7 +38,9 @@ class Linker:
 
     def referenced_elsewhere(self, path: str, name: str) -> bool:
         """Whether another file of the project mentions a name (so it may well call it)."""
-        return any(name in self.mentioned(other) for other in self._units if other != path)
+        if self._mentioning is None:
+            self._mentioning = Counter(one for unit in self._units for one in self.mentioned(unit))
+        return self._mentioning[name] > (name in self.mentioned(path))
 
     def neighbours(self, path: str) -> frozenset[str]:
         """The files that a file imports or is imported by, at any depth of nesting."""

@@ -2,23 +2,25 @@
 
 A condition that was decided once keeps its arm for the rest of the path (same key, same arm), also negated. New paths
 flip one decision of a path that was run; paths with few flips come first, so a bounded number of runs sees every single
-deviation from the user's defaults before any combination.
+deviation from the user's defaults before any combination. Among those, conditions over code that changes objects come
+before early returns.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import heapq
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """An arm taken at a condition whose value is unknown."""
+    """An arm taken at a condition whose value is unknown. rank: how late its other arm is tried, 0 first."""
 
     key: Hashable
     arm: bool
+    rank: int = field(default=0, compare=False)
 
 
 class Oracle:
@@ -36,13 +38,13 @@ class Oracle:
         """The arm this key takes on this path, None when it was not decided yet."""
         return self.assumed.get(key)
 
-    def decide(self, key: Hashable, default: bool) -> bool:
+    def decide(self, key: Hashable, default: bool, rank: int = 0) -> bool:
         """The arm for this key, decided now unless it was before."""
         if key in self.assumed:
             return self.assumed[key]
         arm = self._prescribed.get(key, default)
         self.assumed[key] = arm
-        self.taken.append(Decision(key, arm))
+        self.taken.append(Decision(key, arm, rank))
         return arm
 
     def assume(self, key: Hashable, arm: bool) -> None:
@@ -57,12 +59,11 @@ def explore(run: Callable[[Oracle], tuple[int, bool]], max_paths: int, max_steps
     (if not, its neighbours are not worth a run). At most `max_paths` paths; no new path is begun once `max_steps` steps
     were taken.
     """
-    queue: deque[tuple[Decision, ...]] = deque([()])
+    queue: list[tuple[int, int, int, tuple[Decision, ...]]] = [(0, 0, 0, ())]
     seen: set[frozenset[tuple[Hashable, bool]]] = set()
-    steps = 0
-    paths = 0
+    steps = paths = pushed = 0
     while queue and paths < max_paths and steps < max_steps:
-        prefix = queue.popleft()
+        flips, _, _, prefix = heapq.heappop(queue)
         oracle = Oracle(prefix)
         taken, eventful = run(oracle)
         steps += taken
@@ -75,8 +76,9 @@ def explore(run: Callable[[Oracle], tuple[int, bool]], max_paths: int, max_steps
             if decision.key in pinned:
                 continue
             # Keys must be stable over runs: they are built from source places and values, never from identities.
-            flipped = (*oracle.taken[:index], Decision(decision.key, not decision.arm))
+            flipped = (*oracle.taken[:index], Decision(decision.key, not decision.arm, decision.rank))
             signature = frozenset((d.key, d.arm) for d in flipped)
             if signature not in seen:
                 seen.add(signature)
-                queue.append(flipped)
+                pushed += 1
+                heapq.heappush(queue, (flips + 1, decision.rank, pushed, flipped))

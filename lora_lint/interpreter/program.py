@@ -23,7 +23,8 @@ from lora_lint.lifecycle.vocabulary import Ev
 from lora_lint.syntax import ir
 
 MAX_PATHS = 24
-MAX_STEPS_PER_ENTRY = 60_000
+MAX_STEPS_PER_ENTRY = 30_000
+MAX_STEPS_PER_ORPHAN = 10_000  # for functions that others mention, but that no followed call reached
 MAX_CONDITIONS = 1
 
 # A path with none of these has nothing that rules report on.
@@ -160,18 +161,18 @@ class Program:
     def finish(self) -> list[Finding]:
         """Run what no other file turned out to call, then give every finding that no path refuted."""
         for path, one in self._postponed:
-            self._run_entry(path, one)
+            self._run_entry(path, one, MAX_STEPS_PER_ORPHAN)
         self._postponed = []
         return [c.finding for c in self._candidates.values() if not (c.unless & self._witnesses)]
 
-    def _run_entry(self, path: str, one: entry.Entry) -> None:
+    def _run_entry(self, path: str, one: entry.Entry, max_steps: int = MAX_STEPS_PER_ENTRY) -> None:
         if id(one.node) in self._executed:
             return
 
         def go(run: Run) -> None:
             entry.start(run, self.module(run, path), one)
 
-        self._explore(path, go)
+        self._explore(path, go, max_steps)
         self._executed.add(id(one.node))
 
     def _fresh_module(self, run: Run, path: str) -> ModuleVal:
@@ -179,7 +180,7 @@ class Program:
         run.modules[path] = module
         return module
 
-    def _explore(self, path: str, body: Callable[[Run], None]) -> None:
+    def _explore(self, path: str, body: Callable[[Run], None], max_steps: int = MAX_STEPS_PER_ENTRY) -> None:
         self.statistics["entries"] += 1
 
         def follow(oracle: Oracle) -> tuple[int, bool]:
@@ -201,7 +202,7 @@ class Program:
                 self._consider(code, report)
             return run.steps, any(event.kind in _EVENTFUL for event in run.trace.events)
 
-        for _ in explore(follow, MAX_PATHS, MAX_STEPS_PER_ENTRY):
+        for _ in explore(follow, MAX_PATHS, max_steps):
             self.statistics["paths"] += 1
 
     def _subscribe(self, run: Run) -> list[tuple[str, Report]]:

@@ -81,6 +81,15 @@ class Frames:
                 return Location(path, start, column + 1, end, end_column + 1)
         return Location(path, line, 1, line, 1)
 
+    def functions(self, frame: FrameType | None) -> set[CodeType]:
+        """The user's functions and modules that are running, as code objects."""
+        found: set[CodeType] = set()
+        while frame is not None:
+            if self.is_user(frame.f_code.co_filename):
+                found.add(frame.f_code)
+            frame = frame.f_back
+        return found
+
     def stack(self, frame: FrameType | None) -> list[Location]:
         """The user's frames, outermost first."""
         found: list[Location] = []

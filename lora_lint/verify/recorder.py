@@ -4,9 +4,11 @@ interpreter."""
 from __future__ import annotations
 
 import functools
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import CodeType
 from typing import Any, TypeVar
 
 from lora_lint.lifecycle import effects
@@ -48,6 +50,7 @@ class Recorder:
         self.on_new_model: Callable[[Live], None] = lambda live: None
         self.on_change: Callable[[Live, bool, Location], None] = lambda live, frozen, at: None
         self.callers: dict[str, Obj] = {}
+        self.codes: set[CodeType] = set()  # the user's functions that ran when something happened
         self._objects: dict[int, tuple[Any, Obj]] = {}
 
     # --- objects ---
@@ -136,6 +139,7 @@ class Recorder:
             obj.last_use = event.seq
             if obj.event is None and kind in (Ev.LOAD, Ev.OPTIMIZER, Ev.TRAINER, Ev.CONFIGURE, Ev.LOADER, Ev.SCHEDULE):
                 obj.event = event
+        self.codes |= self.frames.functions(sys._getframe(1))
         effects.apply(event)
         return self.trace.emit(event)
 

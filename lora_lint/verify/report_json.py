@@ -29,6 +29,7 @@ def as_data(verdict: Verdict) -> dict[str, Any]:
         "reason": verdict.reason,
         "seconds": round(verdict.observed.seconds, 2),
         "findings": [finding_data(f) for f in verdict.findings],
+        "confirmations": [{"state": c.state, **finding_data(c.finding)} for c in verdict.confirmations],
         "steps": rank.cycles if rank is not None else 0,
         "ledger": ledger_data(rank),
         "losses": [

@@ -21,6 +21,8 @@ def render(verdict: Verdict, paint: Paint) -> str:
     lines = [_headline(verdict, rank, paint), ""]
     for finding in verdict.findings:
         lines += _finding(finding, paint)
+    if verdict.confirmations:
+        lines += _confirmations(verdict, paint)
     if rank is not None and rank.ledger:
         lines += _ledger(rank, paint)
     if rank is not None and rank.losses:
@@ -54,6 +56,14 @@ def _finding(finding: Finding, paint: Paint) -> list[str]:
     lines += [f"    {shown(related.location)}  {related.message}" for related in finding.related]
     if finding.help:
         lines.append(f"  {paint('bold', 'help:')} {finding.help}")
+    return [*lines, ""]
+
+
+def _confirmations(verdict: Verdict, paint: Paint) -> list[str]:
+    lines = [paint("bold", "Static findings and what the run says")]
+    for one in verdict.confirmations:
+        finding = one.finding
+        lines.append(f"  {one.state:<12} {finding.code} {shown(finding.location)}  {finding.message}")
     return [*lines, ""]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Request:
     show_output: bool = False
     form: str = "text"
     job: ModelJob | None = None
+    confirm: bool = False
     paint: Callable[[str, str], str] = lambda colour, text: text
 
     @property
@@ -48,6 +49,10 @@ def run(request: Request) -> tuple[str, int]:
     if merged is None:
         return "", 0
     verdict = judge(merged, request.steps)
+    if request.confirm and not request.module and request.job is None:
+        from lora_lint.verify.confirm import confirm, static_findings
+
+        verdict = replace(verdict, confirmations=tuple(confirm(static_findings([request.target]), verdict)))
     return render(verdict, request), verdict.exit_code
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lora_lint.checks.base import Report
 from lora_lint.checks.registry import Registry, load_checks
@@ -15,6 +15,9 @@ from lora_lint.location import Location
 from lora_lint.verify.judge import all_checks
 from lora_lint.verify.measured import measured_causes
 from lora_lint.verify.observed import Observed
+
+if TYPE_CHECKING:
+    from lora_lint.verify.confirm import Confirmation
 
 PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
 ENOUGH_STEPS = 2
@@ -71,6 +74,7 @@ class Verdict:
     traceback: str = ""
     faults: tuple[str, ...] = ()
     observed: Observed = field(default_factory=Observed)
+    confirmations: tuple[Confirmation, ...] = ()
 
 
 def judge(observed: Observed, steps: int) -> Verdict:

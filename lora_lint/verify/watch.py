@@ -198,6 +198,9 @@ class Watch:
             "rank": to_json(self.recorder.rank),
             "reports": self.judge.collected(),
             "faults": self.recorder.faults.found,
+            "functions": sorted(
+                [self.recorder.frames.shown(code.co_filename), code.co_firstlineno] for code in self.recorder.codes
+            ),
             "events": [[e.kind.value, str(e.location), e.by] for e in self.recorder.trace.events[:500]],
             "environment": self._environment(),
         }
