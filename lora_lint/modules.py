@@ -120,15 +120,34 @@ class ModuleIndex:
         return known
 
 
+# Files that stand in the top folder of a project, and how far above a file they are looked for.
+_PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "environment.yml", "Pipfile")
+_PROJECT_DEPTH = 4
+
+
 def project_top(folder: str, cwd: str) -> str:
-    """The folder above which nothing of the project lies: the repository's root, else `cwd`, else the folder itself."""
+    """The folder above which nothing of the project lies: the repository's root, else `cwd`, else the nearest folder
+    with a project's files, else the folder that holds the package.
+    """
     current = folder
     while not os.path.exists(os.path.join(current, ".git")):
         parent = os.path.dirname(current)
         if parent == current:
-            return cwd if (folder + os.sep).startswith(cwd.rstrip(os.sep) + os.sep) else folder
+            return cwd if (folder + os.sep).startswith(cwd.rstrip(os.sep) + os.sep) else top_without_repository(folder)
         current = parent
     return current
+
+
+def top_without_repository(folder: str) -> str:
+    """The nearest folder with a project's files, else the folder that holds the package a folder belongs to."""
+    current = folder
+    for _ in range(_PROJECT_DEPTH):
+        if any(os.path.exists(os.path.join(current, name)) for name in _PROJECT_FILES):
+            return current
+        current = os.path.dirname(current)
+    while os.path.exists(os.path.join(folder, "__init__.py")) and os.path.dirname(folder) != folder:
+        folder = os.path.dirname(folder)
+    return folder
 
 
 def module_name(path: str, is_file: Callable[[str], bool] = os.path.isfile) -> str:

@@ -99,3 +99,19 @@ def test_module_name(tree: Write) -> None:
     assert module_name(str(top / "src/pkg/sub/a.py")) == "pkg.sub.a"
     assert module_name(str(top / "src/pkg/sub/__init__.py")) == "pkg.sub"
     assert module_name(str(top / "run.py")) == "run"
+
+
+def test_top_of_a_project_outside_the_run_and_any_repository(tree: Write) -> None:
+    top = tree(
+        {
+            "plain/bot/__init__.py": "",
+            "plain/bot/net.py": "",
+            "plain/bot/fit.py": "",
+            "marked/setup.cfg": "",
+            "marked/app/deep/run.py": "",
+            "marked/app/core.py": "",
+        }
+    )
+    elsewhere = ModuleIndex(str(top / "another"))
+    assert elsewhere.resolve(str(top / "plain/bot/fit.py"), "bot.net", 0) == str(top / "plain/bot/net.py")
+    assert elsewhere.resolve(str(top / "marked/app/deep/run.py"), "app.core", 0) == str(top / "marked/app/core.py")

@@ -44,7 +44,7 @@ A FORM is a term ($name, $name.attribute, $kwargs.key, a literal, a derivation, 
   {dataclasses: $types}              an instance of each, whose fields may differ from their defaults
   {unknown: $name, default: $x}      an unknown, the same wherever the same is asked for
   {saved: $file}                     what this program saved there
-  {row: $dataset}                    one of its rows
+  {row: $dataset, several: true}     one of its rows; a list of them
   {encoded: $text, padding: $p, tensors: $kind}    the batch that a tokenizer returns
   {text: $x}
 """
@@ -153,5 +153,5 @@ RETURN_FORMS: dict[str, frozenset[str]] = {
     "frame": frozenset({"frame"}),
     "first": frozenset({"first"}),
     "encoded": frozenset({"encoded", "padding", "tensors"}),
-    "row": frozenset({"row"}),
+    "row": frozenset({"row", "several"}),
 }

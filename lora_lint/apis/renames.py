@@ -48,10 +48,15 @@ def complement(specifier: str) -> str:
 class Renames:
     """The table, by call and argument, and by name."""
 
-    def __init__(self, found: list[Rename]) -> None:
+    def __init__(self, found: list[Rename], patches: Mapping | None = None) -> None:
         self._arguments = {(row.name, row.argument): row for row in found if row.argument}
         self._names = {row.name: row for row in found if not row.argument}
+        self._patches = {key: frozenset(names(value)) for key, value in patches.data.items()} if patches else {}
         self.words = frozenset(row.argument for row in found if row.argument)
+
+    def patched_by(self, library: str) -> frozenset[str]:
+        """The libraries that one patches when it is imported, so that it has to come first."""
+        return self._patches.get(library, frozenset())
 
     def name(self, qualified: str) -> Rename | None:
         """The row of a name."""
@@ -82,10 +87,11 @@ def _callables(store: ApiStore, call: str) -> Iterator[str]:
 @lru_cache(maxsize=1)
 def renames() -> Renames:
     """The rename table, read once. KnowledgeError when it is broken."""
-    table = read_table("renames.yaml", frozenset({"arguments", "names"}))
+    table = read_table("renames.yaml", frozenset({"arguments", "names", "patches"}))
     found = [row for entry in rows(table, "arguments", _KEYS) for row in _arguments(entry)]
     found += [row for entry in rows(table, "names", _KEYS) for row in _names(entry)]
-    return Renames(found)
+    patches = table.data.get("patches")
+    return Renames(found, patches if isinstance(patches, Mapping) else None)
 
 
 def _range(entry: Mapping, key: str) -> str:

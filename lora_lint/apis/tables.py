@@ -50,6 +50,7 @@ class Architectures:
     own_padding: tuple[str, ...]
     native: tuple[str, ...]
     end_tokens: PyMapping[str, str]
+    forward_arguments: frozenset[str]
     families: tuple[Family, ...]
     roles: PyMapping[str, tuple[str, ...]]
 
@@ -102,7 +103,18 @@ def names(value: Any) -> tuple[str, ...]:
 
 
 _ARCHITECTURE_KEYS = frozenset(
-    ["task_types", "heads", "trained_heads", "embeddings", "own_padding", "native", "end_tokens", "families", "roles"]
+    [
+        "task_types",
+        "heads",
+        "trained_heads",
+        "embeddings",
+        "own_padding",
+        "native",
+        "end_tokens",
+        "forward_arguments",
+        "families",
+        "roles",
+    ]
 )
 
 
@@ -122,6 +134,7 @@ def architectures() -> Architectures:
         own_padding=names(table.data["own_padding"]),
         native=names(table.data["native"]),
         end_tokens={key: str(value) for key, value in table.data["end_tokens"].data.items()},
+        forward_arguments=frozenset(names(table.data["forward_arguments"])),
         families=tuple(
             Family(
                 str(row.data["family"]),

@@ -1,4 +1,4 @@
-"""Use of the libraries' interfaces: LL701, LL702."""
+"""Use of the libraries' interfaces: LL116, LL701, LL702, LL703, LL705."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from lora_lint.apis.renames import Rename
 from lora_lint.apis.spec import Override
 from lora_lint.checks.base import Report, check
-from lora_lint.findings import AddParameter, Applicability, FixPlan, RenameKeyword, Severity
+from lora_lint.checks.values import given, literal
+from lora_lint.findings import (
+    AddParameter,
+    Applicability,
+    FixPlan,
+    MoveStatement,
+    RenameKeyword,
+    SetKeyword,
+    Severity,
+)
+from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev
 
@@ -68,4 +78,57 @@ def compute_loss_contract(event: Event, trace: Trace) -> Iterator[Report]:
             (AddParameter(event.args["place"], override.method, f"{override.parameter}=None"),),
         ),
         maybe=event.args["versions"],
+    )
+
+
+@check("LL116", on=Ev.NAMED)
+def adapter_name_collides(event: Event, trace: Trace) -> Iterator[Report]:
+    """An adapter is called like the prefix of its own parameters."""
+    if event.maybe:
+        return
+    yield Report(
+        event,
+        f'the adapter name "{event.args["adapter"]}" is a part of the prefix of its parameters: it is saved under mangled '
+        "keys, and loading gives a fresh one",
+        help='choose another name, "default" for instance',
+    )
+
+
+@check("LL703", on=Ev.LABEL_NAMES)
+def peft_label_names_missing(event: Event, trace: Trace) -> Iterator[Report]:
+    """The trainer looks for label names in a PeftModel without a task type, and will evaluate."""
+    arguments, model = event.role("arguments"), event.model
+    if event.maybe or arguments is None or arguments.event is None or model is None or not _evaluates(arguments):
+        return
+    injections = [a.event for a in model.model.adapters if a.config is not None]
+    untyped = [a for a in model.model.adapters if a.config is not None and not given(a.config.facts, "task_type")]
+    if model.wraps is None or not untyped or len(untyped) != len(model.model.adapters) or untyped[0].loaded:
+        return
+    intent = SetKeyword(arguments.event.location, "label_names", '["labels"]')
+    yield Report(
+        arguments.event,
+        "the trainer finds no label names in a PeftModel without task_type: evaluation reports no eval_loss",
+        help='pass label_names=["labels"], or give the adapter config its task_type',
+        story=((injections[0], "adapter without task type injected here"), (event, "trained here")),
+        plan=FixPlan(Applicability.SAFE, "name the labels", (intent,)),
+    )
+
+
+def _evaluates(arguments: Obj) -> bool:
+    """Whether the arguments ask for evaluation during training."""
+    kwargs = getattr(arguments.facts.get("kwargs"), "items", {})
+    strategies = [literal(kwargs[key]) for key in ("eval_strategy", "evaluation_strategy") if key in kwargs]
+    return any(isinstance(one, str) and one != "no" for one in strategies)
+
+
+@check("LL705", on=Ev.LATE_IMPORT)
+def unsloth_imported_late(event: Event, trace: Trace) -> Iterator[Report]:
+    """A library that patches others is imported after them."""
+    others = ", ".join(event.args["after"])
+    move = MoveStatement(event.location, event.args["first"], after=False)
+    yield Report(
+        event,
+        f"{event.args['library']} is imported after {others}, which it patches: they stay slow and take more memory",
+        help=f"import {event.args['library']} first",
+        plan=FixPlan(Applicability.SAFE, f"import {event.args['library']} first", (move,)),
     )

@@ -323,7 +323,7 @@ def wrapped_model_bypassed(event: Event, trace: Trace) -> Iterator[Report]:
     for key, (source, wrap) in past.items():
         if key not in through:
             yield Report(
-                source,
+                _entry(source, wrap),
                 "the training forward goes past the wrapper of the model: gradients are not reduced, every process trains alone",
                 help="call the wrapped model",
                 story=((wrap, "wrapped here"), (event, "backward here")),
@@ -331,10 +331,22 @@ def wrapped_model_bypassed(event: Event, trace: Trace) -> Iterator[Report]:
             )
 
 
+def _entry(forward: Event, wrap: Event) -> Event | Location:
+    """The call by which the program enters the wrapped model: that of a user's module around the forward, or itself."""
+    entered = forward.args.get("entered")
+    return entered[1] if entered is not None and wrap in entered[0].model.wraps else forward
+
+
 def _call_wrapper(forward: Event, wrap: Event, trace: Trace) -> FixPlan | None:
     """Call the wrapper by the name it was first bound to."""
     view = next((o for o in trace.made(Kind.MODEL) if o.event is wrap and o.wraps is not None), None)
     span = forward.args.get("spans", {}).get("model")
-    if view is None or not view.name or span is None or forward.chain != wrap.chain:
+    if (
+        forward.args.get("entered") is not None
+        or view is None
+        or not view.name
+        or span is None
+        or forward.chain != wrap.chain
+    ):
         return None
     return FixPlan(Applicability.UNSAFE, "call the wrapped model", (ReplaceText(span, view.name),))

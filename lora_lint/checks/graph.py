@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import held_models, learns, trained
+from lora_lint.checks.targets import finds_targets
 from lora_lint.findings import Applicability, FixPlan, InsertStatement, RemoveStatement, ReplaceText, Severity, Unwrap
-from lora_lint.lifecycle.heap import trainable
+from lora_lint.lifecycle.heap import Obj, trainable
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Mode, Tri
 
@@ -124,23 +125,33 @@ def adapters_under_no_grad(event: Event, trace: Trace) -> Iterator[Report]:
         return
     start = next((e.seq for e in trace.before(event, Ev.STEP) if e.role("optimizer") is optimizer), -1)
     for model in held_models(optimizer):
-        for member in model.models():
-            if not any(trainable(member.model, adapter)[0].yes for adapter in member.model.adapters):
-                continue
+        for part, certain in _adapted_parts(model):
             forwards = [
                 e
                 for e in trace.of(Ev.FORWARD)
-                if start < e.seq < backward.seq and e.model and e.model.root is member.root
+                if start < e.seq < backward.seq and e.model and e.model.root is part.root
             ]
             if forwards and all(e.args.get("grad") is Tri.NO for e in forwards):
-                first = forwards[-1]
+                last = forwards[-1]
                 yield Report(
-                    first.args.get("grad_at") or first,
+                    last.args.get("grad_at") or last,
                     "the part of the network that holds adapters runs without gradients: its adapters never learn",
                     help="take its forward out of torch.no_grad() / inference_mode()",
-                    story=((first, "forward through the adapters here"), (event, "optimizer steps here")),
-                    guards=first.guards,
+                    story=((last, "forward through the adapters here"), (event, "optimizer steps here")),
+                    severity=None if certain else Severity.WARNING,
+                    guards=last.guards,
                 )
+
+
+def _adapted_parts(model: Obj) -> Iterator[tuple[Obj, bool]]:
+    """Models that hold trainable adapters: their own (True), or those of an adapter that was injected into the user's model
+    around them and finds its targets in them (False: perhaps not on purpose)."""
+    for member in model.models():
+        if any(trainable(member.model, adapter)[0].yes for adapter in member.model.adapters):
+            yield member, True
+    for child, path in model.inside():
+        if any(trainable(model.model, a)[0].yes and finds_targets(a, child, path) for a in model.model.adapters):
+            yield child, False
 
 
 @check("LL206", on=Ev.STEP)

@@ -9,7 +9,7 @@ from lora_lint.apis.tables import Family, architectures
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.values import literal, strings
 from lora_lint.findings import Applicability, FixPlan, SetKeyword
-from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.heap import Adapter, Obj
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev
 
@@ -43,6 +43,16 @@ def target_modules_mismatch(event: Event, trace: Trace) -> Iterator[Report]:
             story=((event, "injected here"),),
             plan=_name_modules(config, listed, missing, family),
         )
+
+
+def finds_targets(adapter: Adapter, child: Obj, path: str) -> bool:
+    """Whether an adapter that was injected into a user's model certainly has layers in a library model inside it."""
+    targets = adapter.config.facts.get("target_modules") if adapter.config is not None else None
+    pattern = literal(targets)
+    if isinstance(pattern, str):
+        return pattern == "all-linear" or path.split(".")[-1] in pattern
+    family = _family(child.root)
+    return family is not None and any(name in _layer_names(family) for name in strings(targets) or ())
 
 
 def _family(root: Obj) -> Family | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.values import DictVal, SeqVal, Value
 from lora_lint.syntax import ir
 
@@ -14,6 +15,7 @@ class Args:
     """Evaluated arguments, each with the expression it came from (None when there is none).
 
     open_positional / open_keywords: there may be more, from a `*args` or `**kwargs` that cannot be read.
+    unpacked: what an unreadable `**` took keywords from, and its name.
     unknown: the caller is not known, so `*` and `**` parameters may hold anything.
     """
 
@@ -22,6 +24,7 @@ class Args:
     open_positional: bool = False
     open_keywords: bool = False
     unknown: bool = False
+    unpacked: tuple[tuple[Value, str], ...] = ()
 
     def values(self) -> Iterator[Value]:
         """All argument values."""
@@ -63,6 +66,7 @@ class Args:
                 self.open_keywords = self.open_keywords or value.open
             else:
                 self.open_keywords = True
+                self.unpacked = (*self.unpacked, (value, variable(arg.value)))
         elif arg.name is not None:
             self.keywords[arg.name] = (value, arg.value)
         else:
@@ -100,7 +104,7 @@ def bind_spec(params: tuple[str, ...], args: Args, also: Iterable[str] = ()) -> 
             others[name] = value
             out.exprs[name] = expr
     if extra is not None:
-        out.values[extra] = DictVal(others, args.open_keywords)
+        out.values[extra] = DictVal(others, args.open_keywords, args.unpacked)
     if args.open_keywords:
         out.maybe.update(p for p in plain if p not in out.values)
     if args.open_positional:

@@ -7,8 +7,9 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.forms as forms
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import encodings, relevance, rows, tensors
+from lora_lint.interpreter import encodings, records, relevance, rows, tensors
 from lora_lint.interpreter.describe import variable
+from lora_lint.interpreter.keys import compound
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Bound,
@@ -89,7 +90,8 @@ def read(run: Run, value: Value, name: str, node: ir.Node, scope: Scope | None =
 def _of_unknown(value: Sym, name: str) -> Value:
     found = value.attrs.get(name)
     if found is None:
-        found = Sym(("attr", value.key, name), f"{value.text}.{name}" if value.text else name, data=value.data)
+        text = f"{value.text}.{name}" if value.text else name
+        found = compound(("attr", value.key, name), [value], text, data=value.data)
         value.attrs[name] = found
     if isinstance(found, Sym) and found.obj is not None:
         return found.obj
@@ -197,6 +199,9 @@ def item_of_object(run: Run, obj: Obj, index: Value, node: ir.Node) -> Value:
     if obj.kind is Kind.ROW:
         return rows.item(run, obj, index, node)
     if obj.user_class is not None:
+        field = records.item(obj, index)
+        if field is not None:
+            return field
         getter = obj.user_class.find("__getitem__")
         if isinstance(getter, FuncVal):
             return calls.call_function(run, getter, [(None, obj), (None, index)], node)

@@ -12,11 +12,13 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import argparser, patterns, tensors
+from lora_lint.interpreter import argparser, patterns, records, tensors
 from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.keys import compound
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.turns import Turn
 from lora_lint.interpreter.values import (
+    PARAMETERS,
     Bound,
     ClassVal,
     Const,
@@ -313,7 +315,7 @@ def _len(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
         return Const(len(value.items))
     if isinstance(value, Const) and isinstance(value.value, (str, bytes, tuple)):
         return Const(len(value.value))
-    return Sym(("len", key_of(value)), "len(…)")
+    return compound(("len", key_of(value)), [value], "len(…)")
 
 
 def _number(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
@@ -322,7 +324,9 @@ def _number(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
         return tensors.cut(run, value, Cut.ITEM, node)
     if isinstance(value, Const):
         return value
-    return Sym(("number", key_of(value)), getattr(value, "text", ""), getattr(value, "default", None))
+    number = compound(("number", key_of(value)), [value], getattr(value, "text", ""))
+    number.default = getattr(value, "default", None)
+    return number
 
 
 def _bool(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
@@ -366,7 +370,7 @@ def _dict(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
         else:
             out.open = True
             if isinstance(value, (ParamIter, ParamSet)):
-                out.items[("unknown", "params")] = value
+                out.items[PARAMETERS] = params.materialise(run, value, node)
     out.items.update({name: value for name, (value, _) in args.keywords.items()})
     return out
 
@@ -432,6 +436,8 @@ def _nullcontext(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 
 def object_method(run: Run, obj: Obj, name: str, args: Args, node: ir.Node) -> Value:
     """Methods of standard library objects; NotImplemented when it is none of these."""
+    if name == "_replace" and obj.user_class is not None and records.is_record(obj.user_class):
+        return records.replaced(run, obj, args, node)
     if obj.type == argparser.TYPE:
         return argparser.method(run, obj, name, args, node)
     if obj.type == managers.EXIT_STACK:
@@ -454,6 +460,28 @@ def _field(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     return run.fresh(node)
 
 
+def _replace(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    value = _first(args)
+    if isinstance(value, Obj) and value.user_class is not None and records.is_record(value.user_class):
+        return records.replaced(run, value, args, node)
+    return run.fresh(node)
+
+
+def _reduce(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    given = [value for value, _ in args.positional]
+    if len(given) < 2:
+        return run.fresh(node)
+    items, opened = _items(run, given[1], node)
+    if opened or len(items) > 20:
+        calls.escape(run, args, node)
+        return run.fresh(node)
+    queue = [*given[2:3], *items]
+    result = queue.pop(0) if queue else Const(None)
+    for item in queue:
+        result = calls.call_value(run, given[0], Args([(result, None), (item, None)]), node, scope)
+    return result
+
+
 def _globals(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     return DictVal({}, open=True)
 
@@ -466,7 +494,7 @@ def _round(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 def _join_max(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     if any(isinstance(v, Tensor) for v in args.values()):
         return tensors.combine(run, args.values(), node)
-    return Sym(("max", tuple(key_of(v) for v in args.values())))
+    return compound(("max", tuple(key_of(v) for v in args.values())), args.values())
 
 
 def _match(how: str) -> Handler:
@@ -526,6 +554,9 @@ _HANDLERS: dict[str, Handler] = {
     "contextlib.ExitStack": lambda run, args, node, scope: run.make(Kind.CONTEXT, managers.EXIT_STACK, node),
     "contextlib.AsyncExitStack": lambda run, args, node, scope: run.make(Kind.CONTEXT, managers.EXIT_STACK, node),
     "dataclasses.field": _field,
+    "dataclasses.replace": _replace,
+    "copy.replace": _replace,
+    "functools.reduce": _reduce,
     "dataclasses.asdict": lambda run, args, node, scope: DictVal({}, open=True),
     "typing.cast": lambda run, args, node, scope: args.positional[-1][0] if args.positional else Const(None),
 }

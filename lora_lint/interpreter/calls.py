@@ -11,9 +11,10 @@ import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.specs as specs
-from lora_lint.interpreter import builtin, outdated, tensors
+from lora_lint.interpreter import builtin, outdated, records, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import describe
+from lora_lint.interpreter.keys import compound
 from lora_lint.interpreter.run import MAX_DEPTH, Run
 from lora_lint.interpreter.values import (
     Bound,
@@ -126,7 +127,9 @@ def unknown_call(run: Run, callee: Value, args: Args, node: ir.Node) -> Value:
             )
         result = run.fresh(node, f"{callee.text}(…)")
         if all(isinstance(value, (Const, Sym)) for value in args.values()) and builtin.is_query(callee.text):
-            result = Sym(("call", owner, tuple(key_of(v) for v in args.values())), callee.text)
+            result = compound(
+                ("call", owner, tuple(key_of(v) for v in args.values())), [callee, *args.values()], callee.text
+            )
         return result
     return run.fresh(node)
 
@@ -193,7 +196,7 @@ def call_library(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -
         return (
             run.fresh(node, f"{name}(…)")
             if not _stable(args)
-            else Sym(("call", name, tuple(key_of(v) for v in args.values())), f"{name}(…)")
+            else compound(("call", name, tuple(key_of(v) for v in args.values())), args.values(), f"{name}(…)")
         )
     if behaviour == "propagate":
         return tensors.combine(run, args.values(), node)
@@ -313,8 +316,11 @@ def instantiate(run: Run, cls: ClassVal, args: Args, node: ir.Node) -> Value:
     init = cls.find("__init__")
     if isinstance(init, FuncVal):
         call_function(run, init, [(None, obj), *_flat(args)], node, args)
-    elif cls.is_dataclass or any(c.is_dataclass for c in cls.mro()):
-        _dataclass_fields(run, obj, cls, args, node)
+    elif records.is_record(cls):
+        records.fill(obj, cls, args)
+        after = cls.find("__post_init__")
+        if isinstance(after, FuncVal):
+            call_function(run, after, [(None, obj)], node)
         if base and run.store.find_method(
             base, "__init__"
         ):  # its fields are arguments of the library's constructor too
@@ -324,34 +330,6 @@ def instantiate(run: Run, cls: ClassVal, args: Args, node: ir.Node) -> Value:
     if cls.opaque():
         escape(run, args, node)
     return obj
-
-
-def _dataclass_fields(run: Run, obj: Obj, cls: ClassVal, args: Args, node: ir.Node) -> None:
-    values = [v for v, _ in args.positional]
-    fields: list[str] = []
-    for owner in reversed(list(cls.mro())):
-        for statement in owner.node.body:
-            if (
-                isinstance(statement, ir.Assign)
-                and statement.annotation is not None
-                and isinstance(statement.targets[0], ir.Name)
-            ):
-                if statement.targets[0].id not in fields:
-                    fields.append(statement.targets[0].id)
-    for name in fields:
-        if values:
-            obj.attrs[name] = values.pop(0)
-        elif name in args.keywords:
-            obj.attrs[name] = args.keywords[name][0]
-        else:
-            default = cls.find(name)
-            if default is None or args.open_keywords:
-                obj.attrs[name] = Sym(("field", obj.site, name), name, default if isinstance(default, Const) else None)
-            else:
-                obj.attrs[name] = default
-    after = cls.find("__post_init__")
-    if isinstance(after, FuncVal):
-        call_function(run, after, [(None, obj)], node)
 
 
 def yielded(run: Run, value: Value, node: ir.Node) -> Value:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import lora_lint.interpreter.evaluate as evaluation
 from lora_lint.interpreter import rows, tensors
 from lora_lint.interpreter.describe import describe
+from lora_lint.interpreter.keys import compound
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Bound,
@@ -214,8 +215,13 @@ def _either(op: str, unknown: list[Value], known: Value | None) -> Value:
         truths = [bool(v.default.value) for v in unknown]
         default = Const(any(truths) if op == "or" else all(truths))
     if known is not None and isinstance(known, Const) and bool(known.value) == (op == "or"):
-        return Sym((op, (*key[1], key_of(known))), default=default)
-    return Sym(key, f" {op} ".join(getattr(v, "text", "") for v in unknown), default)
+        return _with_default(compound((op, (*key[1], key_of(known))), [*unknown, known]), default)
+    return _with_default(compound(key, unknown, f" {op} ".join(getattr(v, "text", "") for v in unknown)), default)
+
+
+def _with_default(value: Sym, default: Const | None) -> Sym:
+    value.default = default
+    return value
 
 
 def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
@@ -228,8 +234,8 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
             inner = values[0]
             default = Const(not inner.default.value) if inner.default is not None else None
             if isinstance(inner.key, tuple) and inner.key and inner.key[0] == "not":
-                return Sym(inner.key[1], inner.text, default)
-            return Sym(("not", inner.key), f"not {inner.text}", default)
+                return Sym(inner.key[1], inner.text, default, size=inner.size)
+            return _with_default(compound(("not", inner.key), [inner], f"not {inner.text}"), default)
         return run.fresh(node)
     if op in _NEGATED:
         return compare(run, "not", [compare(run, _NEGATED[op], values, node)], node)
@@ -246,14 +252,15 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
     if op in ("==", "is") and isinstance(right, Const) and isinstance(left, Sym):
         key = ("==", left.key, key_of(right))
         default = Const(left.default.value == right.value) if left.default is not None else None
-        return Sym(key, describe(node) if isinstance(node, ir.Op) else "", default)
+        return _with_default(compound(key, [left], describe(node) if isinstance(node, ir.Op) else ""), default)
     if op in ("==", "is") and isinstance(left, Const) and isinstance(right, Sym):
         return compare(run, op, [right, left], node)
     default = None
     if isinstance(left, Sym) and left.default is not None and isinstance(right, Const):
         outcome = _compare_known(run, op, left.default, right)
         default = None if outcome is None else Const(outcome)
-    return Sym((op, key_of(left), key_of(right)), describe(node) if isinstance(node, ir.Op) else "", default)
+    key = (op, key_of(left), key_of(right))
+    return _with_default(compound(key, [left, right], describe(node) if isinstance(node, ir.Op) else ""), default)
 
 
 def _compare_known(run: Run, op: str, left: Value, right: Value) -> bool | None:

@@ -9,7 +9,19 @@ from lora_lint.interpreter import filters, patterns
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, Mutated, ParamName, Scope, SeqVal, Sym, Value
+from lora_lint.interpreter.values import (
+    PARAMETERS,
+    Choice,
+    Const,
+    DictVal,
+    LibRef,
+    Mutated,
+    ParamName,
+    Scope,
+    SeqVal,
+    Sym,
+    Value,
+)
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.syntax import ir
@@ -90,13 +102,15 @@ def _dict_method(run: Run, value: DictVal, name: str, args: Args, node: ir.Node)
                     value.items[key.value] = fallback
                 return fallback
         return run.fresh(node)
+    if PARAMETERS in value.items and name in ("items", "values"):
+        return value.items[PARAMETERS] if name == "values" and len(value.items) == 1 else run.fresh(node)
     if name == "items":
-        pairs: list[Value] = [SeqVal("tuple", [_key(k, node), v]) for k, v in value.items.items()]
+        pairs: list[Value] = [SeqVal("tuple", [key_value(k), v]) for k, v in value.items.items()]
         return SeqVal("list", pairs, value.open)
     if name == "values":
         return SeqVal("list", list(value.items.values()), value.open)
     if name == "keys":
-        return SeqVal("list", [_key(k, node) for k in value.items], value.open)
+        return SeqVal("list", [key_value(k) for k in value.items], value.open)
     if name == "copy":
         return DictVal(dict(value.items), value.open)
     if name == "update":
@@ -114,7 +128,8 @@ def _dict_method(run: Run, value: DictVal, name: str, args: Args, node: ir.Node)
     return run.fresh(node)
 
 
-def _key(key: object, node: ir.Node) -> Value:
+def key_value(key: object) -> Value:
+    """A key of a dict as a value; one that is not known is an unknown."""
     if isinstance(key, tuple) and key and key[0] == "unknown":
         return Sym(("key", key))
     return Const(key)

@@ -108,6 +108,7 @@ def class_(run: Run, node: ir.ClassDef, scope: Scope) -> None:
 
 def import_(run: Run, node: ir.Import, scope: Scope) -> None:
     """`import` and `from … import`: modules of the project are run, others are library names."""
+    outdated.note_order(run, node)
     if node.names is None:
         module = run.program.resolve(run, node.module, 0)
         if node.alias is not None:

@@ -241,7 +241,7 @@ def is_peft_model(run: Run, model: Obj) -> Tri:
 
 
 def is_of_type(run: Run, model: Obj, type_name: str) -> Tri:
-    """Whether a model, or something it wraps, is of a type."""
+    """Whether an object, or something it wraps, is of a type."""
     here: Obj | None = model
     while here is not None:
         if here.facts.get("promoted"):

@@ -14,6 +14,7 @@ import lora_lint.interpreter.items as items
 import lora_lint.interpreter.params as params
 from lora_lint.interpreter import encodings, tensors
 from lora_lint.interpreter.describe import describe
+from lora_lint.interpreter.keys import MAX_CONSTANT, compound, joined
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Const,
@@ -110,9 +111,11 @@ def _op(run: Run, node: ir.Op, scope: Scope) -> Value:
 def _fstring(run: Run, node: ir.Op, values: list[Value]) -> Value:
     """An f-string: its text when all is known, else an unknown that keeps its beginning (`f"cuda:{rank}"`)."""
     texts = [str(v.value) if isinstance(v, Const) else None for v in values]
-    if None not in texts:
-        return Const("".join(text for text in texts if text is not None))
-    return Sym(("fstring", run.module.path, node.loc, tuple(key_of(v) for v in values)), f"{texts[0] or ''}…")
+    whole = "".join(text for text in texts if text is not None)
+    if None not in texts and len(whole) <= MAX_CONSTANT:
+        return Const(whole)
+    key = ("fstring", run.module.path, node.loc, tuple(key_of(v) for v in values))
+    return compound(key, values, f"{texts[0] or ''}…")
 
 
 def binary(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
@@ -129,23 +132,15 @@ def binary(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
         if op == "u-" and isinstance(constants[0], (int, float)):
             return Const(-constants[0])
     if op == "+" and len(values) == 2 and any(isinstance(v, (SeqVal, ParamSet)) for v in values):
-        joined: list[Value] = []
-        opened = False
-        for value in values:
-            if isinstance(value, SeqVal):
-                joined.extend(value.items)
-                opened = opened or value.open
-            elif isinstance(value, (ParamSet, ParamIter)):
-                joined.append(value)
-            else:
-                opened = True
-        return SeqVal("list", joined, opened)
+        return SeqVal(
+            "list", *joined(SeqVal("list", [v]) if isinstance(v, (ParamSet, ParamIter)) else v for v in values)
+        )
     if op == "|" and all(isinstance(v, DictVal) for v in values):
         return DictVal({**values[0].items, **values[1].items}, values[0].open or values[1].open)
     keys = tuple(key_of(v) for v in values)
     if all(isinstance(v, (Const, Sym)) for v in values):
         data = any(isinstance(v, Sym) and v.data for v in values)
-        result = Sym(("op", op, keys), describe(node) if isinstance(node, ir.Op) else "", data=data)
+        result = compound(("op", op, keys), values, describe(node) if isinstance(node, ir.Op) else "", data=data)
         if op in ("+", "-") and len(values) == 2 and isinstance(values[0], Sym) and values[0].turn is not None:
             added = constant(values[1])
             result.turn = values[0].turn.shifted(-added if op == "-" and type(added) is int else added)
@@ -156,7 +151,7 @@ def binary(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
 def _small(constants: list[Any]) -> bool:
     """Whether computing with these constants is harmless (no huge strings or numbers)."""
     return all(
-        (isinstance(c, (int, float, bool)) and abs(c) < 1e12) or (isinstance(c, (str, bytes)) and len(c) < 2_000)
+        (isinstance(c, (int, float, bool)) and abs(c) < 1e12) or (isinstance(c, (str, bytes)) and len(c) < MAX_CONSTANT)
         for c in constants
     ) and not (len(constants) == 2 and {type(c) for c in constants} >= {str, int})
 

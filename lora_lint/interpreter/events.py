@@ -40,6 +40,7 @@ def emit(run: Run, effect: Effect, env: Env, node: ir.Node, first: int, maybe: s
         _backward(run, args, roles)
     elif kind is Ev.CLIP:
         _clip(args, roles)
+        args["func"] = run.loc(node.func) if isinstance(node, ir.Call) else None
     elif kind is Ev.LOADER:
         args["touches"] = [e for e in run.trace.events[first:] if "worker" in e.contexts]
     prepared = roles["optimizer"].facts.get("prepared") if "optimizer" in roles else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import lora_lint.interpreter.attributes as attributes
@@ -14,9 +14,11 @@ import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.items as items
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import encodings
+from lora_lint.interpreter import containers, encodings, rows
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
+from lora_lint.interpreter.keys import joined
+from lora_lint.interpreter.relevance import called_names
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Bound,
@@ -100,7 +102,9 @@ def bind_target(run: Run, target: ir.Expr, value: Value, scope: Scope) -> None:
 def _bind_item(run: Run, target: ir.Item, value: Value, scope: Scope) -> None:
     container = evaluation.evaluate(run, target.value, scope)
     index = evaluation.evaluate(run, target.index, scope)
-    if isinstance(container, Tensor):
+    if isinstance(container, Obj) and container.kind is Kind.ROW:
+        rows.bind(container, index, value)
+    elif isinstance(container, Tensor):
         encodings.bind(run, container, index, value, target)
     elif isinstance(container, DictVal):
         if isinstance(index, Const) and index.value == "labels":
@@ -118,7 +122,8 @@ def _bind_item(run: Run, target: ir.Item, value: Value, scope: Scope) -> None:
             and -len(container.items) <= index.value < len(container.items)
         ):
             container.items[index.value] = value
-    elif isinstance(container, Sym) and isinstance(index, Const):
+    elif isinstance(container, Sym) and (isinstance(index, Const) or container.loader is not None):
+        container.loader = None  # not the batch that came out of the loader any more
         container.attrs[f"[{key_of(index)}]"] = value
     elif isinstance(value, Obj) and value.kind is Kind.ADAPTER_CONFIG:
         run.witnesses.add(("config-used", value.site))
@@ -149,8 +154,8 @@ def _augment(run: Run, node: ir.AugAssign, scope: Scope) -> None:
     before = evaluation.evaluate(run, target, scope)
     value = evaluation.evaluate(run, node.value, scope)
     if isinstance(before, SeqVal) and node.op == "+":
-        before.items.extend(value.items if isinstance(value, SeqVal) else [value])
-        before.open = before.open or not isinstance(value, SeqVal) or value.open
+        more = value if isinstance(value, SeqVal) else SeqVal("list", [value], True)
+        before.items, before.open = joined([before, more])
         return
     result = evaluation.binary(run, node.op, [before, value], node)
     if isinstance(result, Const) and run.loop_depth:
@@ -379,7 +384,7 @@ def items_for_loop(run: Run, iterable: Value, node: ir.Node, limit: int) -> tupl
             items.extend(items or [run.fresh(node)])
         return items[: max(limit, 2)], iterable.open or len(iterable.items) > limit
     if isinstance(iterable, DictVal):
-        keys: list[Value] = [Const(k) for k in list(iterable.items)[:limit]]
+        keys: list[Value] = [containers.key_value(k) for k in list(iterable.items)[:limit]]
         return keys or [run.fresh(node)], iterable.open
     if isinstance(iterable, Generator):
         return calls.iterate_generator(run, iterable, node)[:limit] or [run.fresh(node)], True
@@ -400,8 +405,12 @@ def item_of(run: Run, iterable: Value, node: ir.Node) -> Value:
                 if isinstance(inner, Generator):
                     produced = calls.iterate_generator(run, inner, node)
                     return produced[0] if produced else run.fresh(node)
+        if rows.tells_fields(iterable):
+            return rows.make(run, iterable, node)
         if iterable.kind in (Kind.LOADER, Kind.DATASET):
-            return run.fresh(node, "batch", data=True)
+            batch = run.fresh(node, "batch", data=True)
+            batch.loader = iterable if iterable.kind is Kind.LOADER else None
+            return batch
         if iterable.kind is Kind.MODEL:
             return Obj(Kind.MODEL, "torch.nn.Module", iterable.site, parent=iterable, path="*")
     if isinstance(iterable, Tensor):
@@ -451,7 +460,7 @@ def _try(run: Run, node: ir.Try, scope: Scope) -> None:
                     block(run, hot[0].body, scope)
                     return
         try:
-            with run.context("try") if node.handlers else nullcontext():
+            with _trying(run, node):
                 block(run, node.body, scope)
             block(run, node.orelse, scope)
         except Jump as jump:
@@ -461,6 +470,15 @@ def _try(run: Run, node: ir.Try, scope: Scope) -> None:
     finally:
         if node.final:
             block(run, node.final, scope)
+
+
+def _trying(run: Run, node: ir.Try) -> AbstractContextManager[None]:
+    """The context of a body whose exceptions are handled: "fallback" when a handler calls what the body calls."""
+    if not node.handlers:
+        return nullcontext()
+    tried = set(called_names(node.body))
+    again = any(not tried.isdisjoint(called_names(handler.body)) for handler in node.handlers)
+    return run.context("fallback" if again else "try")
 
 
 def _return(run: Run, node: ir.Return, scope: Scope) -> None:

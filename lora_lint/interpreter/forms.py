@@ -86,14 +86,14 @@ def evaluate_test(run: Run, test: Test, env: Env, node: ir.Node) -> Tri:
             and first.user_class is not None
             and isinstance(first.user_class.find(wanted), FuncVal)
         )
+    if test.op == "type" and isinstance(first, Obj):
+        return derive.is_of_type(run, first, wanted)
     if test.op == "kind":
         if isinstance(first, (Sym, Choice)):
             return Tri.UNKNOWN
         return Tri.of(isinstance(first, Obj) and first.kind.value == wanted)
     if not isinstance(first, Obj) or first.kind is not Kind.MODEL:
         return Tri.UNKNOWN
-    if test.op == "type":
-        return derive.is_of_type(run, first, wanted)
     return derive.is_peft_model(run, first) if test.op == "peft" else _of_state(test.op, first.model)
 
 
@@ -378,6 +378,11 @@ def _frame(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     return made
 
 
+def _row(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    row = rows.make(run, form_value(run, fields["row"], env, node), node)
+    return SeqVal("list", [row], open=True) if fields.get("several") else row
+
+
 def _encoded(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     text, padding, kind = (form_value(run, fields[key], env, node) for key in ("encoded", "padding", "tensors"))
     return encodings.make(run, padding, text, kind, node)
@@ -407,5 +412,5 @@ _FORMS: dict[str, Callable[..., Any]] = {
     "frame": _frame,
     "first": _first,
     "encoded": _encoded,
-    "row": lambda run, f, env, node: rows.make(run, form_value(run, f["row"], env, node), node),
+    "row": _row,
 }

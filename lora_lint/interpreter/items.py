@@ -7,6 +7,7 @@ import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.params as params
 from lora_lint.interpreter import encodings
 from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.keys import compound
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Choice,
@@ -52,7 +53,8 @@ def read_item(run: Run, value: Value, index: Value, node: ir.Node) -> Value:
     if isinstance(value, Sym):
         name = f"[{key_of(index)}]"
         if name not in value.attrs:
-            value.attrs[name] = Sym(("item", value.key, key_of(index)), f"{value.text}[…]", data=value.data)
+            key = ("item", value.key, key_of(index))
+            value.attrs[name] = compound(key, [value, index], f"{value.text}[…]", data=value.data)
         return value.attrs[name]
     if isinstance(value, Obj):
         return attributes.item_of_object(run, value, index, node)

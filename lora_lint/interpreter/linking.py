@@ -7,8 +7,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from lora_lint.interpreter.relevance import children
-from lora_lint.modules import ModuleIndex
+from lora_lint.modules import ModuleIndex, top_without_repository
 from lora_lint.syntax import ir
+
+
+def _top(paths: Mapping[str, str]) -> str:
+    """The folder of the run; that of all files together when they lie elsewhere."""
+    here = os.getcwd()
+    if not paths or any(path.startswith(here.rstrip(os.sep) + os.sep) for path in paths):
+        return here
+    return top_without_repository(os.path.commonpath([os.path.dirname(path) for path in paths]))
 
 
 class Linker:
@@ -17,7 +25,7 @@ class Linker:
     def __init__(self, units: Mapping[str, ir.Module]) -> None:
         # Absolute, because the files of one project may be reported partly by relative, partly by absolute paths.
         self._paths = {os.path.abspath(path): path for path in units}
-        self._index = ModuleIndex(os.getcwd(), exists=self._paths.__contains__)
+        self._index = ModuleIndex(_top(self._paths), exists=self._paths.__contains__)
         self._units = units
         self._mentions: dict[str, frozenset[str]] = {}
         self._mentioning: Counter[str] | None = None  # how many files mention a name

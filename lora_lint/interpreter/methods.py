@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.params as params
@@ -86,7 +88,7 @@ def call_method(
     if isinstance(receiver, Obj):
         return _of_object(run, receiver, name, args, node, scope, expr)
     if isinstance(receiver, Tensor):
-        return _of_tensor(run, receiver, name, args, node, scope)
+        return _of_tensor(run, receiver, name, args, node, scope, expr)
     if isinstance(receiver, LibRef):
         return calls.call_library(run, f"{receiver.name}.{name}", args, node, scope)
     if isinstance(receiver, FuncVal) and name == "__get__" and args.positional:
@@ -166,14 +168,16 @@ def _unknown_model_method(run: Run, obj: Obj, name: str, args: Args, node: ir.No
     return tensors.attached(run, event, node, args.values())
 
 
-def _of_tensor(run: Run, tensor: Tensor, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:
+def _of_tensor(
+    run: Run, tensor: Tensor, name: str, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None = None
+) -> Value:
     kept = encodings.method(tensor, name, args)
     if kept is not None:
         containers.note_device(run, name, args, node)
         return kept
     spec = run.store.find_method(TENSOR_TYPE, name)
     if spec:
-        return specs.apply_call(run, spec, f"{TENSOR_TYPE}.{name}", tensor, args, node, scope)
+        return specs.apply_call(run, spec, f"{TENSOR_TYPE}.{name}", tensor, args, node, scope, expr)
     containers.note_device(run, name, args, node)
     if name in ("items", "values", "keys"):
         return SeqVal(
@@ -274,6 +278,9 @@ def call_object(run: Run, obj: Obj, args: Args, node: ir.Node, scope: Scope) -> 
             found = obj.user_class.find(name)
             if isinstance(found, FuncVal):
                 return _call_user_object(run, obj, found, args, node)
+    function = args.first()
+    if obj.kind is Kind.CONTEXT and isinstance(function, (FuncVal, Bound)):
+        return _within(run, obj, function, node)  # a decorator, called by hand
     if obj.wraps is not None and obj.root.user_class is not None and obj.wraps.user_class is not None:
         with run.inside(obj):
             return call_object(run, obj.wraps, args, node, scope)
@@ -291,12 +298,18 @@ def call_object(run: Run, obj: Obj, args: Args, node: ir.Node, scope: Scope) -> 
     return run.fresh(node)
 
 
+def _within(run: Run, context: Obj, function: FuncVal | Bound, node: ir.Node) -> FuncVal | Bound:
+    """The function with a context around every call of it."""
+    if isinstance(function, Bound):
+        inner = _within(run, context, function.func, node)
+        return Bound(inner, function.receiver) if isinstance(inner, FuncVal) else function
+    return replace(function, contexts=(*function.contexts, (context, run.loc(node))))
+
+
 def _call_user_object(run: Run, obj: Obj, function: FuncVal, args: Args, node: ir.Node) -> Value:
     flat: list[tuple[str | None, Value]] = [(None, obj), *((None, v) for v, _ in args.positional)]
     flat.extend((name, value) for name, (value, _) in args.keywords.items())
-    result = calls.call_function(run, function, flat, node, args)
-    if obj.kind is Kind.MODEL and isinstance(result, (Sym, Tensor, DictVal, SeqVal, Obj)):
-        if isinstance(result, Sym) and not result.data:
-            # A user's module whose forward we could not follow to a tensor: its output may hang on anything.
-            return result
-    return result
+    if obj.kind is not Kind.MODEL:
+        return calls.call_function(run, function, flat, node, args)
+    with run.entering(obj, node):
+        return calls.call_function(run, function, flat, node, args)

@@ -124,7 +124,7 @@ def _written(node: ir.Node, argument: str) -> ir.Arg | None:
 
 def _emit(run: Run, row: Rename, node: ir.Node, name: str, written: ir.Arg | None) -> None:
     path = run.module.path
-    if "try" in run.contexts or run.program.targets.asks(path):
+    if not {"try", "fallback"}.isdisjoint(run.contexts) or run.program.targets.asks(path):
         return
     declared = run.program.targets.declared(path)
     lacks = declared.affected(row.library, row.gone)
@@ -184,3 +184,19 @@ def _emit_contract(run: Run, override: Override, method: FuncVal, base: str) -> 
     first = run.loc(method.node)
     header = Location(first.path, first.line, first.column, first.line, first.column + len("def ") + len(method.name))
     run.emit(Ev.CONTRACT, method.node, args=args, by=base, at=header)
+
+
+# --- imports whose order matters --------------------------------------------------------------------------------------
+
+
+def note_order(run: Run, node: ir.Import) -> None:
+    """Emit an event when a library that patches others is imported after them, at the top of one file."""
+    if node.level or len(run.stack) > 1 or not {"try", "fallback"}.isdisjoint(run.contexts):
+        return
+    library, path = node.module.split(".")[0], run.module.path
+    before = [one for one in run.imports if one[0] == path]
+    late = [name for _, name, _ in before if name in renames().patched_by(library)]
+    if late and all(name != library for _, name, _ in before):
+        first = next(place for _, name, place in before if name != "__future__")
+        run.emit(Ev.LATE_IMPORT, node, args={"library": library, "after": tuple(dict.fromkeys(late)), "first": first})
+    run.imports.append((path, library, run.loc(node)))

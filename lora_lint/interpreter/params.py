@@ -19,6 +19,7 @@ from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.elements import element_attribute, element_is, element_method, representatives
 from lora_lint.interpreter.run import ParamLoop, Run
 from lora_lint.interpreter.values import (
+    PARAMETERS,
     Capture,
     Choice,
     Const,
@@ -321,6 +322,9 @@ def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
                 )
         elif node.kind in ("list", "set"):
             return _collect(run, first, node, scope)
+        elif node.kind == "dict":
+            held = _collect(run, first, node, scope)
+            return DictVal({PARAMETERS: held}, open=True) if isinstance(held, ParamSet) else run.fresh(node)
         return run.fresh(node)
     local = Scope({}, scope.module, scope)
     out: list[tuple[Value, Value]] = []

@@ -32,6 +32,10 @@ _COLD_EVENTS = frozenset(
         Ev.SCALER_UPDATE,
         Ev.DISTRIBUTED,
         Ev.TOKENS,
+        Ev.FIELD,
+        Ev.LATE_IMPORT,
+        Ev.NAMED,
+        Ev.LABEL_NAMES,
         Ev.LABELS,
         Ev.OUTDATED,
         Ev.CONTRACT,
@@ -182,3 +186,21 @@ def _called_names(root: ir.Node) -> Iterator[str]:
                 if isinstance(target, ir.Attr) and target.name == "requires_grad":
                     yield "requires_grad_"
         stack.extend(children(node))
+
+
+def called_names(body: Iterable[ir.Node]) -> Iterator[str]:
+    """Last names of the functions and methods that statements call."""
+    stack: list[object] = list(body)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ir.Call):
+            name = node.func.name if isinstance(node.func, ir.Attr) else getattr(node.func, "id", "")
+            if name and name not in _TALK:
+                yield name
+        stack.extend(children(node))
+
+
+# Calls that handlers make beside anything else.
+_TALK = frozenset(
+    {"print", "info", "warning", "error", "exception", "debug", "format", "str", "len", "warn", "join", "get"}
+)

@@ -77,6 +77,7 @@ class Run:
         self.guards: list[Guard] = []
         self.contexts: list[str] = []
         self.within: list[Obj] = []
+        self.entered: tuple[Obj, Location] | None = None
         self.grad: list[GradMode] = [GradMode(Tri.YES)]
         self.param_loops: list[ParamLoop] = []
         self.filters: dict[Location, tuple[set[str], set[str], tuple[str, str]]] = {}
@@ -92,6 +93,7 @@ class Run:
         self.unfollowed = 0
         self.inspecting = False  # what is evaluated is only looked at
         self.last_condition: tuple[ir.Node, Value] | None = None
+        self.imports: list[tuple[str, str, Location]] = []  # file, library and place of each import so far
         self._fresh: dict[Hashable, int] = {}
         self._globals: dict[int, tuple[ModuleVal, dict[str, Value]]] = {}
 
@@ -178,6 +180,7 @@ class Run:
             self.witness(kind, obj.root.site or where.path)
         if kind is Ev.FORWARD:
             event.args["grad"], event.args["grad_at"] = self.grad[-1].on, self.grad[-1].at
+            event.args["entered"] = self.entered
         if not maybe:
             effects.apply(event)
         elif event.model is not None:
@@ -232,6 +235,16 @@ class Run:
             yield
         finally:
             self.within.remove(obj)
+
+    @contextmanager
+    def entering(self, module: Obj, node: ir.Node) -> Iterator[None]:
+        """The user's module is called here; of modules in modules the outermost counts."""
+        before = self.entered
+        self.entered = before or (module, self.loc(node))
+        try:
+            yield
+        finally:
+            self.entered = before
 
     @contextmanager
     def grad_mode(self, on: Tri, at: Location | None, block: bool = False) -> Iterator[None]:

@@ -49,7 +49,7 @@ class Sym:
     key: equal keys are the same unknown value, so one condition takes one arm. default: what the user's own defaults
     (argparse, dataclass, parameter) make of it. attrs, items: children that were read, memoised so that their identity is
     stable. obj: the object it turned out to be, once used like one. data: comes out of a data loader. turn: for the counter of
-    a loop, the turn it counts.
+    a loop, the turn it counts. size: how many parts its key is made of.
     """
 
     key: Hashable
@@ -59,6 +59,8 @@ class Sym:
     obj: Obj | None = None
     data: bool = False
     annotation: str = ""
+    size: int = 1
+    loader: Obj | None = None  # the data loader it is a batch of, untouched since
     turn: Turn | None = None
 
 
@@ -233,10 +235,16 @@ class SeqVal:
 
 @dataclass(slots=True, eq=False)
 class DictVal:
-    """A dict with constant keys. open: there may be more."""
+    """A dict with constant keys. open: there may be more. unpacked: for keyword arguments, what `**` took the others from,
+    with the name of the variable."""
 
     items: dict[object, Value]
     open: bool = False
+    unpacked: tuple[tuple[Value, str], ...] = ()
+
+
+# The key under which a dict from names to parameters holds all of them.
+PARAMETERS = ("unknown", "params")
 
 
 @dataclass(slots=True, eq=False)

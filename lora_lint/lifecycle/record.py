@@ -175,6 +175,17 @@ class ProbeRecord:
 
 
 @dataclass(slots=True)
+class EffectRecord:
+    """What a library call did to an adapter: value "yes" when it was trainable afterwards, "no" when frozen. inputs: the
+    arguments that were plain values, and `inference` of the adapter's config."""
+
+    call: str
+    value: str
+    at: Location
+    inputs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class RankRecord:
     """Everything one process saw."""
 
@@ -194,6 +205,7 @@ class RankRecord:
     batches: list[BatchRecord] = field(default_factory=list)
     targets: list[BatchRecord] = field(default_factory=list)
     probes: list[ProbeRecord] = field(default_factory=list)
+    effects: list[EffectRecord] = field(default_factory=list)
     merged_in_run: bool = False
     losses_alive: int = 0
     memory: list[float] = field(default_factory=list)  # peak megabytes by step
@@ -241,6 +253,7 @@ def rank_from(data: dict[str, Any]) -> RankRecord:
         ("batches", BatchRecord),
         ("targets", BatchRecord),
         ("probes", ProbeRecord),
+        ("effects", EffectRecord),
     ):
         plain[key] = [_revive(kind, one) for one in plain[key]]
     return RankRecord(**plain)

@@ -102,6 +102,9 @@ class Ev(str, Enum):
     LABELS = "labels"
     OUTDATED = "outdated"
     CONTRACT = "contract"
+    LATE_IMPORT = "late-import"
+    NAMED = "named"  # an adapter, by a name that mangles what is saved
+    LABEL_NAMES = "label-names"  # a trainer looks for them in the model's signature
     DISTRIBUTED = "distributed"
     OVERRIDE = "override"
     FILTER = "filter"

@@ -54,7 +54,30 @@ def of_process(torch: ModuleType | None) -> dict[str, Any]:
         found["start_method"] = multiprocessing.get_start_method(allow_none=True) or "default"
         found["threads"] = torch.get_num_threads()
         found["devices"] = _devices(torch)
+    found["remarks"] = remarks(found)
     return found
+
+
+def remarks(found: dict[str, Any]) -> list[str]:
+    """What looks wrong in an environment."""
+    variables = found["variables"]
+    said = []
+    if variables.get("CUDA_VISIBLE_DEVICES") == "" or variables.get("CUDA_VISIBLE_DEVICES") == "-1":
+        said.append("CUDA_VISIBLE_DEVICES hides every GPU")
+    world = variables.get("WORLD_SIZE", "1")
+    if world not in ("", "1") and not {"MASTER_ADDR", "MASTER_PORT"} <= set(variables):
+        said.append(f"WORLD_SIZE is {world}, but MASTER_ADDR or MASTER_PORT is missing")
+    if world not in ("", "1") and "RANK" not in variables:
+        said.append(f"WORLD_SIZE is {world}, but RANK is missing: every process takes itself for the first")
+    threads = variables.get("OMP_NUM_THREADS", "")
+    if threads == "1" and world in ("", "1") and not found["devices"]:
+        said.append("OMP_NUM_THREADS is 1: torch uses one core on this CPU")
+    for device in found["devices"]:
+        if device["free_gb"] < 0.05 * device["total_gb"]:
+            said.append(f"{device['name']} has only {device['free_gb']} GB free")
+    if found.get("start_method") == "fork" and found["devices"]:
+        said.append("processes are started with fork while CUDA is in use: workers must not touch it")
+    return said
 
 
 def _version(name: str) -> str:

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Mode, Tri
-from lora_lint.verify.hooks_peft import activating, injecting
+from lora_lint.verify.injection import activating, injecting
 from lora_lint.verify.patching import wrap
 
 if TYPE_CHECKING:

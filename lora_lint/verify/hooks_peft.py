@@ -2,101 +2,18 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.vocabulary import Ev, Kind, Mode, Part, Tri
+from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
+from lora_lint.verify.injection import Injection, activating, injecting
 from lora_lint.verify.known import known
 from lora_lint.verify.models import Live
 from lora_lint.verify.patching import wrap
-from lora_lint.verify.recorder import qualified
 
 if TYPE_CHECKING:
     from lora_lint.verify.slot import Slot
-
-
-class Injection:
-    """An injection that is under way: the model and its adapters before it."""
-
-    def __init__(self, watch: Slot, model: Any) -> None:
-        self.watch = watch
-        self.recorder = watch.recorder
-        self.live: Live = self.recorder.live(model)
-        self.names = _adapter_names(self.live)
-
-    def done(self, by: str, result: Any, config: Any, adapter: Any, **args: Any) -> None:
-        """Tell of it, with what is true now."""
-        live = self.live
-        view: Obj | None = None
-        if result is not None and _is_peft_model(result):
-            self.recorder.models.alias(result, live)
-            if live.shell is None or live.shell() is not result:
-                live.shell = weakref.ref(result)
-                view = Obj(Kind.MODEL, qualified(type(result)), wraps=live.obj)
-        self.recorder.models.claim(live)
-        self.watch.training.table.stale = True
-        name = adapter if isinstance(adapter, str) else _new_name(self.names, _adapter_names(live))
-        flags = [
-            row.parameter.requires_grad
-            for row in live.rows()
-            if row.part in (Part.ADAPTER, Part.COPY) and row.adapter == name
-        ]
-        trainable = Tri.NO if not any(flags) else Tri.YES if all(flags) else Tri.UNKNOWN
-        roles: dict[str, Obj] = {"model": live.obj}
-        found = self.recorder.obj(config) if config is not None else None
-        if found is not None:
-            roles["config"] = found
-        trainer = self.watch.trainer_in_stack()
-        if trainer is not None:
-            roles["trainer"] = trainer
-        if args.get("loaded") and live.named is not None and not live.named.training:
-            args["mode"] = Mode.EVAL
-        event = self.recorder.emit(Ev.INJECT, roles, {"adapter": name, "trainable": trainable, **args}, by)
-        if view is not None:
-            view.event = event
-            self.recorder.trace.objects.append(view)
-            self.watch.views.append((live.shell, view))
-        self.recorder.reconcile(live)
-        self.watch.ledger(f"after {by.rsplit('.', 1)[-1]}", self.recorder.frames.here(), live)
-
-
-def _adapter_names(live: Live) -> set[str]:
-    return {row.adapter for row in live.rows() if row.adapter}
-
-
-def _new_name(before: set[str], after: set[str]) -> str:
-    fresh = sorted(after - before)
-    return fresh[0] if fresh else "default"
-
-
-def _is_peft_model(thing: Any) -> bool:
-    return any(kind.__name__ in ("PeftModel", "PeftMixedModel") for kind in type(thing).__mro__)
-
-
-def injecting(
-    watch: Slot, by: str, model_of: Callable[..., Any], pick: Callable[..., tuple[Any, Any]], **facts: Any
-) -> Callable[..., Any]:
-    """A wrapper for a call that injects: `model_of` gives the model, `pick` the config and the adapter's name, both
-    from the call's arguments."""
-    begin = watch.guard(lambda model: Injection(watch, model))
-    end = watch.guard(lambda injection, *a, **k: injection.done(*a, **k))
-
-    def around(original: Any, *args: Any, **kwargs: Any) -> Any:
-        if watch.recorder.quiet:
-            return original(*args, **kwargs)
-        injection = begin(model_of(*args, **kwargs))
-        with watch.recorder.silently():
-            result = original(*args, **kwargs)
-        if injection is not None:
-            config, adapter = pick(*args, **kwargs)
-            shell = result if result is not None else args[0]
-            end(injection, by, shell, config, adapter, **facts)
-        return result
-
-    return around
 
 
 def patch_config(watch: Slot, module: ModuleType) -> None:
@@ -148,7 +65,7 @@ def patch_model(watch: Slot, module: ModuleType) -> None:
             return original(self, model, *args, **kwargs)
         config = args[0] if args else kwargs.get("peft_config")
         name = args[1] if len(args) > 1 else kwargs.get("adapter_name", "default")
-        begin = watch.guard(lambda: Injection(watch, model))
+        begin = watch.guard(lambda: Injection(watch, model, {}))
         injection = begin()
         with recorder.silently():
             result = original(self, model, *args, **kwargs)
@@ -199,32 +116,6 @@ def patch_model(watch: Slot, module: ModuleType) -> None:
     )
     wrap(kind, "set_adapter", activating(watch, "peft.PeftModel.set_adapter"))
     wrap(kind, "save_pretrained", saving(watch))
-
-
-def activating(watch: Slot, by: str) -> Callable[..., Any]:
-    """A wrapper for a call that makes an adapter the active one."""
-    recorder = watch.recorder
-
-    def note(model: Any, adapter: Any) -> None:
-        live = recorder.live(model)
-        names = adapter if isinstance(adapter, (list, tuple)) else [adapter]
-        flags = [r.parameter.requires_grad for r in live.rows() if r.adapter in names]
-        trainable = Tri.NO if not any(flags) else Tri.YES if all(flags) else Tri.UNKNOWN
-        watch.training.table.stale = True
-        recorder.emit(Ev.ACTIVATE, {"model": live.obj}, {"adapter": adapter, "trainable": trainable}, by)
-        recorder.reconcile(live)
-
-    guarded = watch.guard(note)
-
-    def around(original: Any, self: Any, adapter_name: Any, *args: Any, **kwargs: Any) -> Any:
-        if recorder.quiet:
-            return original(self, adapter_name, *args, **kwargs)
-        with recorder.silently():
-            result = original(self, adapter_name, *args, **kwargs)
-        guarded(self, adapter_name)
-        return result
-
-    return around
 
 
 def saving(watch: Slot) -> Callable[..., Any]:

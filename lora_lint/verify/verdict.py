@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from lora_lint.apis.store import ApiStore
 from lora_lint.checks.base import Report
 from lora_lint.checks.registry import Registry, load_checks
 from lora_lint.findings import Finding, Related, Severity
@@ -12,6 +13,7 @@ from lora_lint.lifecycle.record import RankRecord, RunRecord, rank_from
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev
 from lora_lint.location import Location
+from lora_lint.verify.drift import drifts
 from lora_lint.verify.judge import all_checks
 from lora_lint.verify.measured import measured_causes
 from lora_lint.verify.observed import Observed
@@ -88,6 +90,8 @@ def judge(observed: Observed, steps: int) -> Verdict:
     causes = [c for c in _causes(observed.reports, registry) if c.code not in MEASURABLE or c.code in proven]
     told = {cause.code for cause in causes}
     causes += [finding for finding in measured if finding.code not in told]
+    versions = observed.reports[0]["environment"].get("versions", {}) if observed.reports else {}
+    symptoms += [registry.render("LL919", report) for report in drifts(record, versions, ApiStore.bundled())]
     findings = _order(causes, symptoms)
     faults = tuple(fault for report in observed.reports for fault in report["faults"])
     reason, crashed = _trouble(observed, record, steps)

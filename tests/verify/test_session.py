@@ -229,6 +229,31 @@ def test_accelerate_loop(tmp_path: Path) -> None:
     assert (status, report["verdict"], report["steps"]) == (0, "PASS", 3), report
 
 
+def test_confirm_marks_static_findings(tmp_path: Path) -> None:
+    unused = "\ndef never():\n    other = make()\n    other.requires_grad_(False)\n    train(other, 3)\n"
+    status, report, _ = verify(tmp_path, programs.FROZEN + unused, "--confirm")
+    assert status == 1
+    states = {(one["code"], one["state"]) for one in report["confirmations"]}
+    assert ("LL103", "confirmed") in states, report["confirmations"]
+
+
+@pytest.mark.parametrize("quant", ["", "8bit"])
+def test_model_mode(tmp_path: Path, quant: str) -> None:
+    if quant:
+        pytest.importorskip("bitsandbytes")
+    from tests.verify.tiny import llama
+
+    llama().save_pretrained(tmp_path / "base")
+    words = command("--format", "json", "--model", "base", "--seq-len", "16", "--lora", "r=4,target=q_proj+v_proj")
+    words += ["--quant", quant] if quant else ["--clip-grad-norm", "1.0", "--grad-log-interval", "1"]
+    done = subprocess.run(
+        words, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240, check=False
+    )
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["verdict"], report["steps"]) == (0, "PASS", 3), report
+    assert len(report["gradients"]) == 8
+
+
 def test_interrupt_ends_all_children(tmp_path: Path) -> None:
     text = programs.STUCK.replace("time.sleep(600)", 'open("pid", "w").write(str(os.getpid())); time.sleep(600)')
     (tmp_path / "train.py").write_text(text, encoding="utf-8")

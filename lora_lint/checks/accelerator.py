@@ -1,0 +1,75 @@
+"""Backward and clipping beside accelerate: LL704."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lora_lint.checks.base import Report, check
+from lora_lint.checks.values import given, literal
+from lora_lint.findings import Applicability, FixPlan, ReplaceText
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import Event, Tensor, Trace
+from lora_lint.lifecycle.vocabulary import Ev
+
+
+@check("LL704", on=Ev.BACKWARD)
+def backward_past_accelerator(event: Event, trace: Trace) -> Iterator[Report]:
+    """`loss.backward()` on a prepared model."""
+    loss = event.args.get("loss")
+    if not isinstance(loss, Tensor) or "trainer" in event.roles or event.role("accelerator") is not None:
+        return
+    accelerator = next((found for source in loss.sources if (found := _preparer(source.model)) is not None), None)
+    if accelerator is None or _plain(accelerator):
+        return
+    name = event.args.get("names", {}).get("loss")
+    text = f"{accelerator.name}.backward({name})" if name and accelerator.name else ""
+    yield Report(
+        event,
+        "backward() goes past the accelerator that prepared the model: the loss is neither scaled nor divided",
+        help=f"{accelerator.name or 'accelerator'}.backward({name or 'loss'})",
+        plan=_replace(text, event),
+    )
+
+
+@check("LL704", on=Ev.CLIP)
+def clip_past_accelerator(event: Event, trace: Trace) -> Iterator[Report]:
+    """Clipping by torch while the gradients are scaled for fp16."""
+    model = getattr(event.args.get("object_value"), "model", None) or event.model
+    accelerator = _preparer(model) if isinstance(model, Obj) and event.role("accelerator") is None else None
+    if accelerator is None or literal(accelerator.facts.get("mixed_precision")) != "fp16":
+        return
+    func = event.args.get("func")
+    plan = None
+    if accelerator.name and func is not None:
+        text = f"{accelerator.name}.{event.by.rsplit('.', 1)[-1]}"
+        plan = FixPlan(Applicability.SAFE, "clip through the accelerator", (ReplaceText(func, text),))
+    yield Report(
+        event,
+        "clips gradients that are still scaled for fp16: the accelerator that prepared the model would unscale them first",
+        help=f"{accelerator.name or 'accelerator'}.{event.by.rsplit('.', 1)[-1]}(…)",
+        plan=plan,
+    )
+
+
+def _preparer(model: Obj | None) -> Obj | None:
+    """The accelerator that prepared a model, through its wrappers."""
+    here = model
+    while here is not None:
+        found = here.facts.get("prepared")
+        if isinstance(found, Obj):
+            return found
+        here = here.wraps
+    return None
+
+
+def _plain(accelerator: Obj) -> bool:
+    """Whether an accelerator certainly neither scales nor accumulates."""
+    facts = accelerator.facts
+    whole = literal(facts.get("mixed_precision")) in ("no", "bf16") and not given(facts, "deepspeed_plugin")
+    return whole and literal(facts.get("gradient_accumulation_steps")) in (None, 1)
+
+
+def _replace(text: str, event: Event) -> FixPlan | None:
+    if not text:
+        return None
+    return FixPlan(Applicability.SAFE, "call the accelerator's backward", (ReplaceText(event.location, text),))

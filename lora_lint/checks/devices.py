@@ -1,0 +1,107 @@
+"""Where batches and their tensors are: LL408, LL409."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from lora_lint.checks.base import Report, check
+from lora_lint.checks.common import name_of
+from lora_lint.checks.values import literal
+from lora_lint.findings import Applicability, DropKeyword, FixPlan, InsertStatement
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import Event, Tensor, Trace
+from lora_lint.lifecycle.vocabulary import Ev, Tri
+
+
+@check("LL408", on=Ev.LOADER)
+def pinning_cuda_tensors(event: Event, trace: Trace) -> Iterator[Report]:
+    """A loader pins tensors that are on the GPU already."""
+    if literal(event.args.get("pin")) is not True or not _makes_cuda(event):
+        return
+    drop = DropKeyword(event.location, "pin_memory")
+    yield Report(
+        event,
+        "pins tensors that are on the GPU already: the first batch fails",
+        help="drop pin_memory=True",
+        plan=FixPlan(Applicability.SAFE, "drop pin_memory", (drop,)),
+    )
+
+
+def _makes_cuda(loader: Event) -> bool:
+    """Whether the rows of a loader are CUDA tensors for certain; in workers they fail in another way."""
+    dataset = loader.role("dataset")
+    tensors = getattr(dataset.facts.get("tensors"), "items", ()) if dataset is not None else ()
+    if any(isinstance(one, Tensor) and one.device == "cuda" for one in tensors):
+        return True
+    return loader.args.get("workers") is Tri.NO and any(_moves(touch) for touch in loader.args.get("touches", ()))
+
+
+def _moves(touch: Event) -> bool:
+    return touch.kind is Ev.TOUCH_CUDA and bool(touch.args.get("move")) and not touch.guards
+
+
+@check("LL409", on=Ev.BACKWARD)
+def batch_left_on_cpu(event: Event, trace: Trace) -> Iterator[Report]:
+    """A batch on the CPU goes into a model that was moved to the GPU, in a loop written by hand."""
+    loss = event.args.get("loss")
+    if not isinstance(loss, Tensor) or "trainer" in event.roles or "accelerator" in event.roles:
+        return
+    for forward in loss.sources:
+        model = forward.model
+        moved = _moved_to_cuda(model, trace) if model is not None and model.root.user_class is None else None
+        batch = _cpu_batch(forward, trace) if moved is not None else None
+        if moved is not None and batch is not None:
+            yield Report(
+                forward,
+                f"{name_of(forward, 'model')} is on the GPU, but this batch stays on the CPU: the forward fails",
+                help='move the batch first: batch = {k: v.to("cuda") for k, v in batch.items()}',
+                story=((moved, "model moved to the GPU here"),),
+                plan=_move_batch(forward, batch),
+            )
+
+
+def _moved_to_cuda(model: Obj, trace: Trace) -> Event | None:
+    """The last move of a model, if the user moved it to the GPU."""
+    if model.model.device != "cuda" or model.model.wraps:
+        return None
+    moves = [e for e in trace.of(Ev.MOVE) if e.model is not None and e.model.root is model.root]
+    return moves[-1] if moves and moves[-1].args.get("device") == "cuda" and not moves[-1].maybe else None
+
+
+def _cpu_batch(forward: Event, trace: Trace) -> str | None:
+    """The name of a batch that a forward takes from the CPU ("" when it has none), None when there is no such batch."""
+    named = forward.args.get("named")
+    given = [*getattr(forward.args.get("inputs"), "items", ()), *_entries(named)]
+    unpacked = getattr(named, "unpacked", ())
+    for value, name in (*((value, "") for value in given), *unpacked):
+        if _on_cpu(value, trace):
+            return str(name)
+    return None
+
+
+def _entries(named: Any) -> list[Any]:
+    items = getattr(named, "items", None)
+    return list(items.values()) if isinstance(items, dict) else []
+
+
+def _on_cpu(value: Any, trace: Trace) -> bool:
+    """Whether a value is certainly on the CPU: a tokenizer made it, or a loader whose rows are CPU tensors."""
+    if isinstance(value, Tensor):
+        return value.device == "cpu" and (value.encoding is not None or value.ids is not None)
+    loader = getattr(value, "loader", None)
+    if not isinstance(loader, Obj) or "prepared" in loader.facts:
+        return False
+    made = next((e for e in trace.of(Ev.LOADER) if e.role("loader") is loader), None)
+    if made is None or any(touch.kind is Ev.TOUCH_CUDA for touch in made.args.get("touches", ())):
+        return False
+    return hasattr(made.args.get("collate"), "node")  # a function of the user, which was followed
+
+
+def _move_batch(forward: Event, name: str) -> FixPlan | None:
+    """Move the batch in front of the forward."""
+    if not name or forward.statement is None:
+        return None
+    line = f'{name} = {{k: v.to("cuda") for k, v in {name}.items()}}'
+    intent = InsertStatement(forward.statement, line, after=False)
+    return FixPlan(Applicability.UNSAFE, "move the batch to the GPU", (intent,))

@@ -1,0 +1,38 @@
+"""Unknown values made of other values: their keys hold the keys of the parts, and stay small whatever a program computes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+
+from lora_lint.interpreter.values import SeqVal, Sym, Value
+
+# Larger keys and texts than this say nothing a finding or a condition could use.
+MAX_PARTS = 60
+MAX_TEXT = 200
+
+# Longer lists are remembered by their first items.
+MAX_ITEMS = 1_000
+
+# Longer strings are not computed.
+MAX_CONSTANT = 2_000
+
+
+def compound(key: Hashable, parts: Iterable[Value], text: str = "", *, data: bool = False) -> Sym:
+    """The unknown with this key, which is built of the keys of these parts. A key that would become too large is replaced
+    by its hash: still the same in every run."""
+    size = 1 + sum(part.size for part in parts if isinstance(part, Sym))
+    if size > MAX_PARTS:
+        key, size = ("large", hash(key)), 1
+    return Sym(key, text if len(text) <= MAX_TEXT else text[-MAX_TEXT:], data=data, size=size)
+
+
+def joined(values: Iterable[Value], opened: bool = False) -> tuple[list[Value], bool]:
+    """The items of several values in a row, and whether there may be others."""
+    items: list[Value] = []
+    for value in values:
+        if isinstance(value, SeqVal):
+            items.extend(value.items[: MAX_ITEMS - len(items)])
+            opened = opened or value.open or len(items) >= MAX_ITEMS
+        else:
+            opened = True
+    return items, opened

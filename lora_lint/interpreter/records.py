@@ -1,0 +1,67 @@
+"""Instances of dataclasses and named tuples: their fields, copies with some fields changed, fields by position."""
+
+from __future__ import annotations
+
+from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import ClassVal, Const, LibRef, Sym, Value
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.syntax import ir
+
+_TUPLE = "typing.NamedTuple"
+
+
+def is_record(cls: ClassVal) -> bool:
+    """Whether instances of a class are made of its annotated fields."""
+    return any(each.is_dataclass for each in cls.mro()) or is_tuple(cls)
+
+
+def is_tuple(cls: ClassVal) -> bool:
+    """Whether a class is a named tuple."""
+    return any(isinstance(base, LibRef) and base.name == _TUPLE for each in cls.mro() for base in each.bases)
+
+
+def fields(cls: ClassVal) -> list[str]:
+    """Names of the fields of a class, in order, those of its bases first."""
+    found: dict[str, None] = {}
+    for owner in reversed(list(cls.mro())):
+        for statement in owner.node.body:
+            if isinstance(statement, ir.Assign) and statement.annotation is not None:
+                target = statement.targets[0]
+                if isinstance(target, ir.Name):
+                    found[target.id] = None
+    return list(found)
+
+
+def fill(obj: Obj, cls: ClassVal, args: Args) -> None:
+    """Set the fields of a new instance: from its arguments, else the defaults, else unknown."""
+    values = [value for value, _ in args.positional]
+    for name in fields(cls):
+        if values:
+            obj.attrs[name] = values.pop(0)
+        elif name in args.keywords:
+            obj.attrs[name] = args.keywords[name][0]
+        else:
+            default = cls.find(name)
+            known = default if isinstance(default, Const) else None
+            unknown = Sym(("field", obj.site, name), name, known)
+            obj.attrs[name] = unknown if default is None or args.open_keywords else default
+
+
+def replaced(run: Run, obj: Obj, args: Args, node: ir.Node) -> Obj:
+    """A copy with some fields changed: `record._replace(x=…)`, `dataclasses.replace(record, x=…)`. What the other fields
+    hold is shared.
+    """
+    made = run.make(obj.kind, obj.type, node)
+    made.user_class, made.name, made.facts = obj.user_class, obj.name, dict(obj.facts)
+    made.attrs = {**obj.attrs, **{name: value for name, (value, _) in args.keywords.items()}}
+    return made
+
+
+def item(obj: Obj, index: Value) -> Value | None:
+    """A field of a named tuple by position, None when it is not one or the position is unknown."""
+    position = index.value if isinstance(index, Const) else None
+    if obj.user_class is None or not isinstance(position, int) or not is_tuple(obj.user_class):
+        return None
+    names = fields(obj.user_class)
+    return obj.attrs.get(names[position]) if -len(names) <= position < len(names) else None
