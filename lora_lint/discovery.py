@@ -33,6 +33,7 @@ LIFECYCLE_TOKENS = (
     b"gradscaler",
     b"collat",
     b"state_dict",
+    b"load_dataset",
 )
 _LIFECYCLE = re.compile(b"|".join(re.escape(token) for token in LIFECYCLE_TOKENS), re.IGNORECASE)
 
