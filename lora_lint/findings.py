@@ -137,7 +137,15 @@ class AddParameter:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class OutOfPlace:
+    """Turn the augmented assignment at `what` into a plain one: `x *= y` into `x = x * y`."""
+
+    what: Location
+
+
 Intent = Union[
+    OutOfPlace,
     AddParameter,
     SetKeyword,
     DropKeyword,

@@ -34,7 +34,7 @@ A FORM is a term ($name, $name.attribute, $kwargs.key, a literal, a derivation, 
   {submodule: $x, path: p}
   {parameters: $x, named: …, modules: …}
   {tensor: plain}, {attached: $x}    data; a tensor on the graph of the last forward
-  {like: [$x …]}                     a tensor that depends on these
+  {like: [$x …], kept: true}         a tensor that depends on these, and whose value backward needs
   {scaled: $x, by: $scaler}, {cut: detach, of: $x}, {hack: $x}
   {unpack: $list}                    its only item, or the list
   {first: $list}, {spread: $list}    its first item; its items as several arguments
@@ -133,7 +133,7 @@ RETURN_FORMS: dict[str, frozenset[str]] = {
     "parameters": frozenset({"parameters", "named", "modules"}),
     "tensor": frozenset({"tensor", "device"}),
     "attached": frozenset({"attached"}),
-    "like": frozenset({"like"}),
+    "like": frozenset({"like", "kept"}),
     "scaled": frozenset({"scaled", "by"}),
     "base": frozenset({"base"}),
     "wrapped": frozenset({"wrapped"}),

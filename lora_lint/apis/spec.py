@@ -100,12 +100,14 @@ class TypeSpec:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What the library passes to a method that users override: a parameter by name or place (after self, from 1)."""
+    """What the library passes to a method that users override: a parameter by name or place (after self, from 1).
+    caller: the method of the library that passes it, "" when several do."""
 
     method: str
     parameter: str
     place: int
     versions: dict[str, str]
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)

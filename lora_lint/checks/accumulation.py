@@ -59,14 +59,13 @@ def _gathers(block: Obj) -> Severity | None:
 
 
 def _several(steps: Any) -> Severity | None:
-    """How bad a wipe is for a number of accumulation steps: not at all for one, a warning when one is the default."""
+    """How bad a wipe is for a number of accumulation steps: not at all for one, a warning when one is the user's default."""
     known = literal(steps)
     if known is not MISSING:
         return Severity.ERROR if isinstance(known, int) and known > 1 else None
     if getattr(steps, "key", None) is None:
         return None
-    chosen = literal(getattr(steps, "default", None))
-    return Severity.ERROR if isinstance(chosen, int) and chosen > 1 else Severity.WARNING
+    return Severity.WARNING if literal(getattr(steps, "default", None)) == 1 else Severity.ERROR
 
 
 def _surely(zero: Event, other: Event) -> bool:

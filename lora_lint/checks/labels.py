@@ -1,4 +1,4 @@
-"""What becomes of the labels before the loss: LL404, LL405."""
+"""What becomes of the labels before the loss: LL404, LL405, LL406."""
 
 from __future__ import annotations
 
@@ -163,3 +163,45 @@ def _mask(labelled: Event) -> FixPlan | None:
     line = f'{batch}["labels"][{batch}["attention_mask"] == 0] = -100'
     intent = InsertStatement(labelled.statement, line, after=True)
     return FixPlan(Applicability.UNSAFE, "set the labels of padding to -100", (intent,))
+
+
+@check("LL406", on=Ev.FORMATTED)
+def response_template_never_matches(event: Event, trace: Trace) -> Iterator[Report]:
+    """The collator looks for a marker that the formatting function does not write; it writes others of the same kind."""
+    collator = event.role("collator")
+    template = literal(collator.facts.get("response_template")) if collator is not None else None
+    texts = _texts(event.args.get("text"))
+    if collator is None or collator.site is None or not isinstance(template, str) or not template.strip() or not texts:
+        return
+    kind = re.match(r"\W{2,}", template.strip())
+    if kind is None or any(template in text or _GAP_ONLY.fullmatch(text) for text in texts):
+        return
+    if all(kind.group() in text for text in texts):
+        yield Report(
+            collator.site,
+            f"the response template {template!r} is not in the formatted text: every label is masked and nothing is learned",
+            help="use the marker that the formatting function writes, to the last space and newline",
+            story=((event, "rows are formatted here"),),
+        )
+
+
+_GAP = "\0"  # a part of a text that is not known
+_GAP_ONLY = re.compile(f"[{_GAP}\\s]*")
+
+
+def _texts(value: Any) -> list[str]:
+    """The texts that a formatting function gives, unknown parts as gaps; empty when one is not known at all."""
+    items = getattr(value, "items", None)
+    found = [_text(item) for item in items] if isinstance(items, list) else [_text(value)]
+    return [text for text in found if text is not None] if None not in found else []
+
+
+def _text(value: Any) -> str | None:
+    whole = literal(value)
+    if isinstance(whole, str):
+        return whole
+    key = getattr(value, "key", None)
+    if not isinstance(key, tuple) or len(key) < 4 or key[0] != "fstring":
+        return None
+    parts = (part[2] if isinstance(part, tuple) and len(part) == 3 and part[0] == "const" else _GAP for part in key[3])
+    return "".join(part if isinstance(part, str) else _GAP for part in parts)

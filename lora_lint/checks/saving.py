@@ -96,8 +96,16 @@ def load_mismatch_ignored(event: Event, trace: Trace) -> Iterator[Report]:
             continue
         yield Report(
             load,
-            f"loads names that begin with `{theirs or 'no prefix'}` into {name_of(load, 'model')}, whose names begin with "
-            f"`{ours or 'no prefix'}`: strict=False hides that nothing matches",
+            f"loads names {_begin(theirs)} into {name_of(load, 'model')}, whose names {_have(ours)}: "
+            "strict=False hides that nothing matches",
             help="look at the keys that load_state_dict returns, or load into the same wrapping",
             story=((load.args["state"].site, "taken here"),) if load.args["state"].site is not None else (),
         )
+
+
+def _begin(prefix: str) -> str:
+    return f"that begin with `{prefix}`" if prefix else "without a prefix"
+
+
+def _have(prefix: str) -> str:
+    return f"begin with `{prefix}`" if prefix else "have none"

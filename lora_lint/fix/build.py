@@ -15,6 +15,7 @@ from lora_lint.findings import (
     InsertStatement,
     Intent,
     MoveStatement,
+    OutOfPlace,
     RemoveStatement,
     RenameKeyword,
     ReplaceComment,
@@ -27,7 +28,7 @@ from lora_lint.fix.edits import Change, EditConflictError, Lines, apply_changes,
 from lora_lint.fix.imports import add_imports
 from lora_lint.fix.moves import carried, moves
 from lora_lint.fix.parameters import add_parameter
-from lora_lint.fix.statements import bind_result, insert, remove, replace, replace_comment
+from lora_lint.fix.statements import bind_result, insert, out_of_place, remove, replace, replace_comment
 from lora_lint.fix.tree import RefusedError, Tree, syntax_problem
 from lora_lint.location import Location
 
@@ -131,6 +132,8 @@ def _in_place(tree: Tree, intents: Sequence[Intent]) -> list[Change]:
             calls.setdefault(tree.call(intent.call), []).append(intent)
         elif isinstance(intent, InsertStatement):
             changes += insert(tree, intent)
+        elif isinstance(intent, OutOfPlace):
+            changes.append(out_of_place(tree, intent))
         elif isinstance(intent, AddParameter):
             changes += add_parameter(tree, intent)
         elif isinstance(intent, BindResult):

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import libcst as cst
 
-from lora_lint.findings import BindResult, InsertStatement, RemoveStatement, ReplaceComment, ReplaceText
+from lora_lint.findings import BindResult, InsertStatement, OutOfPlace, RemoveStatement, ReplaceComment, ReplaceText
 from lora_lint.fix.calls import has_comment
 from lora_lint.fix.edits import Change, with_newlines
 from lora_lint.fix.names import local_names, outer_names, uses
@@ -213,6 +213,20 @@ def bind_result(tree: Tree, intent: BindResult) -> list[Change]:
     _check_scope(tree, statement, [*_parsed(f"{intent.target} = {tree.source(statement)}").body])
     start = tree.span(statement)[0]
     return [Change(start, start, f"{intent.target} = ")]
+
+
+def out_of_place(tree: Tree, intent: OutOfPlace) -> Change:
+    """Change that turns an augmented assignment into a plain one."""
+    statement = tree.small_statement(intent.what)
+    if not isinstance(statement, cst.AugAssign):
+        raise RefusedError("the augmented assignment was not found")
+    if has_comment(statement):
+        raise RefusedError("comments inside the expression would be lost")
+    target, value = tree.source(statement.target), tree.source(statement.value)
+    sign = cst.Module([]).code_for_node(statement.operator).strip().removesuffix("=")
+    simple = isinstance(statement.value, (cst.Name, cst.Attribute, cst.Call, cst.Subscript, cst.BaseNumber))
+    text = f"{target} = {target} {sign} {value if simple or statement.value.lpar else f'({value})'}"
+    return Change(*tree.span(statement), text)
 
 
 def replace(tree: Tree, intent: ReplaceText) -> list[Change]:

@@ -7,7 +7,9 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.forms as forms
 import lora_lint.interpreter.params as params
+import lora_lint.interpreter.specs as specs
 from lora_lint.interpreter import encodings, records, relevance, rows, tensors
+from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.keys import compound
 from lora_lint.interpreter.run import Run
@@ -205,6 +207,11 @@ def item_of_object(run: Run, obj: Obj, index: Value, node: ir.Node) -> Value:
         getter = obj.user_class.find("__getitem__")
         if isinstance(getter, FuncVal):
             return calls.call_function(run, getter, [(None, obj), (None, index)], node)
+    if obj.kind is Kind.DATASET and run.store.find_method(obj.type, "__getitem__"):
+        getter = run.store.find_method(obj.type, "__getitem__")
+        return specs.apply_call(
+            run, getter, f"{obj.type}.__getitem__", obj, Args([(index, None)]), node, run.module.scope
+        )
     if rows.tells_fields(obj):
         row = rows.make(run, obj, node)
         return rows.item(run, row, index, node) if isinstance(index, Const) and isinstance(index.value, str) else row

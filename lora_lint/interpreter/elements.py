@@ -10,7 +10,7 @@ from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, Element, ParamIter, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import ModelState, Obj, trainable
-from lora_lint.lifecycle.vocabulary import Part, Tri
+from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
 from lora_lint.syntax import ir
 
 _BLOCK = "model.layers.0."
@@ -149,7 +149,21 @@ def element_method(run: Run, element: Element, name: str, args: Args, node: ir.N
         )
     if name in ("to", "cuda", "cpu", "float", "half", "bfloat16", "train", "eval", "detach", "clone"):
         return element if name != "detach" else Sym(("element-data", element.name))
+    if (
+        name in _WRITES
+        and not element.module
+        and run.grad[-1].on.yes
+        and not any(loop.weak for loop in run.param_loops)
+    ):
+        answer = _requires_grad(element)
+        if isinstance(answer, Const) and answer.value is True:
+            run.emit(Ev.IN_PLACE, node, args={"leaf": True, "name": element.name})
     return Sym(("element-call", element.name, name), name)
+
+
+_WRITES = frozenset(
+    ["mul_", "add_", "sub_", "div_", "copy_", "fill_", "zero_", "clamp_", "normal_", "uniform_", "addcmul_", "lerp_"]
+)
 
 
 _TYPES = {

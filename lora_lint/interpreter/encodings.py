@@ -58,8 +58,8 @@ def bind(run: Run, tensor: Tensor, index: Value, value: Value, target: ir.Item) 
     if tensor.ids is not None:
         tensor.masked = True
     if tensor.encoding is not None and isinstance(index, Const) and isinstance(index.value, str):
-        if isinstance(value, Tensor):
-            tensor.encoding.entries[index.value] = value
+        known = isinstance(value, Tensor)
+        tensor.encoding.entries[index.value] = value if known else Tensor(Graph.PLAIN, device=tensor.device)
         if index.value == "labels":
             note_labels(run, value, target, variable(target.value))
 
@@ -76,9 +76,10 @@ def method(tensor: Tensor, name: str, args: Args) -> Tensor | None:
         return None
     if name in _MOVES:
         device = name if name != "to" else next((d for d in map(device_of, args.values()) if d != "unknown"), "unknown")
-        moved = replace(tensor, device=device)
-        if tensor.encoding is not None:
-            entries = {key: replace(entry, device=device) for key, entry in tensor.encoding.entries.items()}
-            moved.encoding = replace(tensor.encoding, entries=entries)
-        return moved
+        if tensor.encoding is None:
+            return replace(tensor, device=device)
+        tensor.device = device  # a batch moves its tensors and returns itself
+        for key, entry in tensor.encoding.entries.items():
+            tensor.encoding.entries[key] = replace(entry, device=device)
+        return tensor
     return replace(tensor) if name in _COPIES else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -41,9 +42,10 @@ def entries(unit: ir.Module, relevance: Relevance) -> list[Entry]:
                 if isinstance(method, ir.FunctionDef) and relevance.block(method.body)
             )
     mentions = {id(one.node): _names(one.node) for one in found}
+    mentioning = Counter(name for names in mentions.values() for name in names)
 
     def called(name: str, node: ir.Node) -> bool:
-        return any(name in mentions[id(other.node)] for other in found if other.node is not node)
+        return mentioning[name] > (name in mentions[id(node)])
 
     def order(one: Entry) -> tuple[bool, bool, bool]:
         made = one.owner in framework and called(one.owner, one.node)

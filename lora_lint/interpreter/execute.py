@@ -14,7 +14,7 @@ import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.items as items
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import containers, encodings, rows
+from lora_lint.interpreter import containers, encodings, rows, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.keys import joined
@@ -54,7 +54,10 @@ def block(run: Run, body: Iterable[ir.Stmt], scope: Scope) -> None:
     for statement in body:
         run.step()
         run.statement = Location(run.module.path, *statement.loc)
-        _HANDLERS[type(statement)](run, statement, scope)
+        try:
+            _HANDLERS[type(statement)](run, statement, scope)
+        except RecursionError:
+            run.too_deep()
 
 
 def _expression(run: Run, node: ir.ExprStmt, scope: Scope) -> None:
@@ -105,6 +108,7 @@ def _bind_item(run: Run, target: ir.Item, value: Value, scope: Scope) -> None:
     if isinstance(container, Obj) and container.kind is Kind.ROW:
         rows.bind(container, index, value)
     elif isinstance(container, Tensor):
+        tensors.note_write(run, container, target)
         encodings.bind(run, container, index, value, target)
     elif isinstance(container, DictVal):
         if isinstance(index, Const) and index.value == "labels":
@@ -157,6 +161,7 @@ def _augment(run: Run, node: ir.AugAssign, scope: Scope) -> None:
         more = value if isinstance(value, SeqVal) else SeqVal("list", [value], True)
         before.items, before.open = joined([before, more])
         return
+    tensors.note_write(run, before, node, augmented=True)
     result = evaluation.binary(run, node.op, [before, value], node)
     if isinstance(result, Const) and run.loop_depth:
         result = run.fresh(node)  # a counter: its value after two turns is not its value

@@ -211,7 +211,7 @@ def _attached(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Valu
 
 def _like(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     value = form_value(run, fields["like"], env, node)
-    return tensors.combine(run, [value], node)
+    return tensors.keep_output(run, value, node) if fields.get("kept") else tensors.combine(run, [value], node)
 
 
 def _scaled(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:

@@ -171,6 +171,8 @@ def _unknown_model_method(run: Run, obj: Obj, name: str, args: Args, node: ir.No
 def _of_tensor(
     run: Run, tensor: Tensor, name: str, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None = None
 ) -> Value:
+    if name.endswith("_") and not name.startswith("_") and name != "requires_grad_":
+        tensors.note_write(run, tensor, node)
     kept = encodings.method(tensor, name, args)
     if kept is not None:
         containers.note_device(run, name, args, node)
@@ -197,6 +199,8 @@ def _of_unknown(
     run: Run, receiver: Sym, name: str, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None
 ) -> Value:
     containers.note_device(run, name, args, node)
+    if name in ("to", "cuda"):
+        receiver.loader = None  # a batch of a class of its own may move in place
     shown = None if receiver.data else _shown(receiver, name)
     if shown is not None:
         return _of_object(run, promote(run, receiver, *shown, expr), name, args, node, scope, expr)

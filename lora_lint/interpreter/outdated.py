@@ -3,6 +3,7 @@ version lacks what the code uses."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from lora_lint.apis.renames import Rename, renames
@@ -18,17 +19,23 @@ from lora_lint.syntax import ir
 
 # Calls by which a file finds out what a version takes, and calls that only print it.
 _ASKS = frozenset({"signature", "getfullargspec", "parse_version", "is_transformers_version", "compare_versions"})
+_LIMITS = re.compile(
+    r"[\w.-]+\s*(?:[<>=!~]=?[^<]*)?<=?\s*\d[\w.]*\s*$|[\w.-]+\s*==\s*\d[\w.]*\s*$"
+)  # "trl>=0.8,<=0.9.6"
 _PRINTS = frozenset({"print", "info", "debug", "warning", "log", "format"})
 
 
 def asks_for_version(unit: ir.Module) -> bool:
-    """Whether a file decides by version what it uses: it compares a `__version__`, or looks at signatures."""
+    """Whether a file decides by version what it uses: it compares a `__version__`, looks at signatures, or demands
+    versions up to some release."""
     stack: list[object] = list(unit.body)
     while stack:
         node = stack.pop()
         if isinstance(node, ir.Call):
             name = node.func.name if isinstance(node.func, ir.Attr) else getattr(node.func, "id", "")
             if name in _ASKS:
+                return True
+            if any(_LIMITS.match(str(arg.value.value)) for arg in node.args if isinstance(arg.value, ir.Const)):
                 return True
             parts = [arg.value for arg in node.args] + ([node.func.value] if isinstance(node.func, ir.Attr) else [])
             if name not in _PRINTS and any(_is_version(part) for part in parts):
@@ -61,6 +68,18 @@ def shown(unit: ir.Module, store: ApiStore) -> list[tuple[str, str, str]]:
                 if used is not None:
                     found.append((used.library, used.held, f"it uses {argument}="))
     return found
+
+
+def imported(unit: ir.Module) -> frozenset[str]:
+    """Top-level names of what a file imports, wherever in it."""
+    found: set[str] = set()
+    stack: list[object] = list(unit.body)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ir.Import) and not node.level:
+            found.add(node.module.split(".")[0])
+        stack.extend(children(node))
+    return frozenset(found)
 
 
 def _outside_try(unit: ir.Module) -> Iterator[object]:
@@ -126,6 +145,8 @@ def _emit(run: Run, row: Rename, node: ir.Node, name: str, written: ir.Arg | Non
     path = run.module.path
     if not {"try", "fallback"}.isdisjoint(run.contexts) or run.program.targets.asks(path):
         return
+    if row.library in run.program.targets.patched(path):
+        return
     declared = run.program.targets.declared(path)
     lacks = declared.affected(row.library, row.gone)
     if lacks is not True and not (row.gone.startswith(">=") and declared.newest_likely(row.library)):
@@ -155,8 +176,27 @@ def note_overrides(run: Run, cls: ClassVal) -> None:
     for spec in run.store.mro(base) if base else ():
         for override in spec.overrides:
             method = cls.attrs.get(override.method)
-            if isinstance(method, FuncVal) and not _takes(method.node.params, override):
+            if isinstance(method, FuncVal) and not (
+                _takes(method.node.params, override) or _replaced(cls, override.caller)
+            ):
                 _emit_contract(run, override, method, base)
+
+
+def _replaced(cls: ClassVal, caller: str) -> bool:
+    """Whether the user's class has a method of its own in the place of the library's that passes the parameter."""
+    own = cls.find(caller) if caller else None
+    if not isinstance(own, FuncVal):
+        return False
+    names = (node.func for node in _nodes(own.node.body) if isinstance(node, ir.Call))
+    return not any(isinstance(func, ir.Attr) and func.name == caller for func in names)
+
+
+def _nodes(body: object) -> Iterator[object]:
+    stack: list[object] = list(body) if isinstance(body, tuple) else [body]
+    while stack:
+        node = stack.pop()
+        yield node
+        stack.extend(children(node))
 
 
 def _takes(params: tuple[ir.Param, ...], override: Override) -> bool:
@@ -191,7 +231,8 @@ def _emit_contract(run: Run, override: Override, method: FuncVal, base: str) -> 
 
 def note_order(run: Run, node: ir.Import) -> None:
     """Emit an event when a library that patches others is imported after them, at the top of one file."""
-    if node.level or len(run.stack) > 1 or not {"try", "fallback"}.isdisjoint(run.contexts):
+    at_top = bool(run.stack) and run.stack[-1] == run.module.path
+    if node.level or not at_top or not {"try", "fallback"}.isdisjoint(run.contexts):
         return
     library, path = node.module.split(".")[0], run.module.path
     before = [one for one in run.imports if one[0] == path]

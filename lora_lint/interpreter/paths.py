@@ -72,13 +72,13 @@ def explore(run: Callable[[Oracle], tuple[int, bool]], max_paths: int, max_steps
         if not eventful:
             continue
         pinned = {decision.key for decision in prefix}
-        for index, decision in enumerate(oracle.taken):
-            if decision.key in pinned:
-                continue
+        free = [(decision.rank, at) for at, decision in enumerate(oracle.taken) if decision.key not in pinned]
+        for rank, index in heapq.nsmallest(max_paths, free):
             # Keys must be stable over runs: they are built from source places and values, never from identities.
-            flipped = (*oracle.taken[:index], Decision(decision.key, not decision.arm, decision.rank))
+            decision = oracle.taken[index]
+            flipped = (*oracle.taken[:index], Decision(decision.key, not decision.arm, rank))
             signature = frozenset((d.key, d.arm) for d in flipped)
             if signature not in seen:
                 seen.add(signature)
                 pushed += 1
-                heapq.heappush(queue, (flips + 1, decision.rank, pushed, flipped))
+                heapq.heappush(queue, (flips + 1, rank, pushed, flipped))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import sys
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -25,6 +27,8 @@ from lora_lint.syntax import ir
 MAX_PATHS = 24
 MAX_STEPS_PER_ENTRY = 30_000
 MAX_STEPS_PER_ORPHAN = 10_000  # for functions that others mention, but that no followed call reached
+MAX_STEPS_PER_FILE = 200_000  # from then on only one path per function, on a module that just defines things
+RECURSION_LIMIT = 4_000  # an interpreted call takes some twenty frames of ours
 MAX_CONDITIONS = 1
 
 # A path with none of these has nothing that rules report on.
@@ -84,6 +88,8 @@ class Program:
         self._witnesses: set[Hashable] = set()
         self._candidates: dict[tuple[str, object], _Candidate] = {}
         self._postponed: list[tuple[str, entry.Entry]] = []
+        self._steps: Counter[str] = Counter()  # taken so far, by the file that was started from
+        self._outlines: dict[str, ModuleVal] = {}
 
     # --- what the interpreter asks ---
 
@@ -169,11 +175,23 @@ class Program:
         if id(one.node) in self._executed:
             return
 
-        def go(run: Run) -> None:
-            entry.start(run, self.module(run, path), one)
+        frugal = self._steps[path] > MAX_STEPS_PER_FILE
 
-        self._explore(path, go, max_steps)
+        def go(run: Run) -> None:
+            entry.start(run, self._outline(run, path) if frugal else self.module(run, path), one)
+
+        self._explore(path, go, 1 if frugal else max_steps)
         self._executed.add(id(one.node))
+
+    def _outline(self, run: Run, path: str) -> ModuleVal:
+        """A module with what its body defines, but none of what it does; shared by all runs."""
+        module = self._outlines.get(path)
+        if module is None:
+            defines = (ir.FunctionDef, ir.ClassDef, ir.Import)
+            body = [s for s in self.units[path].body if isinstance(s, defines) or not self.relevance.node(s)]
+            module = self._outlines[path] = ModuleVal(path, PurePosixPath(path).stem, ir.Module(path, tuple(body)))
+            self._execute_module(run, module, "module")
+        return module
 
     def _fresh_module(self, run: Run, path: str) -> ModuleVal:
         module = ModuleVal(path, PurePosixPath(path).stem, self.units[path])
@@ -200,10 +218,12 @@ class Program:
             self.statistics["not-followed"] += run.unfollowed
             for code, report in reports:
                 self._consider(code, report)
+            self._steps[path] += run.steps
             return run.steps, any(event.kind in _EVENTFUL for event in run.trace.events)
 
-        for _ in explore(follow, MAX_PATHS, max_steps):
-            self.statistics["paths"] += 1
+        with _deep_recursion():
+            for _ in explore(follow, MAX_PATHS, max_steps):
+                self.statistics["paths"] += 1
 
     def _subscribe(self, run: Run) -> list[tuple[str, Report]]:
         reports: list[tuple[str, Report]] = []
@@ -227,6 +247,17 @@ class Program:
             self._candidates[key] = _Candidate(self._render(code, report), report.unless)
         else:
             held.unless &= report.unless
+
+
+@contextlib.contextmanager
+def _deep_recursion() -> Iterator[None]:
+    """Room on Python's stack for code that is nested deeply, each level of which takes several frames of ours."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, RECURSION_LIMIT))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _is_main_guard(statement: ir.Stmt) -> bool:

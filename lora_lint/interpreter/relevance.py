@@ -33,6 +33,8 @@ _COLD_EVENTS = frozenset(
         Ev.DISTRIBUTED,
         Ev.TOKENS,
         Ev.FIELD,
+        Ev.FORMATTED,
+        Ev.IN_PLACE,
         Ev.LATE_IMPORT,
         Ev.NAMED,
         Ev.LABEL_NAMES,
@@ -79,15 +81,16 @@ class Relevance:
         )
         self._memo: dict[int, bool] = {}
         self._keep: list[object] = []  # memo keys are identities: keep their objects alive
-        functions = [node for unit in units for node in _functions(unit.body)]
-        mentions = {id(f): set(_called_names(f)) for f in functions}
-        changed = True
-        while changed:
-            changed = False
-            for function in functions:
-                if function.name not in self._names and not mentions[id(function)].isdisjoint(self._names):
-                    self._names.add(function.name)
-                    changed = True
+        callers: dict[str, list[str]] = {}
+        for function in (node for unit in units for node in _functions(unit.body)):
+            for name in set(_called_names(function)):
+                callers.setdefault(name, []).append(function.name)
+        fresh = [name for name in callers if name in self._names]
+        while fresh:
+            for caller in callers.get(fresh.pop(), ()):
+                if caller not in self._names:
+                    self._names.add(caller)
+                    fresh.append(caller)
 
     def has_protocol(self, base: str) -> bool:
         """Whether the last name of a base class is that of a library type whose framework calls its methods."""

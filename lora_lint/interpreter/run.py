@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 40
 MAX_STEPS = 60_000
+DEEP_COST = 500
 
 
 @dataclass(slots=True)
@@ -128,6 +129,12 @@ class Run:
         self.steps += 1
         if self.steps > MAX_STEPS:
             raise OutOfBudget
+
+    def too_deep(self) -> None:
+        """A statement is nested too deeply to follow: leave it out. It costs many steps, so that it cannot happen often."""
+        self.unfollowed += 1
+        self.steps += DEEP_COST
+        self.step()
 
     def fresh(self, node: ir.Node | None, text: str = "", data: bool = False) -> Sym:
         """A new unknown value, with an identity that is the same in every run that comes here the same way."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from lora_lint.apis.renames import renames
 from lora_lint.apis.store import ApiStore
 from lora_lint.interpreter.linking import Linker
-from lora_lint.interpreter.outdated import asks_for_version, shown
+from lora_lint.interpreter.outdated import asks_for_version, imported, shown
 from lora_lint.syntax import ir
 
 _NEWEST = ">=9999"
@@ -47,6 +48,7 @@ class Targets:
         self._dated: dict[str, Versions] = {}
         self._shown: dict[str, list[tuple[str, str, str]]] = {}
         self._asks: dict[str, bool] = {}
+        self._patched: dict[str, frozenset[str]] = {}
         self._holds: dict[tuple[str, tuple[tuple[str, str], ...]], bool | None] = {}
 
     def declared(self, path: str) -> Versions:
@@ -77,9 +79,11 @@ class Targets:
     def _with_evidence(self, path: str) -> Versions:
         if path not in self._dated:
             versions = self.declared(path)
+            patched = self.patched(path)
             for one in (path, *self._linker.neighbours(path)):
                 for library, specifier, why in self._shown_by(one):
-                    versions = versions.with_evidence(library, specifier, why)
+                    if library not in patched:
+                        versions = versions.with_evidence(library, specifier, why)
             self._dated[path] = versions
         return self._dated[path]
 
@@ -93,3 +97,11 @@ class Targets:
         if path not in self._asks:
             self._asks[path] = asks_for_version(self._units[path])
         return self._asks[path]
+
+    def patched(self, path: str) -> frozenset[str]:
+        """Libraries whose calls another library changes, by being imported in a file or one linked with it: they may take
+        arguments that their own releases do not."""
+        if path not in self._patched:
+            libraries = {name for one in (path, *self._linker.neighbours(path)) for name in imported(self._units[one])}
+            self._patched[path] = frozenset().union(*(renames().patched_by(name) for name in libraries))
+        return self._patched[path]

@@ -8,7 +8,7 @@ from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Choice, Const, DictVal, Element, ParamIter, ParamSet, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Tensor
-from lora_lint.lifecycle.vocabulary import Cut, Graph, Kind
+from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Kind
 from lora_lint.syntax import ir
 
 
@@ -75,6 +75,7 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node) -> Value:
         result.number = all(t.number or t.graph is Graph.PLAIN for t in tensors)
     else:
         result = Tensor(Graph.PLAIN)
+    result.needs = frozenset().union(*(t.needs for t in tensors))
     result.scaler = next((t.scaler for t in tensors if t.scaler is not None), None)
     if hack is not None:
         result.hack_at, result.hack_statement = hack.hack_at, hack.hack_statement
@@ -154,3 +155,18 @@ def hacked(run: Run, value: Value, node: ir.Node) -> Value:
     if isinstance(value, Sym) and not value.data:
         return Tensor(Graph.UNKNOWN, hack_at=run.loc(node), hack_statement=run.statement)
     return Tensor(Graph.ATTACHED, leaf=True)
+
+
+def keep_output(run: Run, value: Value, node: ir.Node) -> Value:
+    """The result of an operation whose backward needs its output (softmax, exp): a write to it breaks the graph."""
+    result = combine(run, [value], node)
+    if isinstance(result, Tensor) and result.graph is Graph.ATTACHED:
+        result.kept = run.loc(node)
+        result.needs |= {result.kept}
+    return result
+
+
+def note_write(run: Run, value: Value, node: ir.Node, augmented: bool = False) -> None:
+    """Emit an event when a tensor that backward needs is written in place while gradients are recorded."""
+    if isinstance(value, Tensor) and value.kept is not None and run.grad[-1].on.yes:
+        run.emit(Ev.IN_PLACE, node, args={"kept": value.kept, "name": value.name, "augmented": augmented})

@@ -101,6 +101,8 @@ class Tensor:
     encoding: Encoding | None = None  # it is the batch that a tokenizer returned
     ids: Encoding | None = None  # it holds the token ids of such a batch
     masked: bool = False  # some of its positions were overwritten
+    kept: object = None  # it is the output of an operation whose backward needs this output
+    needs: frozenset[object] = frozenset()  # such outputs that its graph hangs on
 
 
 Subscriber = Callable[[Event], None]

@@ -99,9 +99,11 @@ class Ev(str, Enum):
     TOUCH_CUDA = "touch-cuda"
     TOKENS = "tokens"
     FIELD = "field"  # of a row, or a split of a dataset, asked for by name
+    FORMATTED = "formatted"  # a row, by the user's function
     LABELS = "labels"
     OUTDATED = "outdated"
     CONTRACT = "contract"
+    IN_PLACE = "in-place"  # a write to a trainable parameter, or to a tensor that backward needs
     LATE_IMPORT = "late-import"
     NAMED = "named"  # an adapter, by a name that mangles what is saved
     LABEL_NAMES = "label-names"  # a trainer looks for them in the model's signature

@@ -83,8 +83,12 @@ def describe(
 def _on_dump(folder: str) -> None:
     """On SIGUSR1 every thread's stack goes to a file: the parent asks for it before it ends a stuck process."""
     if hasattr(signal, "SIGUSR1"):
-        stream = open(Path(folder) / f"stacks-{os.getpid()}", "w", encoding="utf-8")  # noqa: SIM115 - open until the end
+        stream = open(_stacks(folder), "a", encoding="utf-8")  # noqa: SIM115 - open until the end
         faulthandler.register(signal.SIGUSR1, file=stream, all_threads=True)
+
+
+def _stacks(folder: str) -> Path:
+    return Path(folder) / f"stacks-{os.getpid()}"
 
 
 def _on_deadline(watch: Watch, deadline: float) -> None:
@@ -92,6 +96,8 @@ def _on_deadline(watch: Watch, deadline: float) -> None:
         if not watch.recorder.active or not watch.relevant:
             return
         watch.outcome = "timeout"
+        with _stacks(watch.observation.folder).open("a", encoding="utf-8") as stream:
+            faulthandler.dump_traceback(file=stream, all_threads=True)
         watch.write()
         os._exit(0)
 

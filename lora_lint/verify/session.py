@@ -85,9 +85,11 @@ def _observe(
             result.interrupted = True
         finally:
             _end(process)
-    result.status = None if result.timed_out or result.interrupted else process.returncode
     result.seconds = time.time() - start
     result.reports = _collect(folder)
+    # Its own clock may have ended a process before ours looked at the time.
+    result.timed_out |= any(report["outcome"] == "timeout" for report in result.reports)
+    result.status = None if result.timed_out or result.interrupted else process.returncode
     result.output = _tail(log)
     if result.timed_out:
         result.stacks = "\n".join(path.read_text(errors="replace") for path in sorted(folder.glob("stacks-*")))[-8000:]

@@ -44,7 +44,8 @@ class Observer:
         for number, root in enumerate(self.roots):
             prefix = f"{number}:{type(root).__name__}."
             for name, parameter in root.named_parameters():
-                self.parameters[prefix + name] = parameter
+                if not parameter.is_meta:  # offloaded: its value is somewhere else
+                    self.parameters[prefix + name] = parameter
         for name, parameter in self.parameters.items():
             value = parameter.detach()
             self.before[name] = value.clone()
