@@ -9,7 +9,7 @@ from lora_lint.checks.common import TRAINING, has_adapters, held_models, learns,
 from lora_lint.findings import Applicability, FixPlan, InsertStatement
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
-from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
+from lora_lint.lifecycle.vocabulary import Ev, Kind, Part, Tri
 
 
 @check("LL109", on=TRAINING)
@@ -170,7 +170,8 @@ def _bare(model: Obj) -> bool:
         or state.merged is not None
     ):
         return False
-    if any(isinstance(value, Obj) for value in root.attrs.values()):
+    # `model.config` is an object as well, and holds no parameters.
+    if any(isinstance(value, Obj) and value.kind is not Kind.MODEL_CONFIG for value in root.attrs.values()):
         return False
     return not state.escaped and all(op.event.kind not in (Ev.THAW, Ev.CALL) for op in state.ops)
 
