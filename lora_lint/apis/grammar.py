@@ -131,7 +131,7 @@ COMMON_KEYS = frozenset({"when", "versions", "unknown", "each"})
 RETURN_FORMS: dict[str, frozenset[str]] = {
     "view": frozenset({"view", "type", "mark"}),
     "parameters": frozenset({"parameters", "named", "modules"}),
-    "tensor": frozenset({"tensor", "device"}),
+    "tensor": frozenset({"tensor", "device", "file"}),
     "attached": frozenset({"attached"}),
     "like": frozenset({"like", "kept"}),
     "scaled": frozenset({"scaled", "by"}),

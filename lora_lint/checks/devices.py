@@ -11,7 +11,7 @@ from lora_lint.checks.values import literal
 from lora_lint.findings import Applicability, DropKeyword, FixPlan, InsertStatement
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
-from lora_lint.lifecycle.vocabulary import Ev, Tri
+from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
 
 
 @check("LL408", on=Ev.LOADER)
@@ -95,7 +95,19 @@ def _on_cpu(value: Any, trace: Trace) -> bool:
     made = next((e for e in trace.of(Ev.LOADER) if e.role("loader") is loader), None)
     if made is None or any(touch.kind is Ev.TOUCH_CUDA for touch in made.args.get("touches", ())):
         return False
-    return hasattr(made.args.get("collate"), "node")  # a function of the user, which was followed
+    return _makes_cpu(made.args.get("collate"))
+
+
+def _makes_cpu(collate: Any) -> bool:
+    """Whether a collator is a function or an object of the user, which was followed, or one of a library, which makes CPU
+    tensors."""
+    while hasattr(collate, "func"):  # functools.partial, a bound method
+        collate = collate.func
+    if isinstance(collate, Obj):
+        return collate.kind is Kind.COLLATOR or (
+            collate.user_class is not None and bool(collate.user_class.find("__call__"))
+        )
+    return hasattr(collate, "node")
 
 
 def _move_batch(forward: Event, name: str) -> FixPlan | None:

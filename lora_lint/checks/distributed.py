@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import TRAINING, argument, loss_of, name_of, trained, variable_of
@@ -215,36 +216,65 @@ def reentrant_under_ddp(event: Event, trace: Trace) -> Iterator[Report]:
     if model is None or event.args.get("by") != "ddp" or event.args.get("unused") is not Tri.YES:
         return
     cause = model.model.checkpointing_event
-    if model.model.checkpointing != "reentrant" or cause is None or event.args.get("static") is not Tri.NO:
+    if not _reentrant(model) or cause is None or event.args.get("static") is not Tri.NO:
         return
-    yield _marked_twice(cause, cause.location if cause.kind is Ev.CHECKPOINTING else None, event, "wrapped here")
+    call = cause.location if cause.kind is Ev.CHECKPOINTING and cause.role("arguments") is None else None
+    yield _marked_twice(cause, _not_reentrant(call) if call is not None else None, event, "wrapped here")
+
+
+def _reentrant(model: Obj) -> bool:
+    """Whether a model surely checkpoints reentrantly: as asked, or by the default of the targeted version."""
+    state, cause = model.model, model.model.checkpointing_event
+    default = cause is not None and not cause.maybe and cause.args.get("default") == "reentrant"
+    return state.checkpointing == "reentrant" or (state.checkpointing == "default" and default)
 
 
 @check("LL604", on=Ev.TRAIN)
 def reentrant_in_arguments(event: Event, trace: Trace) -> Iterator[Report]:
-    """Training arguments that ask for both."""
+    """A trainer in whose arguments both are asked for, or that looks for unused parameters because a PeftModel is no
+    PreTrainedModel, in a program of several processes."""
     trainer = event.role("trainer")
     arguments = trainer.attrs.get("args") if trainer is not None else None
-    if not isinstance(arguments, Obj) or arguments.site is None or argument(arguments, "deepspeed") is not None:
+    if not isinstance(arguments, Obj) or arguments.site is None:
         return
-    if literal(argument(arguments, "gradient_checkpointing")) is not True or argument(arguments, "fsdp") is not None:
+    if any(argument(arguments, name) is not None for name in ("deepspeed", "fsdp", "ddp_static_graph")):
         return
+    if not (_asked_reentrant(arguments) or (event.model is not None and _reentrant(event.model))):
+        return
+    unused = argument(arguments, "ddp_find_unused_parameters")
+    several = event.model is not None and event.model.type.startswith("peft.") and _launched(event.model, trace)
+    if literal(unused) is True or (unused is None and several and not getattr(_given(arguments), "open", True)):
+        only = literal(argument(arguments, "gradient_checkpointing")) is True
+        asked = argument(arguments, "gradient_checkpointing_kwargs") is not None
+        plan = _not_reentrant(arguments.site) if only and asked else _not_unused(arguments.site)
+        yield _marked_twice(arguments.site, plan, event, "trained here")
+
+
+def _given(arguments: Obj) -> Any:
+    return arguments.facts.get("kwargs")
+
+
+def _asked_reentrant(arguments: Obj) -> bool:
     kwargs = getattr(argument(arguments, "gradient_checkpointing_kwargs"), "items", None)
-    if not isinstance(kwargs, dict) or literal(kwargs.get("use_reentrant")) is not True:
-        return
-    if literal(argument(arguments, "ddp_find_unused_parameters")) is True:
-        yield _marked_twice(arguments.site, arguments.site, event, "trained here")
+    asked = isinstance(kwargs, dict) and literal(kwargs.get("use_reentrant")) is True
+    return asked and literal(argument(arguments, "gradient_checkpointing")) is True
 
 
-def _marked_twice(where: Event | Location, call: Location | None, user: Event, note: str) -> Report:
-    plan = None
-    if call is not None:
-        intent = SetKeyword(call, "gradient_checkpointing_kwargs", '{"use_reentrant": False}')
-        plan = FixPlan(Applicability.SAFE, "use non-reentrant checkpointing", (intent,))
+def _not_reentrant(call: Location) -> FixPlan:
+    intent = SetKeyword(call, "gradient_checkpointing_kwargs", '{"use_reentrant": False}')
+    return FixPlan(Applicability.SAFE, "use non-reentrant checkpointing", (intent,))
+
+
+def _not_unused(call: Location) -> FixPlan:
+    intent = SetKeyword(call, "ddp_find_unused_parameters", "False")
+    return FixPlan(Applicability.SAFE, "do not look for unused parameters", (intent,))
+
+
+def _marked_twice(where: Event | Location, plan: FixPlan | None, user: Event, note: str) -> Report:
     return Report(
         where,
         "reentrant checkpointing under DDP with find_unused_parameters: the backward marks a parameter ready twice and fails",
-        help='pass gradient_checkpointing_kwargs={"use_reentrant": False}',
+        help='pass gradient_checkpointing_kwargs={"use_reentrant": False}, or ddp_find_unused_parameters=False',
         story=((user, note),),
         plan=plan,
     )

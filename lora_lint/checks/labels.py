@@ -9,7 +9,7 @@ from typing import Any
 from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import TRAINING
-from lora_lint.checks.values import given, literal
+from lora_lint.checks.values import GAP, given, literal, text_of
 from lora_lint.findings import Applicability, FixPlan, InsertStatement, ReplaceText
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
@@ -185,23 +185,11 @@ def response_template_never_matches(event: Event, trace: Trace) -> Iterator[Repo
         )
 
 
-_GAP = "\0"  # a part of a text that is not known
-_GAP_ONLY = re.compile(f"[{_GAP}\\s]*")
+_GAP_ONLY = re.compile(f"[{GAP}\\s]*")
 
 
 def _texts(value: Any) -> list[str]:
     """The texts that a formatting function gives, unknown parts as gaps; empty when one is not known at all."""
     items = getattr(value, "items", None)
-    found = [_text(item) for item in items] if isinstance(items, list) else [_text(value)]
+    found = [text_of(item) for item in items] if isinstance(items, list) else [text_of(value)]
     return [text for text in found if text is not None] if None not in found else []
-
-
-def _text(value: Any) -> str | None:
-    whole = literal(value)
-    if isinstance(whole, str):
-        return whole
-    key = getattr(value, "key", None)
-    if not isinstance(key, tuple) or len(key) < 4 or key[0] != "fstring":
-        return None
-    parts = (part[2] if isinstance(part, tuple) and len(part) == 3 and part[0] == "const" else _GAP for part in key[3])
-    return "".join(part if isinstance(part, str) else _GAP for part in parts)

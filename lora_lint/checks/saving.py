@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 from typing import Any
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import name_of, variable_of
-from lora_lint.checks.values import literal
+from lora_lint.checks.values import literal, text_of
 from lora_lint.findings import Applicability, FixPlan, Intent, RemoveStatement, ReplaceText
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.trace import Event, Trace
+from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Ev
 
 
@@ -57,6 +58,8 @@ def wrapped_state_dict_saved(event: Event, trace: Trace) -> Iterator[Report]:
     state, model = event.args.get("state"), event.model
     prefix = _prefix(state)
     source = state.facts.get("model") if isinstance(state, Obj) else None
+    if model is None:
+        yield from _file_of_adapter(event)
     if model is None or prefix is None or not isinstance(source, Obj) or source.root is not model.root:
         return
     if source is model or not _wraps(source, model):
@@ -75,6 +78,26 @@ def wrapped_state_dict_saved(event: Event, trace: Trace) -> Iterator[Report]:
     )
 
 
+_COMPILED = "_orig_mod."
+
+
+def _file_of_adapter(save: Event) -> Iterator[Report]:
+    """What torch.save or save_file writes under a name that peft reads, or after peft has filtered it: entries whose names
+    begin with the prefix of a wrapper."""
+    state, file = save.args.get("content"), text_of(save.args.get("file")) or ""
+    prefix = _prefix(state)
+    if not prefix or not isinstance(state, Obj) or not prefix.startswith((_COMPILED, "module.")):
+        return
+    named = posixpath.basename(file).startswith("adapter_model.")
+    if named or literal(state.facts.get("filtered")) is True:
+        yield Report(
+            save,
+            f"saves the state dict of a wrapper: every name begins with `{prefix.split('.')[0]}.`, and a reload gives a fresh adapter",
+            help="take the state dict of the model inside the wrapper",
+            story=((state.site, "taken here"),) if state.site is not None else (),
+        )
+
+
 def _wraps(outer: Obj, inner: Obj) -> bool:
     """Whether one view wraps the other for processes or the compiler."""
     here: Obj | None = outer
@@ -89,7 +112,8 @@ def _wraps(outer: Obj, inner: Obj) -> bool:
 def load_mismatch_ignored(event: Event, trace: Trace) -> Iterator[Report]:
     """A whole state dict goes into a model whose names begin otherwise, and nobody looks at what did not match."""
     for load in trace.of(Ev.LOAD_STATE):
-        theirs, ours = _prefix(load.args.get("state")), load.args.get("prefix")
+        state = _saved_later(load.args.get("state"), trace)
+        theirs, ours = _prefix(state), load.args.get("prefix")
         if theirs is None or not isinstance(ours, str) or theirs == ours:
             continue
         if literal(load.args.get("strict")) is not False or not load.args.get("discarded"):
@@ -99,8 +123,22 @@ def load_mismatch_ignored(event: Event, trace: Trace) -> Iterator[Report]:
             f"loads names {_begin(theirs)} into {name_of(load, 'model')}, whose names {_have(ours)}: "
             "strict=False hides that nothing matches",
             help="look at the keys that load_state_dict returns, or load into the same wrapping",
-            story=((load.args["state"].site, "taken here"),) if load.args["state"].site is not None else (),
+            story=((state.site, "taken here"),) if isinstance(state, Obj) and state.site is not None else (),
         )
+
+
+def _saved_later(state: Any, trace: Trace) -> Any:
+    """A state dict; of a file that the same program writes only later, for its next run, what it writes there."""
+    if not isinstance(state, Tensor) or not state.file:
+        return state
+    contents = [e.args.get("content") for e in trace.of(Ev.SAVE) if e.args.get("file") == state.file]
+    flat = [one for each in contents for one in (each, *_values(each)) if _prefix(one) is not None]
+    return flat[0] if len({_prefix(one) for one in flat}) == 1 else state
+
+
+def _values(content: Any) -> list[Any]:
+    items = getattr(content, "items", None)
+    return list(items.values()) if isinstance(items, dict) else []
 
 
 def _begin(prefix: str) -> str:

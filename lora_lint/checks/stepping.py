@@ -62,17 +62,19 @@ def model_moved_after_optimizer(event: Event, trace: Trace) -> Iterator[Report]:
             continue
         state = next((e for e in trace.of(Ev.LOAD_STATE) if e.role("optimizer") is optimizer), None)
         replaced = str(event.args.get("device")) in _REPLACING
-        if state is None and not replaced:
+        stepped = any(e.role("optimizer") is optimizer for e in trace.of(Ev.STEP))
+        if not replaced and (stepped or (state is None and not _leaves_cpu(event, trace))):
             continue
-        what = (
-            "its parameters are made anew, and the optimizer holds the old ones"
-            if replaced
-            else ("the state that the optimizer loaded stays on the old device")
-        )
+        if replaced:
+            what = "its parameters are made anew, and the optimizer holds the old ones"
+        elif state is not None:
+            what = "the state that the optimizer loaded stays on the old device"
+        else:
+            what = "harmless for a plain move to the GPU, wrong for XLA, FSDP or quantized weights"
         yield Report(
             event,
             f"moves {name_of(event, 'model')} after its optimizer was built: {what}",
-            help="move the model first, then build the optimizer (a plain move from CPU to CUDA does no harm)",
+            help="move the model first, then build the optimizer",
             story=(
                 (made, "optimizer built here"),
                 *(((state, "its state is loaded here"),) if state is not None else ()),
@@ -80,6 +82,13 @@ def model_moved_after_optimizer(event: Event, trace: Trace) -> Iterator[Report]:
             plan=_before(event, made),
         )
         return
+
+
+def _leaves_cpu(move: Event, trace: Trace) -> bool:
+    """Whether this is the first move of a model, to the GPU."""
+    moves = (e for e in trace.of(Ev.MOVE) if move.model is not None and e.model is not None)
+    first = next((e for e in moves if e.model is not None and e.model.root is move.model.root), None)  # type: ignore[union-attr]
+    return first is move and move.args.get("device") == "cuda" and not move.maybe
 
 
 def _before(move: Event, made: Event) -> FixPlan | None:

@@ -34,3 +34,18 @@ def enum_member(value: Any) -> str | None:
     if text is MISSING:
         text = getattr(value, "name", None) if type(value).__name__ == "LibRef" else None
     return text.rsplit(".", 1)[-1] if isinstance(text, str) else None
+
+
+GAP = "\0"  # a part of a text that is not known
+
+
+def text_of(value: Any) -> str | None:
+    """A text, with a gap for each part that is not known; None when it is no text that was put together."""
+    whole = literal(value)
+    if isinstance(whole, str):
+        return whole
+    key = getattr(value, "key", None)
+    if not isinstance(key, tuple) or len(key) < 4 or key[0] != "fstring":
+        return None
+    parts = (part[2] if isinstance(part, tuple) and len(part) == 3 and part[0] == "const" else GAP for part in key[3])
+    return "".join(part if isinstance(part, str) else GAP for part in parts)

@@ -4,6 +4,7 @@ copy, itertools.chain, argparse, contextlib, dataclasses. Language semantics, no
 from __future__ import annotations
 
 import copy
+import posixpath
 from collections.abc import Callable, Hashable
 
 import lora_lint.interpreter.attributes as attributes
@@ -218,6 +219,8 @@ def _isinstance(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     if len(args.positional) != 2:
         return run.fresh(node)
     value, classes = args.positional[0][0], args.positional[1][0]
+    if isinstance(value, Sym):
+        value.loader = None  # code for batches of any type, which may move it
     options = classes.items if isinstance(classes, SeqVal) else [classes]
     answers = [_is_instance(run, value, option) for option in options]
     if any(a.yes for a in answers):
@@ -497,6 +500,15 @@ def _join_max(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     return compound(("max", tuple(key_of(v) for v in args.values())), args.values())
 
 
+def _join_path(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """`os.path.join`: like an f-string with slashes in it."""
+    values = list(args.values())
+    if all(isinstance(v, Const) and isinstance(v.value, str) for v in values):
+        return Const(posixpath.join(*(str(v.value) for v in values)) if values else "")
+    parts = [part for value in values for part in (Const("/"), value)][1:]
+    return compound(("fstring", run.module.path, node.loc, tuple(key_of(v) for v in parts)), values)
+
+
 def _match(how: str) -> Handler:
     return lambda run, args, node, scope: patterns.function(run, how, args, node)
 
@@ -506,6 +518,7 @@ _HANDLERS: dict[str, Handler] = {
     "types.MethodType": _method_type,
     "re.compile": lambda run, args, node, scope: patterns.compile_(run, args, node),
     **{f"re.{how}": _match(how) for how in patterns.FUNCTIONS},
+    "os.path.join": _join_path,
     "functools.wraps": lambda run, args, node, scope: LibRef("builtins.decorator"),
     "builtins.decorator": _same,
     "functools.lru_cache": lambda run, args, node, scope: LibRef("functools.cache"),

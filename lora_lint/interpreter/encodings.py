@@ -15,7 +15,9 @@ from lora_lint.lifecycle.vocabulary import Ev, Graph, Tri
 from lora_lint.syntax import ir
 
 _MOVES = frozenset({"to", "cuda", "cpu"})
-_COPIES = frozenset({"clone", "copy", "contiguous", "long", "int", "detach"})
+_COPIES = frozenset(
+    {"clone", "copy", "contiguous", "long", "int", "detach", "squeeze", "unsqueeze", "view", "reshape", "flatten"}
+)
 
 
 def make(run: Run, padding: Value, text: Value, kind: Value, node: ir.Node) -> Tensor:

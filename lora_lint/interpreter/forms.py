@@ -24,6 +24,7 @@ from lora_lint.interpreter.values import (
     FuncVal,
     LibRef,
     ParamIter,
+    Partial,
     SeqVal,
     Sym,
     Value,
@@ -88,6 +89,10 @@ def evaluate_test(run: Run, test: Test, env: Env, node: ir.Node) -> Tri:
         )
     if test.op == "type" and isinstance(first, Obj):
         return derive.is_of_type(run, first, wanted)
+    if test.op == "type":
+        while isinstance(first, Partial):
+            first = first.func
+        return Tri.of(run.store.is_a(first.name, wanted) if isinstance(first, LibRef) else None)
     if test.op == "kind":
         if isinstance(first, (Sym, Choice)):
             return Tri.UNKNOWN
@@ -238,11 +243,17 @@ def _wrapped(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value
 
 def _saved(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     """What this program saved under the same literal name before; None when that is not known."""
-    file = form_value(run, fields["saved"], env, node)
+    name = _file_name(form_value(run, fields["saved"], env, node))
     for event in reversed(run.trace.events):
-        if event.kind is Ev.SAVE and isinstance(file, Const) and event.args.get("file") == file.value:
+        if event.kind is Ev.SAVE and name and event.args.get("file") == name:
             return event.args.get("content")
     return Const(None)
+
+
+def _file_name(value: Value) -> str:
+    """The literal name of a file, or the one that the user's own default gives; "" when it is not known."""
+    known = value.default if isinstance(value, Sym) else value
+    return known.value if isinstance(known, Const) and isinstance(known.value, str) else ""
 
 
 _WRAPPING = (Ev.WRAP, Ev.COMPILE)
@@ -282,6 +293,7 @@ def _tensor(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     device = form_value(run, fields["device"], env, node) if "device" in fields else "unknown"
     asked = env.get("requires_grad")
     tensor = tensors.plain(device if isinstance(device, str) else "unknown")
+    tensor.file = _file_name(form_value(run, fields["file"], env, node)) if "file" in fields else ""
     if isinstance(device, str) and device == "cuda":
         run.emit(Ev.TOUCH_CUDA, node, args={"how": "device=", "move": True})
     if asked is not UNSET and conditions.truth(run, asked).yes:

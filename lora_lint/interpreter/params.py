@@ -326,6 +326,8 @@ def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
             held = _collect(run, first, node, scope)
             return DictVal({PARAMETERS: held}, open=True) if isinstance(held, ParamSet) else run.fresh(node)
         return run.fresh(node)
+    if node.kind == "dict" and isinstance(first, Obj) and (some := _some_entries(run, node, first)) is not None:
+        return some
     local = Scope({}, scope.module, scope)
     out: list[tuple[Value, Value]] = []
     opened = _clauses(run, node, 0, first, local, out)
@@ -337,6 +339,19 @@ def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
             ] = value
         return DictVal(items, open=True)
     return SeqVal("set" if node.kind == "set" else "list", [value for _, value in out], opened)
+
+
+def _some_entries(run: Run, node: ir.Comp, items: Obj) -> Obj | None:
+    """A dict of some entries of a model's state dict, under the names they have there; None for anything else."""
+    whole, target = items.facts.get("entries"), node.clauses[0].target
+    names = target.items if isinstance(target, ir.Seq) else ()
+    first = names[0] if names else None
+    plain = isinstance(first, ir.Name) and isinstance(node.key, ir.Name) and first.id == node.key.id
+    if not isinstance(whole, Obj) or len(node.clauses) > 1 or not plain:
+        return None
+    some = run.make(whole.kind, whole.type, node)
+    some.facts.update(whole.facts)
+    return some
 
 
 def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Value:

@@ -98,6 +98,7 @@ class Tensor:
     scaler: Obj | None = None  # the gradient scaler that multiplied it
     device: str = "unknown"
     name: str = ""
+    file: str = ""  # it is what a file of this name holds
     encoding: Encoding | None = None  # it is the batch that a tokenizer returned
     ids: Encoding | None = None  # it holds the token ids of such a batch
     masked: bool = False  # some of its positions were overwritten
