@@ -15,8 +15,11 @@ from tests.fixture_proof.run import Evidence, run_side
 RULES = {
     "LL101", "LL102", "LL103", "LL104", "LL105", "LL106", "LL107", "LL108", "LL109", "LL110", "LL111", "LL112",
     "LL113", "LL114", "LL115", "LL117",
-    "LL201", "LL202", "LL203", "LL206", "LL301", "LL302", "LL303", "LL304", "LL305", "LL307", "LL308", "LL401", "LL402",
-    "LL502", "LL503", "LL504", "LL505", "LL601", "LL602", "LL603", "LL604", "LL605", "LL606", "LL607",
+    "LL201", "LL202", "LL203", "LL204", "LL206",
+    "LL301", "LL302", "LL303", "LL304", "LL305", "LL306", "LL307", "LL308",
+    "LL401", "LL402", "LL403", "LL407",
+    "LL502", "LL503", "LL504", "LL505",
+    "LL601", "LL602", "LL603", "LL604", "LL605", "LL606", "LL607",
     "LL801", "LL802", "LL803",
 }  # fmt: skip
 ALL = load_fixtures()

@@ -61,7 +61,7 @@ def model_moved_after_optimizer(event: Event, trace: Trace) -> Iterator[Report]:
         if optimizer is None or not any(m.root is model.root for held in held_models(optimizer) for m in held.models()):
             continue
         state = next((e for e in trace.of(Ev.LOAD_STATE) if e.role("optimizer") is optimizer), None)
-        replaced = str(event.args.get("device")) in _REPLACING
+        replaced = str(event.args.get("device")) in _REPLACING or event.args.get("anew") is True
         stepped = any(e.role("optimizer") is optimizer for e in trace.of(Ev.STEP))
         if not replaced and (stepped or (state is None and not _leaves_cpu(event, trace))):
             continue
