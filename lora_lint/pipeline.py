@@ -16,6 +16,7 @@ from typing import TypeVar
 from lora_lint import __version__
 from lora_lint.baseline import fingerprints, read_baseline, write_baseline
 from lora_lint.config import Configuration
+from lora_lint.datafiles import DataFiles
 from lora_lint.discovery import discover, is_excluded
 from lora_lint.errors import InputError
 from lora_lint.findings import Applicability, Finding, FixPlan, ReplaceComment, Severity
@@ -84,6 +85,7 @@ class _Run:
         self._request = request
         self._configuration = request.configuration
         self._cwd = str(Path.cwd().resolve())
+        self._data = DataFiles(self._cwd)
         self._crashes: dict[str, Finding] = {}
         self._notes: list[str] = []
 
@@ -164,7 +166,12 @@ class _Run:
         program = self._guarded(
             project.targets[0],
             lambda: Program(
-                project.units, knowledge.store, knowledge.registry.checks, versions_for, knowledge.registry.render
+                project.units,
+                knowledge.store,
+                knowledge.registry.checks,
+                versions_for,
+                knowledge.registry.render,
+                self._data.load,
             ),
         )
         if program is None:

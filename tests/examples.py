@@ -10,6 +10,7 @@ from typing import Any
 
 from lora_lint.apis.store import ApiStore
 from lora_lint.checks.registry import Card, load_checks
+from lora_lint.datafiles import DataFiles
 from lora_lint.findings import Finding
 from lora_lint.interpreter.program import Program
 from lora_lint.syntax.from_libcst import lower_module
@@ -79,7 +80,8 @@ def analyse_texts(texts: Mapping[str, str], versions: Mapping[str, str], root: P
     """Findings of modules by path; requirement files are looked for in `root`."""
     finder = VersionFinder({k: str(v) for k, v in versions.items()}, root)
     units = {path: lower_module(text, path) for path, text in texts.items()}
-    program = Program(units, STORE, load_checks().checks, lambda path: finder.for_file(path, ()))
+    data = DataFiles(str(root))
+    program = Program(units, STORE, load_checks().checks, lambda path: finder.for_file(path, ()), read_data=data.load)
     found: list[Finding] = []
     for path in units:
         found += program.run(path)

@@ -27,6 +27,7 @@ ALLOWED = {
     "config": {"errors"},
     "selection": {"config", "errors"},
     "modules": set(),
+    "datafiles": {"modules"},
     "discovery": {"config", "selection"},
     "baseline": {"errors", "findings"},
     "gitdiff": {"errors", "findings", "location"},
@@ -40,7 +41,7 @@ RESERVED = {
     "trl": {"verify"},
     "accelerate": {"verify"},
     "libcst": {"syntax", "fix"},
-    "yaml": {"apis", "checks", "requirement_files"},
+    "yaml": {"apis", "checks", "datafiles", "requirement_files"},
 }
 
 

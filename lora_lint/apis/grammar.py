@@ -41,12 +41,17 @@ A FORM is a term ($name, $name.attribute, $kwargs.key, a literal, a derivation, 
   {pick: optimizer, of: $x}          the objects of a kind in a nested value
   {dict: {name: $x …}}
   {frame: arguments}                 an object with the arguments of the function that the call stands in
-  {dataclasses: $types}              an instance of each, whose fields may differ from their defaults
+  {dataclasses: $types, given: $m}   an instance of each, made of a mapping; without one its fields may differ from their defaults
   {unknown: $name, default: $x}      an unknown, the same wherever the same is asked for
   {saved: $file}                     what this program saved there
   {row: $dataset, several: true}     one of its rows; a list of them
   {encoded: $text, padding: $p, tensors: $kind}    the batch that a tokenizer returns
   {text: $x}
+  {location: $text}                  a path object
+  {contents: $file}                  the text in a file: of a path, or of an object with the file as its `name`
+  {parsed: $text, format: yaml, attributes: true}
+                                     the configuration in a file (yaml, json, toml) as a dict, whose items are attributes too
+  {dotted: $dict}                    the same dict, with attributes
 """
 
 from __future__ import annotations
@@ -92,6 +97,8 @@ DERIVATIONS = frozenset(
         "native",
         "checkpointing-hook",
         "token",
+        "path",
+        "folder",
     }
 )
 TESTS = frozenset(
@@ -148,10 +155,14 @@ RETURN_FORMS: dict[str, frozenset[str]] = {
     "views": frozenset({"views", "kind"}),
     "pick": frozenset({"pick", "of"}),
     "unknown": frozenset({"unknown", "default"}),
-    "dataclasses": frozenset({"dataclasses"}),
+    "dataclasses": frozenset({"dataclasses", "given"}),
     "dict": frozenset({"dict"}),
     "frame": frozenset({"frame"}),
     "first": frozenset({"first"}),
     "encoded": frozenset({"encoded", "padding", "tensors"}),
     "row": frozenset({"row", "several"}),
+    "location": frozenset({"location"}),
+    "contents": frozenset({"contents"}),
+    "parsed": frozenset({"parsed", "format", "attributes"}),
+    "dotted": frozenset({"dotted"}),
 }

@@ -8,7 +8,7 @@ import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.forms as forms
 import lora_lint.interpreter.params as params
 import lora_lint.interpreter.specs as specs
-from lora_lint.interpreter import encodings, records, relevance, rows, tensors
+from lora_lint.interpreter import config_files, encodings, records, relevance, rows, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.keys import compound
@@ -84,7 +84,10 @@ def read(run: Run, value: Value, name: str, node: ir.Node, scope: Scope | None =
         return result
     if isinstance(value, Sym):
         return _of_unknown(value, name)
-    if isinstance(value, (SeqVal, DictVal, ParamIter, ParamSet, Const, Bound, FuncVal)):
+    if isinstance(value, DictVal):
+        item = config_files.attribute(run, value, name, node)
+        return LibMethod(value, name) if item is None else item
+    if isinstance(value, (SeqVal, ParamIter, ParamSet, Const, Bound, FuncVal)):
         return LibMethod(value, name)
     return run.fresh(node)
 
@@ -239,6 +242,8 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
         _write_object(run, value, name, new, node)
     elif isinstance(value, (Sym, ClassVal)):
         value.attrs[name] = new
+    elif isinstance(value, DictVal) and value.dotted:
+        value.items[name] = new
     elif isinstance(value, ModuleVal):
         run.keep_globals(value)
         value.scope.names[name] = new

@@ -13,7 +13,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import argparser, patterns, records, tensors
+from lora_lint.interpreter import argparser, config_files, patterns, records, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.keys import compound
 from lora_lint.interpreter.run import Run
@@ -60,7 +60,7 @@ def call(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:
     handler = _HANDLERS.get(name)
     if handler is not None:
         return handler(run, args, node, scope)
-    if name.startswith("builtins."):
+    if name.startswith("builtins.") and not run.store.find_call(name):
         if name.endswith(("Error", "Exception", "Warning")):
             return run.fresh(node)
         run.touch_args(args)
@@ -321,6 +321,13 @@ def _len(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     return compound(("len", key_of(value)), [value], "len(…)")
 
 
+def _str(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """A text is itself, a path its text."""
+    value = config_files.place(_first(args))
+    run.touch_args(args)
+    return value if isinstance(value, (Const, Sym)) and len(args.positional) == 1 else run.fresh(node)
+
+
 def _number(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = _first(args)
     if isinstance(value, Tensor):
@@ -541,6 +548,7 @@ _HANDLERS: dict[str, Handler] = {
     "builtins.getattr": _getattr,
     "builtins.setattr": _setattr,
     "builtins.len": _len,
+    "builtins.str": _str,
     "builtins.float": _number,
     "builtins.int": _number,
     "builtins.bool": _bool,

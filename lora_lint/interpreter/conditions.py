@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
 import lora_lint.interpreter.evaluate as evaluation
-from lora_lint.interpreter import rows, tensors
+from lora_lint.interpreter import config_files, rows, tensors
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import compound
 from lora_lint.interpreter.run import Run
@@ -26,6 +26,7 @@ from lora_lint.interpreter.values import (
     Partial,
     Scope,
     SeqVal,
+    Setting,
     Sym,
     Value,
     join,
@@ -42,6 +43,9 @@ _NEGATED = {"!=": "==", "not in": "in", "is not": "is"}
 
 def truth(run: Run, value: Value) -> Tri:
     """Whether a value is true, from the value and from what was decided on this path."""
+    if isinstance(value, Setting):
+        decided_as = _known(run, value.symbol.key)
+        return Tri.of(bool(value.value) if decided_as is None else decided_as)
     if isinstance(value, Const):
         return Tri.of(bool(value.value))
     if isinstance(value, (SeqVal, DictVal)):
@@ -119,6 +123,8 @@ def decide(run: Run, value: Value, node: ir.Node, default: bool | None = None, r
     if natural is not None:
         preferred = bool(natural.value)
     arm = run.oracle.decide(key, True if preferred is None else preferred, rank)
+    if isinstance(value, Sym) and value.fixed and arm != preferred:
+        run.hypothetical = True
     _note(run, key, arm)
     return arm, preferred is not None and arm == preferred
 
@@ -143,10 +149,15 @@ def _note(run: Run, key: Hashable, arm: bool) -> None:
 
 def test(run: Run, node: ir.Expr, scope: Scope, owner: ir.Node) -> Tri:
     """Whether the condition is true here; remembers its value for `decided`."""
-    value = evaluation.evaluate(run, node, scope)
+    value = as_condition(evaluation.evaluate(run, node, scope))
     answer = truth(run, value)
     run.last_condition = (owner, value)
     return answer
+
+
+def as_condition(value: Value) -> Value:
+    """The value as a condition sees it: a setting may be another one in another configuration."""
+    return value.symbol if isinstance(value, Setting) else value
 
 
 @contextmanager
@@ -186,7 +197,7 @@ def boolean(run: Run, node: ir.Op, scope: Scope) -> Value:
     unknown: list[Value] = []
     last: Value = Const(not stop)
     for operand in node.operands:
-        last = evaluation.evaluate(run, operand, scope)
+        last = as_condition(evaluation.evaluate(run, operand, scope))
         answer = truth(run, last)
         if answer.known:
             if answer.yes == stop:
@@ -216,7 +227,9 @@ def _either(op: str, unknown: list[Value], known: Value | None) -> Value:
         default = Const(any(truths) if op == "or" else all(truths))
     if known is not None and isinstance(known, Const) and bool(known.value) == (op == "or"):
         return _with_default(compound((op, (*key[1], key_of(known))), [*unknown, known]), default)
-    return _with_default(compound(key, unknown, f" {op} ".join(getattr(v, "text", "") for v in unknown)), default)
+    whole = _with_default(compound(key, unknown, f" {op} ".join(getattr(v, "text", "") for v in unknown)), default)
+    whole.fixed = all(isinstance(v, Sym) and v.fixed for v in unknown)
+    return whole
 
 
 def _with_default(value: Sym, default: Const | None) -> Sym:
@@ -226,6 +239,15 @@ def _with_default(value: Sym, default: Const | None) -> Sym:
 
 def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
     """Comparisons and `not`."""
+    if op == "in" and isinstance(values[1], DictVal) and isinstance(values[0], Const):
+        setting = config_files.holds(values[1], values[0].value)
+        if setting is not None:
+            return setting
+    if any(isinstance(value, Setting) for value in values):
+        result = compare(run, op, [as_condition(value) for value in values], node)
+        if isinstance(result, Sym):
+            result.fixed = all(isinstance(value, Const) or (isinstance(value, Sym) and value.fixed) for value in values)
+        return result
     if op == "not":
         answer = truth(run, values[0])
         if answer.known:
@@ -234,8 +256,10 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
             inner = values[0]
             default = Const(not inner.default.value) if inner.default is not None else None
             if isinstance(inner.key, tuple) and inner.key and inner.key[0] == "not":
-                return Sym(inner.key[1], inner.text, default, size=inner.size)
-            return _with_default(compound(("not", inner.key), [inner], f"not {inner.text}"), default)
+                return Sym(inner.key[1], inner.text, default, size=inner.size, fixed=inner.fixed)
+            negated = _with_default(compound(("not", inner.key), [inner], f"not {inner.text}"), default)
+            negated.fixed = inner.fixed
+            return negated
         return run.fresh(node)
     if op in _NEGATED:
         return compare(run, "not", [compare(run, _NEGATED[op], values, node)], node)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from lora_lint.interpreter import filters, patterns
+from lora_lint.interpreter import config_files, filters, patterns
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.run import Run
@@ -100,7 +100,7 @@ def _dict_method(run: Run, value: DictVal, name: str, args: Args, node: ir.Node)
             if not value.open:
                 if name == "setdefault":
                     value.items[key.value] = fallback
-                return fallback
+                return config_files.absent(value, key.value, fallback)
         return run.fresh(node)
     if PARAMETERS in value.items and name in ("items", "values"):
         return value.items[PARAMETERS] if name == "values" and len(value.items) == 1 else run.fresh(node)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lora_lint.apis.tables import architectures
-from lora_lint.interpreter import conditions, elements
+from lora_lint.interpreter import conditions, config_files, elements
 from lora_lint.interpreter.containers import device_of
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, SeqVal, Sym, Value
@@ -273,4 +273,6 @@ _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "native": _native,
     "token": _token,
     "checkpointing-hook": _checkpointing_hook,
+    "path": lambda run, inputs: config_files.joined(inputs),
+    "folder": lambda run, inputs: config_files.folder(inputs[0]),
 }

@@ -12,7 +12,9 @@ import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.items as items
 import lora_lint.interpreter.params as params
+import lora_lint.interpreter.specs as specs
 from lora_lint.interpreter import encodings, tensors
+from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import MAX_CONSTANT, compound, joined
 from lora_lint.interpreter.run import Run
@@ -137,6 +139,10 @@ def binary(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
         )
     if op == "|" and all(isinstance(v, DictVal) for v in values):
         return DictVal({**values[0].items, **values[1].items}, values[0].open or values[1].open)
+    if op == "/" and isinstance(values[0], Obj) and (found := run.store.find_method(values[0].type, "__truediv__")):
+        return specs.apply_call(
+            run, found, values[0].type, values[0], Args([(values[1], None)]), node, run.module.scope
+        )
     keys = tuple(key_of(v) for v in values)
     if all(isinstance(v, (Const, Sym)) for v in values):
         data = any(isinstance(v, Sym) and v.data for v in values)

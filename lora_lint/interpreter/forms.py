@@ -10,7 +10,7 @@ import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.derive as derive
 from lora_lint.apis.spec import CallSpec, Derived, Ref, Test
-from lora_lint.interpreter import conditions, encodings, rows, tensors
+from lora_lint.interpreter import conditions, config_files, encodings, records, rows, tensors
 from lora_lint.interpreter.arguments import Args, Bindings
 from lora_lint.interpreter.containers import device_of
 from lora_lint.interpreter.environment import UNSET, Env, Unset
@@ -360,13 +360,15 @@ def _unknown(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value
 
 
 def _dataclasses(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
-    """An instance of each class, made from the command line: every field may differ from its default."""
+    """An instance of each class: of a mapping, else from the command line, where every field may differ from its default."""
     types = form_value(run, fields["dataclasses"], env, node)
+    given = form_value(run, fields["given"], env, node) if "given" in fields else None
     classes = types.items if isinstance(types, SeqVal) else [types]
     made: list[Value] = []
     for each in classes:
         if isinstance(each, (ClassVal, LibRef)):
-            made.append(calls.call_value(run, each, Args(open_keywords=True), node, run.module.scope))
+            args = records.picked(run, each, given, classes) if isinstance(given, DictVal) else Args(open_keywords=True)
+            made.append(calls.call_value(run, each, args, node, run.module.scope))
         else:
             made.append(run.fresh(node))
     return SeqVal("tuple", made)
@@ -400,6 +402,11 @@ def _encoded(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value
     return encodings.make(run, padding, text, kind, node)
 
 
+def _parsed(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    source = form_value(run, fields["parsed"], env, node)
+    return config_files.parsed(run, source, str(fields["format"]), bool(fields.get("attributes")), node)
+
+
 _FORMS: dict[str, Callable[..., Any]] = {
     "view": _view,
     "parameters": _parameters,
@@ -425,4 +432,8 @@ _FORMS: dict[str, Callable[..., Any]] = {
     "first": _first,
     "encoded": _encoded,
     "row": _row,
+    "location": lambda run, f, env, node: config_files.path(run, form_value(run, f["location"], env, node), node),
+    "contents": lambda run, f, env, node: config_files.contents(form_value(run, f["contents"], env, node)),
+    "parsed": _parsed,
+    "dotted": lambda run, f, env, node: config_files.with_dots(form_value(run, f["dotted"], env, node)),
 }

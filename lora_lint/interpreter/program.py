@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 from lora_lint.apis.store import ApiStore
 from lora_lint.checks.base import Check, Report
@@ -59,6 +60,7 @@ class Program:
     """The files of one project, linked.
 
     units: path -> module. checks: the rules to run. versions_for: path -> target versions of the project it belongs to.
+    read_data: the mapping in a configuration file, by script, name and kind (see `DataFiles.load`).
     `run` analyses one file, `finish` what only shows when all files were seen.
     """
 
@@ -69,10 +71,12 @@ class Program:
         checks: Sequence[Check],
         versions_for: Callable[[str], Versions],
         render: Callable[[str, Report], Finding] | None = None,
+        read_data: Callable[[str, str, str], dict[str, Any] | None] = lambda script, name, kind: None,
     ) -> None:
         self.units = dict(units)
         self.store = store
         self.checks = checks
+        self.read_data = read_data
         self.linker = Linker(units)
         self.relevance = Relevance(store, units.values())
         self.nowhere = ModuleVal("", "", ir.Module("", ()))
@@ -216,7 +220,7 @@ class Program:
             self._executed |= run.executed
             self._witnesses |= run.witnesses
             self.statistics["not-followed"] += run.unfollowed
-            for code, report in reports:
+            for code, report in reports if not run.hypothetical else ():
                 self._consider(code, report)
             self._steps[path] += run.steps
             return run.steps, any(event.kind in _EVENTFUL for event in run.trace.events)

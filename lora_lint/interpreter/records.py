@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from lora_lint.apis.renames import renames
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import ClassVal, Const, LibRef, Sym, Value
+from lora_lint.interpreter.values import ClassVal, Const, DictVal, LibRef, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.syntax import ir
 
@@ -46,6 +47,23 @@ def fill(obj: Obj, cls: ClassVal, args: Args) -> None:
             known = default if isinstance(default, Const) else None
             unknown = Sym(("field", obj.site, name), name, known)
             obj.attrs[name] = unknown if default is None or args.open_keywords else default
+
+
+def picked(run: Run, cls: ClassVal | LibRef, given: DictVal, classes: list[Value]) -> Args:
+    """The items of a mapping that are fields of a class, as keyword arguments. A library's class gets what is a field of
+    none of the user's classes, but for names that only some releases have: which class they are meant for is not known.
+    """
+    own = set(fields(cls)) if isinstance(cls, ClassVal) else set()
+    others = {name for each in classes if isinstance(each, ClassVal) and each is not cls for name in fields(each)}
+    base = cls.library_base() if isinstance(cls, ClassVal) else cls.name
+    known = bool(base) and bool(run.store.find_method(base, "__init__"))
+    args = Args(open_keywords=given.open)
+    for name, value in given.items.items():
+        if isinstance(name, str) and (
+            name in own or (known and name not in others and renames().argument(run.store, base, name) is None)
+        ):
+            args.keywords[name] = (value, None)
+    return args
 
 
 def replaced(run: Run, obj: Obj, args: Args, node: ir.Node) -> Obj:

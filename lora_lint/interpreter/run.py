@@ -90,6 +90,7 @@ class Run:
         self.yields: list[Callable[[Value], None]] = []  # what takes the values of the generators that run
         self.loop_depth = 0
         self.loop: Location | None = None  # the innermost loop of the current function
+        self.hypothetical = False  # this path is one of another configuration than that in the project's files
         self.steps = 0
         self.unfollowed = 0
         self.inspecting = False  # what is evaluated is only looked at

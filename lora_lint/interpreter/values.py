@@ -49,7 +49,8 @@ class Sym:
     key: equal keys are the same unknown value, so one condition takes one arm. default: what the user's own defaults
     (argparse, dataclass, parameter) make of it. attrs, items: children that were read, memoised so that their identity is
     stable. obj: the object it turned out to be, once used like one. data: comes out of a data loader. turn: for the counter of
-    a loop, the turn it counts. size: how many parts its key is made of.
+    a loop, the turn it counts. size: how many parts its key is made of. fixed: the default is what holds in this project,
+    anything else is another configuration of it.
     """
 
     key: Hashable
@@ -62,6 +63,15 @@ class Sym:
     size: int = 1
     loader: Obj | None = None  # the data loader it is a batch of, untouched since
     turn: Turn | None = None
+    fixed: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Setting(Const):
+    """A value from a configuration file. Code that is switched off by one is there for other configurations, so as a
+    condition it is `symbol`: both arms are followed, and the other arm can refute a finding, but make none."""
+
+    symbol: Sym = field(default_factory=lambda: Sym(None))
 
 
 @dataclass(slots=True, eq=False)
@@ -236,11 +246,14 @@ class SeqVal:
 @dataclass(slots=True, eq=False)
 class DictVal:
     """A dict with constant keys. open: there may be more. unpacked: for keyword arguments, what `**` took the others from,
-    with the name of the variable."""
+    with the name of the variable. dotted: its items are read as attributes too. origin: the configuration file it is read
+    from, and where it stands in there."""
 
     items: dict[object, Value]
     open: bool = False
     unpacked: tuple[tuple[Value, str], ...] = ()
+    dotted: bool = False
+    origin: Hashable = None
 
 
 # The key under which a dict from names to parameters holds all of them.
