@@ -41,7 +41,7 @@ RESERVED = {
     "trl": {"verify"},
     "accelerate": {"verify"},
     "libcst": {"syntax", "fix"},
-    "yaml": {"apis", "checks", "datafiles", "requirement_files"},
+    "yaml": {"apis", "checks", "cli", "datafiles", "requirement_files"},
 }
 
 

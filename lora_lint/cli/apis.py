@@ -65,6 +65,19 @@ def check_files(files: tuple[Path, ...]) -> None:
     sys.exit(0)
 
 
+@apis.command("infer")
+@click.argument("target")
+def infer(target: str) -> None:
+    """Print an API spec of the function TARGET (package.module:function), inferred from its source.
+
+    For wrappers that other projects use without having their source: run it in the wrapper's own repository, read it
+    through, and name the file in the other project's configuration (`apis = ["lint/apis.yaml"]`).
+    """
+    from lora_lint.cli.infer import inferred
+
+    click.echo(inferred(target, _store(), str(Path.cwd().resolve())), nl=False)
+
+
 # --- in words ---------------------------------------------------------------------------------------------------------
 
 

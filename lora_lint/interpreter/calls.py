@@ -168,6 +168,8 @@ def escape(run: Run, args: Args, node: ir.Node) -> None:
                 value.facts.setdefault("given_to", []).append(describe(node.func))
         elif isinstance(value, FuncVal):
             run.witnesses.add(("function-escaped", id(value.node)))
+        elif isinstance(value, Sym):
+            run.witnesses.add(("escaped", value.key))
 
 
 def call_library(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:

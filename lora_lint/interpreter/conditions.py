@@ -149,14 +149,17 @@ def _note(run: Run, key: Hashable, arm: bool) -> None:
 
 def test(run: Run, node: ir.Expr, scope: Scope, owner: ir.Node) -> Tri:
     """Whether the condition is true here; remembers its value for `decided`."""
-    value = as_condition(evaluation.evaluate(run, node, scope))
+    value = as_condition(run, evaluation.evaluate(run, node, scope))
     answer = truth(run, value)
     run.last_condition = (owner, value)
     return answer
 
 
-def as_condition(value: Value) -> Value:
-    """The value as a condition sees it: a setting may be another one in another configuration."""
+def as_condition(run: Run, value: Value) -> Value:
+    """The value as a condition sees it: a setting may be another one in another configuration, and a name of a module that
+    nothing is known of may stand for anything."""
+    if isinstance(value, LibRef) and not (run.store.find_call(value.name) or run.store.type_of(value.name)):
+        return Sym(key_of(value), value.name)
     return value.symbol if isinstance(value, Setting) else value
 
 
@@ -197,7 +200,7 @@ def boolean(run: Run, node: ir.Op, scope: Scope) -> Value:
     unknown: list[Value] = []
     last: Value = Const(not stop)
     for operand in node.operands:
-        last = as_condition(evaluation.evaluate(run, operand, scope))
+        last = as_condition(run, evaluation.evaluate(run, operand, scope))
         answer = truth(run, last)
         if answer.known:
             if answer.yes == stop:
@@ -244,7 +247,7 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
         if setting is not None:
             return setting
     if any(isinstance(value, Setting) for value in values):
-        result = compare(run, op, [as_condition(value) for value in values], node)
+        result = compare(run, op, [as_condition(run, value) for value in values], node)
         if isinstance(result, Sym):
             result.fixed = all(isinstance(value, Const) or (isinstance(value, Sym) and value.fixed) for value in values)
         return result

@@ -80,7 +80,7 @@ def _of_member(run: Run, model: Obj, prefix: str, modules: bool) -> Iterator[Ele
                 yield Element(model, Part.ADAPTER, path, modules, "matrix", adapter=adapter)
             if adapter.config is not None and _saves_modules(adapter.config):
                 yield Element(model, Part.COPY, f"{prefix}lm_head.modules_to_save.{name}.weight", modules, "matrix")
-        if not state.adapters and state.escaped:
+        if not state.adapters and (state.escaped or run.thorough):
             yield Element(
                 model, Part.ADAPTER, f"{prefix}{_BLOCK}self_attn.q_proj.lora_A.default.weight", modules, "matrix"
             )

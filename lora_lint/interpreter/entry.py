@@ -11,7 +11,7 @@ import lora_lint.interpreter.specs as specs
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.relevance import Relevance, children
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import ClassVal, FuncVal, LibRef, ModuleVal, Value
+from lora_lint.interpreter.values import ClassVal, Const, FuncVal, LibRef, ModuleVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.syntax import ir
 
@@ -128,12 +128,24 @@ def _call(run: Run, func: FuncVal, given: list[tuple[str | None, Value]], node: 
     calls.call_function(run, func, given, node, Args(unknown=True))
 
 
-def _annotated(run: Run, func: FuncVal) -> dict[str, Value]:
+def unknown_arguments(run: Run, func: FuncVal) -> dict[str, Sym]:
+    """An unknown for each parameter that takes one argument, with its default; one of the annotated library type, if any."""
+    given = {
+        **{p.name: run.fresh(p, p.name) for p in func.node.params if p.kind not in ("*", "**")},
+        **_annotated(run, func),
+    }
+    for name, symbol in given.items():
+        default = func.defaults.get(name)
+        symbol.default = default if isinstance(default, Const) else None
+    return given
+
+
+def _annotated(run: Run, func: FuncVal) -> dict[str, Sym]:
     """Objects for parameters whose annotation names a library type."""
     import lora_lint.interpreter.evaluate as evaluation
     import lora_lint.interpreter.methods as methods
 
-    out: dict[str, Value] = {}
+    out: dict[str, Sym] = {}
     for param in func.node.params:
         if param.annotation is None or param.default is not None:
             continue

@@ -18,7 +18,24 @@ from lora_lint.lifecycle.trace import Guard, Tensor
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Mode, Quant, Tri
 from lora_lint.syntax import ir
 
-_TRI_ARGS = frozenset({"trainable", "active", "value", "input_grads", "workers", "context"})
+_TRI_ARGS = frozenset(
+    {
+        "trainable",
+        "active",
+        "value",
+        "input_grads",
+        "workers",
+        "context",
+        "upcast",
+        "original",
+        "apart",
+        "static",
+        "unused",
+        "peft",
+        "drops",
+        "labelled",
+    }
+)
 # The object that an event of this kind is the making of.
 _MADE = {Ev.LOAD: "model", Ev.CONFIGURE: "config", Ev.ARGUMENTS: "arguments"}
 _CONFIGS = frozenset({Kind.QUANT_CONFIG, Kind.ADAPTER_CONFIG, Kind.ARGUMENTS, Kind.MODEL_CONFIG})

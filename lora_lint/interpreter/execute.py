@@ -197,11 +197,11 @@ def _if(run: Run, node: ir.If, scope: Scope) -> None:
         return
     leaves_then, leaves_else = _leaves(node.body), _leaves(node.orelse)
     hot_then, hot_else = run.program.hot_block(node.body), run.program.hot_block(node.orelse)
-    if leaves_then == "gives-up" and not hot_then:
+    if leaves_then == "gives-up" and not hot_then and not run.thorough:
         _assume(run, remembered, False)
         block(run, node.orelse, scope)
         return
-    if leaves_else == "gives-up" and not hot_else:
+    if leaves_else == "gives-up" and not hot_else and not run.thorough:
         _assume(run, remembered, True)
         block(run, node.body, scope)
         return

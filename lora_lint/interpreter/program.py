@@ -160,7 +160,7 @@ class Program:
         refute come from `finish`."""
         self.statistics["files"] += 1
         unit = self.units[path]
-        self._explore(path, lambda run: self._execute_module(run, self._fresh_module(run, path), "__main__"))
+        self.explore(path, lambda run: self._execute_module(run, self._fresh_module(run, path), "__main__"))
         for one in entry.entries(unit, self.relevance):
             if self.linker.referenced_elsewhere(path, one.name):
                 self._postponed.append((path, one))
@@ -184,7 +184,7 @@ class Program:
         def go(run: Run) -> None:
             entry.start(run, self._outline(run, path) if frugal else self.module(run, path), one)
 
-        self._explore(path, go, 1 if frugal else max_steps)
+        self.explore(path, go, 1 if frugal else max_steps)
         self._executed.add(id(one.node))
 
     def _outline(self, run: Run, path: str) -> ModuleVal:
@@ -202,7 +202,8 @@ class Program:
         run.modules[path] = module
         return module
 
-    def _explore(self, path: str, body: Callable[[Run], None], max_steps: int = MAX_STEPS_PER_ENTRY) -> None:
+    def explore(self, path: str, body: Callable[[Run], None], max_steps: int = MAX_STEPS_PER_ENTRY) -> None:
+        """Run a body of a file once for each path through it."""
         self.statistics["entries"] += 1
 
         def follow(oracle: Oracle) -> tuple[int, bool]:
@@ -223,7 +224,7 @@ class Program:
             for code, report in reports if not run.hypothetical else ():
                 self._consider(code, report)
             self._steps[path] += run.steps
-            return run.steps, any(event.kind in _EVENTFUL for event in run.trace.events)
+            return run.steps, run.thorough or any(event.kind in _EVENTFUL for event in run.trace.events)
 
         with _deep_recursion():
             for _ in explore(follow, MAX_PATHS, max_steps):

@@ -90,6 +90,7 @@ class Run:
         self.yields: list[Callable[[Value], None]] = []  # what takes the values of the generators that run
         self.loop_depth = 0
         self.loop: Location | None = None  # the innermost loop of the current function
+        self.thorough = False  # every arm counts, and every parameter that a model may have
         self.hypothetical = False  # this path is one of another configuration than that in the project's files
         self.steps = 0
         self.unfollowed = 0
