@@ -28,6 +28,7 @@ from lora_lint.interpreter.program import Program
 from lora_lint.knowledge import Knowledge
 from lora_lint.location import Location
 from lora_lint.modules import project_top
+from lora_lint.pairs import unmatched
 from lora_lint.project import Loader, Project
 from lora_lint.report.model import RunReport, lines_of
 from lora_lint.selection import relative_to_root
@@ -312,12 +313,15 @@ class _Run:
         ]
         count = len(fixed.applied)
         self._notes.append(f"would fix {count} problem{'s' * (count != 1)}")
+        self._notes += unmatched(set(fixed.texts), self._cwd)
         return Outcome(self._report(shown), "".join(diffs), tuple(self._notes))
 
     def _fix(self, shown: _Shown) -> Outcome:
         """Write the fixes and report what remains."""
         fixed = self._fixed(shown)
         unwritten = {path for path, text in fixed.texts.items() if not self._written(path, text)}
+        if self._request.stdin is None:
+            self._notes += unmatched(set(fixed.texts) - unwritten, self._cwd)
         output: str | bytes = ""
         if self._request.stdin is not None:
             output = self._encoded(self._request.stdin_name, fixed)

@@ -18,6 +18,12 @@ from lora_lint.errors import InputError
 from lora_lint.syntax.magics import Blanking, blank_cell, restore
 
 _MARKER = re.compile(r"^# %% lora-lint cell (\d+)\n", re.MULTILINE)
+# Kernels of other languages, by the names under which they install themselves; for notebooks that name no language.
+_FOREIGN_KERNEL = re.compile(
+    r"(?:ir|xr|julia.*|bash|calysto.*|javascript|ijavascript|jslab|tslab|deno|scala.*|almond|spark|rust|evcxr|octave|matlab|xcpp.*"
+    r"|gophernotes|kotlin|java|ijava|haskell|ihaskell|ruby|iruby|stata|sas|sql|\.net.*)$",
+    re.IGNORECASE,
+)
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -158,7 +164,9 @@ def _is_python(content: dict[str, Any]) -> bool:
         if isinstance(section, dict) and isinstance(section.get(name), str):
             language: str = section[name]
             return "python" in language.lower()
-    return True
+    kernel = metadata.get("kernelspec")
+    called = kernel.get("name") if isinstance(kernel, dict) else None
+    return not (isinstance(called, str) and _FOREIGN_KERNEL.match(called))
 
 
 def _skip(raw: str, pos: int) -> int:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 NOTEBOOK_SUFFIX = ".ipynb"
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _BLANK = re.compile(rb"^[ \t\f]*(?:#.*)?$")
+_PERCENT = re.compile(r"^# ?%%", re.MULTILINE)
+_COMMENTED = re.compile(r"^# ?([%!](?!%).*)$", re.MULTILINE)  # as jupytext writes magics and shell lines
 _LINE_END = re.compile(r"\r\n|\r|\n")
 # Encodings in which different bytes never decode to the same text, so that writing back needs no check.
 _FAITHFUL = frozenset({"utf-8", "ascii", "iso8859-1"})
@@ -39,8 +41,13 @@ class SourceFile:
 
     @property
     def shell_lines(self) -> tuple[tuple[int, str], ...]:
-        """Lines of a notebook that are no Python (`%pip install …`, `!ls`), each with its line in the module text."""
-        return () if self.notebook is None else self.notebook.shell_lines
+        """Lines of a notebook that are no Python (`%pip install …`, `!ls`), each with its line in the module text. In a script
+        with cells (`# %%`) they are comments."""
+        if self.notebook is not None:
+            return self.notebook.shell_lines
+        if _PERCENT.search(self.text) is None:
+            return ()
+        return tuple((self.text.count("\n", 0, m.start()) + 1, m[1].strip()) for m in _COMMENTED.finditer(self.text))
 
     @property
     def problems(self) -> tuple[tuple[int, str], ...]:
