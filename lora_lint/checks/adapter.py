@@ -115,6 +115,8 @@ def adapter_injected_twice(event: Event, trace: Trace) -> Iterator[Report]:
                     continue
                 second, first = adapter.event, adapter.over[-1]
                 by_trainer = "trainer" in second.roles
+                if second.args.get("merges") is True and not first.loaded:
+                    continue  # the trainer merges what learned nothing yet: that changes nothing
                 if event.kind is Ev.TRAINER and not by_trainer:
                     continue
                 wrapped = second.args.get("peft", Tri.YES) is Tri.YES

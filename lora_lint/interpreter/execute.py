@@ -107,6 +107,8 @@ def _bind_item(run: Run, target: ir.Item, value: Value, scope: Scope) -> None:
     index = evaluation.evaluate(run, target.index, scope)
     if isinstance(container, Obj) and container.kind is Kind.ROW:
         rows.bind(container, index, value)
+    elif isinstance(container, Obj) and container.kind is Kind.DATASET:
+        rows.replaced(container)
     elif isinstance(container, Tensor):
         tensors.note_write(run, container, target)
         encodings.bind(run, container, index, value, target)

@@ -37,6 +37,11 @@ def changed(dataset: Obj) -> bool:
     return False
 
 
+def replaced(dataset: Obj) -> None:
+    """`dataset["train"] = …`: its splits, and their fields, are no longer those that were loaded."""
+    dataset.root.facts.pop("path", None)
+
+
 def item(run: Run, row: Obj, index: Value, node: ir.Node) -> Value:
     """`row[index]`: a field, which an event tells of unless the user put it there."""
     if not isinstance(index, Const) or not isinstance(index.value, str):

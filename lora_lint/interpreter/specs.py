@@ -131,6 +131,8 @@ def _apply(run: Run, effect: Effect, site: Site) -> Value:
         if holds is False:
             return UNSET
         if holds is None:
+            if effect.verb == "let" and effect.unknown == "skip":
+                return UNSET
             maybe = ", ".join(f"{library} {versions}" for library, versions in effect.versions.items())
     if effect.each is None:
         return _apply_once(run, effect, site, maybe)

@@ -17,7 +17,7 @@ _PYTHON_BODY = frozenset({"capture", "debug", "memit", "prun", "pyinstrument", "
 _SHELL_BODY = frozenset({"bash", "sh", "script", "shell", "system", "sx", "!"})
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r|\Z)")
-_CELL_MAGIC = re.compile(r"\s*%%(!|\w+)")
+_CELL_MAGIC = re.compile(r"(?:\s*#[^\r\n]*[\r\n])*\s*%%(!|\w+)")  # comments may stand above it: forms of Colab do
 _MAGIC = re.compile(r"(?P<indent>[ \t]*)(?:[%!]|\?{1,2}[\w%*]|(?:%{0,2}[\w.*]+)\?{1,2}[ \t]*$)")
 # "Automagic": these work without the percent sign. Looked for only in cells that do not parse.
 _PLAIN_MAGIC = re.compile(

@@ -123,6 +123,12 @@ def test_foreign_cells_are_blanked_whole() -> None:
     assert source.encode(source.text) == source.raw
 
 
+def test_comments_may_stand_above_a_foreign_cell_magic() -> None:
+    source = read(code("#@title Music\n# to stay connected\n%%html\n<audio src=x>\n"), code("y = 1"))
+    assert [line for line in source.text.splitlines() if line and not line.startswith("#")] == ["y = 1"]
+    assert source.problems == ()
+
+
 def test_broken_cell_does_not_destroy_the_others() -> None:
     source = read(code("a = 1"), code("!pip install trl==0.9\nx = (\ny ="), code("b = 2"))
     statements = lower_module(source.text, "n.ipynb").body
