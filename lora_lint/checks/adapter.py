@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import TRAINING, call_site, has_adapters, name_of, order_sites, trained, variable_of
+from lora_lint.checks.values import literal
 from lora_lint.findings import (
     Applicability,
     BindResult,
@@ -117,6 +118,8 @@ def adapter_injected_twice(event: Event, trace: Trace) -> Iterator[Report]:
                 by_trainer = "trainer" in second.roles
                 if second.args.get("merges") is True and not first.loaded:
                     continue  # the trainer merges what learned nothing yet: that changes nothing
+                if _virtual(first.config) or _virtual(second.role("config")):
+                    continue
                 if event.kind is Ev.TRAINER and not by_trainer:
                     continue
                 wrapped = second.args.get("peft", Tri.YES) is Tri.YES
@@ -132,6 +135,11 @@ def adapter_injected_twice(event: Event, trace: Trace) -> Iterator[Report]:
                     plan=_drop_first(first.event, second, wrapped),
                     severity=None if not by_trainer or wrapped else Severity.WARNING,
                 )
+
+
+def _virtual(config: Obj | None) -> bool:
+    """Whether a config asks for virtual tokens: they live in the wrapper, and the base stays as it was."""
+    return config is not None and literal(config.facts.get("prompt")) is True
 
 
 def _drop_first(first: Event, second: Event, wrapped: bool) -> FixPlan | None:

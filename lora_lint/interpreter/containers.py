@@ -14,6 +14,7 @@ from lora_lint.interpreter.values import (
     Choice,
     Const,
     DictVal,
+    Element,
     LibRef,
     Mutated,
     ParamName,
@@ -62,6 +63,8 @@ def _list_method(run: Run, value: SeqVal, name: str, args: Args, node: ir.Node) 
     if name in ("append", "add") and given:
         if len(value.items) < 200:
             value.items.append(given[0])
+        if run.param_loops and not isinstance(given[0], Element):
+            value.open = True  # the loop runs over samples: a model has more names than these
         return _mutated(run, name, args, node)
     if name == "insert" and len(given) == 2:
         value.items.append(given[1])

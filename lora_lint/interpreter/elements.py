@@ -35,7 +35,8 @@ def representatives(run: Run, iterator: ParamIter, extra_names: tuple[str, ...])
         bare = name.strip(".")
         if re.fullmatch(r"[A-Za-z_][\w.]*", bare) and "lora" not in bare.lower() and not any(bare in k for k in known):
             name = _full_name(name_prefixes(iterator.model), bare)
-            yield Element(iterator.model, Part.BASE, f"{name}.weight", iterator.modules, "matrix", bare)
+            suffix = "" if iterator.modules else ".weight"
+            yield Element(iterator.model, Part.BASE, f"{name}{suffix}", iterator.modules, "matrix", bare)
 
 
 def _members(model: Obj) -> Iterator[tuple[Obj, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -157,3 +158,17 @@ def _annotated(run: Run, func: FuncVal) -> dict[str, Sym]:
                 methods.promote(run, symbol, spec.kind, value.name, None)
                 out[param.name] = symbol
     return out
+
+
+_TEST_FILE = re.compile(r"(?:test_\w+|\w+_test|conftest)\.py")
+
+
+def holds_tests(unit: ir.Module) -> bool:
+    """Whether a file is called like one that pytest or unittest collects, and defines tests."""
+    if not _TEST_FILE.fullmatch(unit.path.rsplit("/", 1)[-1]):
+        return False
+    return any(
+        (isinstance(one, ir.FunctionDef) and one.name.startswith("test"))
+        or (isinstance(one, ir.ClassDef) and "Test" in one.name)
+        for one in _top_level(unit.body)
+    )

@@ -185,7 +185,7 @@ def _of_tensor(
         return SeqVal(
             "list", [SeqVal("tuple", [run.fresh(node, data=True), tensor])] if name == "items" else [tensor], open=True
         )
-    result = tensors.combine(run, [tensor, *args.values()], node)
+    result = tensors.combine(run, [tensor, *args.values()], node, tensor)
     if name in ("to", "cuda", "cpu") and isinstance(result, Tensor) and not run.in_worker:
         result.device = (
             name

@@ -6,14 +6,14 @@ import contextlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from lora_lint.apis.store import ApiStore
 from lora_lint.checks.base import Check, Report
 from lora_lint.checks.common import TRAINING, witnesses
-from lora_lint.findings import Finding
+from lora_lint.findings import Finding, Severity
 from lora_lint.interpreter import entry
 from lora_lint.interpreter.execute import block
 from lora_lint.interpreter.linking import Linker
@@ -94,6 +94,7 @@ class Program:
         self._postponed: list[tuple[str, entry.Entry]] = []
         self._steps: Counter[str] = Counter()  # taken so far, by the file that was started from
         self._outlines: dict[str, ModuleVal] = {}
+        self._tests: dict[str, bool] = {}
 
     # --- what the interpreter asks ---
 
@@ -249,9 +250,18 @@ class Program:
         key = (code, report.location)
         held = self._candidates.get(key)
         if held is None:
-            self._candidates[key] = _Candidate(self._render(code, report), report.unless)
+            finding = self._render(code, report)
+            if self._is_test(report.location.path):
+                finding = replace(finding, severity=Severity.INFO)
+            self._candidates[key] = _Candidate(finding, report.unless)
         else:
             held.unless &= report.unless
+
+    def _is_test(self, path: str) -> bool:
+        """Whether a file holds tests of a test runner: they do wrong things on purpose, and train nothing to keep."""
+        if path not in self._tests:
+            self._tests[path] = path in self.units and entry.holds_tests(self.units[path])
+        return self._tests[path]
 
 
 @contextlib.contextmanager

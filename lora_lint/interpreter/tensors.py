@@ -45,14 +45,15 @@ def _under_grad_mode(run: Run, tensor: Tensor, node: ir.Node) -> Tensor:
     return Tensor(Graph.UNKNOWN, tensor.sources, device=tensor.device)
 
 
-def combine(run: Run, values: Iterable[Value], node: ir.Node) -> Value:
+def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor | None = None) -> Value:
     """The result of an operation on these values: attached when one is, detached when all that could carry a graph were
-    cut, unknown in doubt. None of them a tensor: an ordinary unknown."""
+    cut, unknown in doubt. None of them a tensor: an ordinary unknown. receiver: the tensor whose method it is."""
     tensors: list[Tensor] = []
     doubt = False
     for value in _leaves(values):
         if isinstance(value, Tensor):
-            tensors.append(value)
+            kept = value.hack_at is None or value is receiver or _stays_hacked(value, node)
+            tensors.append(value if kept else Tensor(Graph.ATTACHED, leaf=True))
         elif isinstance(value, Obj) and value.kind is Kind.MODEL:
             doubt = True  # e.g. a weight of the model in the loss
         elif (isinstance(value, Sym) and not value.data) or isinstance(value, (Element, ParamIter, ParamSet)):
@@ -82,6 +83,12 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node) -> Value:
         if result.cut is None:
             _copy_cut(hack, result)
     return _under_grad_mode(run, result, node)
+
+
+def _stays_hacked(tensor: Tensor, node: ir.Node) -> bool:
+    """Whether what an operation makes of a tensor with requires_grad set by hand is still that loss. What a function
+    computes from a tensor that no forward gave, or that was detached on purpose, is not: the tensor was an input."""
+    return not isinstance(node, ir.Call) or (bool(tensor.sources) and tensor.cut is not Cut.DETACH)
 
 
 def _copy_cut(source: Tensor, target: Tensor) -> None:
@@ -139,7 +146,7 @@ def cut(run: Run, value: Value, kind: Cut, node: ir.Node) -> Value:
 
 def scaled(run: Run, value: Value, scaler: Obj, node: ir.Node) -> Value:
     """The value multiplied by a gradient scaler."""
-    result = combine(run, [value], node)
+    result = combine(run, [value], node, value if isinstance(value, Tensor) else None)
     if isinstance(result, Tensor):
         result.scaler = scaler
     return result
