@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lora_lint.checks.accumulation import TRAINING_STEP
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import argument, feeds, held_models, loss_of, name_of, trained, variable_of
 from lora_lint.checks.values import given, literal
@@ -244,3 +245,22 @@ def scaler_never_updated(event: Event, trace: Trace) -> Iterator[Report]:
             plan=plan,
             unless=frozenset({(Ev.SCALER_UPDATE.value, scaler.site), ("escaped", scaler.site)}),
         )
+
+
+@check("LL505", on=Ev.END)
+def scaler_inside_trainer(event: Event, trace: Trace) -> Iterator[Report]:
+    """An override of a trainer's training_step scales the loss with a scaler of its own, and the trainer steps without."""
+    for backward in trace.of(Ev.BACKWARD):
+        inside = TRAINING_STEP in backward.contexts and any(o.kind is Kind.TRAINER for o in backward.within)
+        scaler = _scaler(backward) if inside and _by_hand(backward) else None
+        if scaler is None or scaler.facts.get("enabled") is not Tri.YES:
+            continue
+        if any(e.role("scaler") is scaler for e in trace.of(Ev.STEP, Ev.UNSCALE)):
+            continue
+        yield Report(
+            backward,
+            "scales the loss with a scaler of its own, and the trainer steps on gradients that are still multiplied",
+            help="call self.accelerator.backward(loss), and ask for fp16 in the training arguments",
+            story=((scaler.site, "scaler made here"),) if scaler.site is not None else (),
+        )
+        return

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import name_of
+from lora_lint.checks.common import argument, name_of
 from lora_lint.checks.values import literal
-from lora_lint.findings import Applicability, DropKeyword, FixPlan, InsertStatement
+from lora_lint.findings import Applicability, DropKeyword, FixPlan, InsertStatement, SetKeyword
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
@@ -17,14 +17,29 @@ from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
 @check("LL408", on=Ev.LOADER)
 def pinning_cuda_tensors(event: Event, trace: Trace) -> Iterator[Report]:
     """A loader pins tensors that are on the GPU already."""
-    if literal(event.args.get("pin")) is not True or not _makes_cuda(event):
+    trainer, arguments = event.role("trainer"), event.role("arguments")
+    pinned = event.args.get("pin")
+    if trainer is not None:  # a Trainer pins unless it is told not to
+        told = argument(arguments, "dataloader_pin_memory") if arguments is not None else None
+        pinned = told if told is not None else True
+    if literal(pinned) is not True or not _makes_cuda(event):
         return
-    drop = DropKeyword(event.location, "pin_memory")
+    if trainer is None:
+        drop = DropKeyword(event.location, "pin_memory")
+        plan = FixPlan(Applicability.SAFE, "drop pin_memory", (drop,))
+    elif arguments is not None and arguments.site is not None:
+        keyword = SetKeyword(arguments.site, "dataloader_pin_memory", "False")
+        plan = FixPlan(Applicability.SAFE, "do not pin", (keyword,))
+    else:
+        return
     yield Report(
-        event,
+        event if trainer is None else arguments.event if arguments is not None and arguments.event else event,
         "pins tensors that are on the GPU already: the first batch fails",
-        help="drop pin_memory=True",
-        plan=FixPlan(Applicability.SAFE, "drop pin_memory", (drop,)),
+        help="drop pin_memory=True"
+        if trainer is None
+        else "pass dataloader_pin_memory=False, or leave the tensors on the CPU",
+        story=tuple((touch, "put on the GPU here") for touch in event.args.get("touches", ()) if _moves(touch))[:1],
+        plan=plan,
     )
 
 
@@ -34,7 +49,16 @@ def _makes_cuda(loader: Event) -> bool:
     tensors = getattr(dataset.facts.get("tensors"), "items", ()) if dataset is not None else ()
     if any(isinstance(one, Tensor) and one.device == "cuda" for one in tensors):
         return True
+    if loader.args.get("workers") is Tri.NO and any(one.device == "cuda" for one in _tensors(loader.args.get("row"))):
+        return True
     return loader.args.get("workers") is Tri.NO and any(_moves(touch) for touch in loader.args.get("touches", ()))
+
+
+def _tensors(row: Any) -> list[Tensor]:
+    """The tensors of a row that a dataset returns."""
+    items = getattr(row, "items", ())
+    parts = list(items.values()) if isinstance(items, dict) else items if isinstance(items, list) else [row]
+    return [part for part in parts if isinstance(part, Tensor)]
 
 
 def _moves(touch: Event) -> bool:

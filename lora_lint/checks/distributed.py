@@ -213,13 +213,26 @@ def _before(member: Obj, part: Part, wrap: Event) -> Tri:
 def reentrant_under_ddp(event: Event, trace: Trace) -> Iterator[Report]:
     """DDP that looks for unused parameters, over a model that checkpoints reentrantly."""
     model = event.model
-    if model is None or event.args.get("by") != "ddp" or event.args.get("unused") is not Tri.YES:
+    if model is None or not _looks_for_unused(event):
         return
     cause = model.model.checkpointing_event
-    if not _reentrant(model) or cause is None or event.args.get("static") is not Tri.NO:
+    if not _reentrant(model) or cause is None:
         return
     call = cause.location if cause.kind is Ev.CHECKPOINTING and cause.role("arguments") is None else None
     yield _marked_twice(cause, _not_reentrant(call) if call is not None else None, event, "wrapped here")
+
+
+def _looks_for_unused(wrap: Event) -> bool:
+    """Whether DDP certainly looks for unused parameters: as its own arguments say, or those that an accelerator passes."""
+    if wrap.args.get("by") == "ddp":
+        return wrap.args.get("unused") is Tri.YES and wrap.args.get("static") is Tri.NO
+    accelerator = wrap.role("accelerator")
+    handlers = accelerator.facts.get("kwargs_handlers") if accelerator is not None else None
+    for handler in getattr(handlers, "items", ()):
+        facts = handler.facts if isinstance(handler, Obj) else {}
+        if literal(facts.get("find_unused_parameters")) is True and literal(facts.get("static_graph")) in (None, False):
+            return True
+    return False
 
 
 def _reentrant(model: Obj) -> bool:

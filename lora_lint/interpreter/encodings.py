@@ -72,12 +72,14 @@ def note_labels(run: Run, value: Value, node: ir.Node, batch: str = "") -> None:
         run.emit(Ev.LABELS, node, args={"labels": value, "tensors": value.ids.tensors, "batch": batch})
 
 
-def method(tensor: Tensor, name: str, args: Args) -> Tensor | None:
+def method(run: Run, tensor: Tensor, name: str, args: Args) -> Tensor | None:
     """What copies and moves leave of a tokenizer's batch or ids; None for other methods."""
     if tensor.encoding is None and tensor.ids is None:
         return None
     if name in _MOVES:
         device = name if name != "to" else next((d for d in map(device_of, args.values()) if d != "unknown"), "unknown")
+        if run.in_worker and device == "cuda":
+            device = "unknown"  # told by an event of its own, and no tensor that the worker took from its parent
         if tensor.encoding is None:
             return replace(tensor, device=device)
         tensor.device = device  # a batch moves its tensors and returns itself

@@ -120,8 +120,24 @@ def _fstring(run: Run, node: ir.Op, values: list[Value]) -> Value:
     return compound(key, values, f"{texts[0] or ''}…")
 
 
+def texts_joined(run: Run, values: list[Value], node: ir.Node) -> Value:
+    """Texts one after the other, of which not all are known: like an f-string."""
+    parts = tuple(part for value in values for part in (value.key[3] if _is_put_together(value) else (key_of(value),)))
+    return compound(("fstring", run.module.path, node.loc, parts), values)
+
+
+def _is_text(value: Value) -> bool:
+    return (isinstance(value, Const) and isinstance(value.value, str)) or _is_put_together(value)
+
+
+def _is_put_together(value: Value) -> bool:
+    return isinstance(value, Sym) and isinstance(value.key, tuple) and len(value.key) > 3 and value.key[0] == "fstring"
+
+
 def binary(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
     """An arithmetic operation."""
+    if op == "+" and any(_is_text(v) for v in values) and not all(isinstance(v, Const) for v in values):
+        return texts_joined(run, values, node)
     if any(isinstance(v, Tensor) for v in values):
         return tensors.combine(run, values, node)
     if all(isinstance(v, Const) for v in values):

@@ -173,7 +173,7 @@ def _of_tensor(
 ) -> Value:
     if name.endswith("_") and not name.startswith("_") and name != "requires_grad_":
         tensors.note_write(run, tensor, node)
-    kept = encodings.method(tensor, name, args)
+    kept = encodings.method(run, tensor, name, args)
     if kept is not None:
         containers.note_device(run, name, args, node)
         return kept
