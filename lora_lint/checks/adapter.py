@@ -133,7 +133,8 @@ def adapter_injected_twice(event: Event, trace: Trace) -> Iterator[Report]:
                     "or leave the injection to the trainer",
                     story=((first.event, "first adapter injected here"),),
                     plan=_drop_first(first.event, second, wrapped),
-                    severity=None if not by_trainer or wrapped else Severity.WARNING,
+                    # Into a bare base, a fresh adapter over a fresh one of the same name just starts it again.
+                    severity=None if wrapped or (first.loaded and not by_trainer) else Severity.WARNING,
                 )
 
 
