@@ -33,8 +33,9 @@ from lora_lint.interpreter.values import (
     Value,
     join,
     key_of,
+    same,
 )
-from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.heap import WHOLE_PATHS, Obj
 from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Kind
 from lora_lint.syntax import ir
@@ -76,12 +77,7 @@ def read(run: Run, value: Value, name: str, node: ir.Node, scope: Scope | None =
         results = [
             read(run, v, name, node, scope) for v in value.values if not (isinstance(v, Const) and v.value is None)
         ]
-        if not results:
-            return run.fresh(node)
-        result = results[0]
-        for other in results[1:]:
-            result = join(result, other)
-        return result
+        return _either(results) if results else run.fresh(node)
     if isinstance(value, Sym):
         return _of_unknown(value, name)
     if isinstance(value, DictVal):
@@ -90,6 +86,21 @@ def read(run: Run, value: Value, name: str, node: ir.Node, scope: Scope | None =
     if isinstance(value, (SeqVal, ParamIter, ParamSet, Const, Bound, FuncVal)):
         return LibMethod(value, name)
     return run.fresh(node)
+
+
+def _either(results: list[Value]) -> Value:
+    """The same attribute of either of several values. Unknown ones make one unknown, the same wherever it is read."""
+    unknown = [value for value in results if isinstance(value, Sym)]
+    if len(unknown) == len(results) and len({value.key for value in unknown}) > 1:
+        found = compound(("either", tuple(value.key for value in unknown)), results, unknown[0].text)
+        first = unknown[0].default
+        if first is not None and all(value.default is not None and same(value.default, first) for value in unknown):
+            found.default = first
+        return found
+    result = results[0]
+    for other in results[1:]:
+        result = join(result, other)
+    return result
 
 
 def _of_unknown(value: Sym, name: str) -> Value:
@@ -192,7 +203,9 @@ def _submodule_or_data(run: Run, obj: Obj, name: str) -> Value:
         return made
     found = obj.facts.get(key)
     if found is None:
-        found = Obj(Kind.MODEL, "torch.nn.Module", obj.site, parent=obj, path=name)
+        # What holds the whole network has the methods of the network: `peft_model.base_model` passes them on.
+        kind = obj.root.type if name in WHOLE_PATHS and obj.root.type else "torch.nn.Module"
+        found = Obj(Kind.MODEL, kind, obj.site, parent=obj, path=name)
         obj.facts[key] = found
     return found
 

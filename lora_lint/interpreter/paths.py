@@ -13,6 +13,9 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+# What the keys of values begin with that have no better identity than that of the object that stands for them.
+BY_IDENTITY = ("id", "choice")
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -33,6 +36,7 @@ class Oracle:
         self.guards: dict[Hashable, Any] = {}  # the condition behind each key that was decided or follows from one
         self.values: dict[Hashable, object] = {}
         self.excluded: dict[Hashable, set[object]] = {}
+        self._ordinals: dict[object, int] = {}
 
     def known(self, key: Hashable) -> bool | None:
         """The arm this key takes on this path, None when it was not decided yet."""
@@ -42,10 +46,21 @@ class Oracle:
         """The arm for this key, decided now unless it was before."""
         if key in self.assumed:
             return self.assumed[key]
-        arm = self._prescribed.get(key, default)
+        stable = self._stable(key)
+        arm = self._prescribed.get(stable, default)
         self.assumed[key] = arm
-        self.taken.append(Decision(key, arm, rank))
+        self.taken.append(Decision(stable, arm, rank))
         return arm
+
+    def _stable(self, key: Hashable) -> Hashable:
+        """The key as another run has it: values that are told apart by identity are numbered as they turn up."""
+        if type(key) is object:
+            return ("id", self._ordinals.setdefault(key, len(self._ordinals)))
+        if not isinstance(key, tuple):
+            return key
+        if len(key) == 2 and key[0] in BY_IDENTITY:
+            return (key[0], self._ordinals.setdefault(key[1], len(self._ordinals)))
+        return tuple(self._stable(part) for part in key)
 
     def assume(self, key: Hashable, arm: bool) -> None:
         """Note what follows from a decision."""
@@ -74,7 +89,6 @@ def explore(run: Callable[[Oracle], tuple[int, bool]], max_paths: int, max_steps
         pinned = {decision.key for decision in prefix}
         free = [(decision.rank, at) for at, decision in enumerate(oracle.taken) if decision.key not in pinned]
         for rank, index in heapq.nsmallest(max_paths, free):
-            # Keys must be stable over runs: they are built from source places and values, never from identities.
             decision = oracle.taken[index]
             flipped = (*oracle.taken[:index], Decision(decision.key, not decision.arm, rank))
             signature = frozenset((d.key, d.arm) for d in flipped)
