@@ -11,13 +11,15 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help setup test lint fast demo readme dist clean
+.PHONY: help setup test lint fast demo readme docs matrix dist clean
 
 help:
 	@echo "make test   set up, then lint, type check and run all tests"
 	@echo "make demo   set up, then find, explain and fix the problems of two bundled training scripts"
 	@echo "make lint   ruff and mypy        make fast   the tests that take no seconds"
 	@echo "make readme refresh the generated parts of README.md"
+	@echo "make docs   build the documentation, with a page per rule, into build/site"
+	@echo "make matrix prove what rules say of versions against old and new releases (downloads them once)"
 	@echo "make dist   build wheel and sdist         make clean  remove the environment and caches"
 
 setup: $(STAMP)
@@ -36,16 +38,24 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not matrix"
 
 fast: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not torch"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not torch and not matrix"
 
 demo: $(STAMP)
 	$(BIN)/python demo/run.py
 
 readme: $(STAMP)
 	$(BIN)/python tools/readme.py
+
+# The site is built strictly, in an environment of its own.
+docs: $(STAMP)
+	$(BIN)/python tools/docs.py
+	NO_MKDOCS_2_WARNING=1 $$($(BIN)/python -m tests.envs docs) -m mkdocs build --quiet
+
+matrix: $(STAMP)
+	$(BIN)/python -m pytest -m matrix
 
 dist: $(STAMP)
 	rm -rf dist

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+import re
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,6 +23,7 @@ from lora_lint.findings import Applicability, Finding, Related, Severity
 from lora_lint.lifecycle.trace import Event
 from lora_lint.location import Location
 
+_OWN_CODE = re.compile(r"LL9[5-9]\d")
 DOCS_URL = "https://lora-lint.dev/rules/"
 
 _KEYS = frozenset(
@@ -159,23 +162,47 @@ def _checks_in(module: Any) -> list[Check]:
 
 
 def load_checks(extra: Iterable[Path] = ()) -> Registry:
-    """The bundled rules, and the user's own: each extra path is a card `X.yaml` with its check function in `X.py`."""
+    """The bundled rules, and the user's own: each extra path is a card `X.yaml` with its check function in `X.py`, or a
+    folder of them. KnowledgeError with file:line when one is broken."""
     cards, checks = _bundled()
     cards, found = dict(cards), list(checks)
-    for path in extra:
-        card = read_card(path.with_suffix(".yaml"))
+    for path in (one for each in extra for one in _cards_at(each)):
+        card = read_card(path)
+        if not _OWN_CODE.fullmatch(card.code) or card.code in cards:
+            taken = f", which is taken by {cards[card.code].place}" if card.code in cards else ""
+            raise KnowledgeError(f"{path}:1: code {card.code!r}{taken}; codes of your own are LL950 to LL999")
         cards[card.code] = card
-        found.extend(_checks_in(_load_file(path.with_suffix(".py"))))
+        own = _checks_in(_load_file(path.with_suffix(".py")))
+        if all(check.code != card.code for check in own):
+            raise KnowledgeError(f"{path.with_suffix('.py')}:1: no function is marked @check({card.code!r}, on=…)")
+        found.extend(own)
     return Registry(cards, tuple(found))
 
 
+def _cards_at(path: Path) -> list[Path]:
+    """The cards that a path of the configuration names."""
+    return sorted(path.glob("*.yaml")) if path.is_dir() else [path.with_suffix(".yaml")]
+
+
 def _load_file(path: Path) -> Any:
+    """The module in a file of the user's. KnowledgeError: it is missing, or fails while it is imported."""
     spec = importlib.util.spec_from_file_location(f"lora_lint_rule_{path.stem}", path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise KnowledgeError(f"{path}:1: cannot be loaded")
+        raise KnowledgeError(f"{path}:1: the check function of the rule is missing")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise KnowledgeError(f"{path}:{error.lineno or 1}: {error.msg}") from error
+    except (ImportError, NameError, AttributeError, TypeError, ValueError) as error:
+        raise KnowledgeError(f"{path}:{_line_in(path, error)}: {type(error).__name__}: {error}") from error
     return module
+
+
+def _line_in(path: Path, error: BaseException) -> int:
+    """The line of a file that raised an error while it was imported."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return (lines[-1] or 1) if lines else 1
 
 
 def render_finding(code: str, report: Report) -> Finding:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from lora_lint.apis.references import check_references
 from lora_lint.apis.spec import CallSpec, Derived, Effect, Ref, Test
 from lora_lint.apis.store import ApiStore
 from lora_lint.config import Configuration, did_you_mean
@@ -56,11 +57,17 @@ def show(name: str) -> None:
 
 @apis.command("check")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-def check_files(files: tuple[Path, ...]) -> None:
+@click.option("--installed", is_flag=True, help="Import the libraries, and hold names and parameters against them.")
+def check_files(files: tuple[Path, ...], installed: bool) -> None:
     """Read API spec files strictly, together with the bundled ones, and say what is wrong with them."""
     store = ApiStore.bundled(files)
     own = {str(path) for path in files}
-    count = sum(spec.place.rsplit(":", 1)[0] in own for specs in store.specs.calls.values() for spec in specs)
+    calls = [spec for specs in store.specs.calls.values() for spec in specs if spec.place.rsplit(":", 1)[0] in own]
+    for call in calls:
+        check_references(call)
+    if installed:
+        _compare(store, frozenset(own))
+    count = len(calls)
     click.echo(f"{count} {'call' if count == 1 else 'calls'} in {len(files)} {'file' if len(files) == 1 else 'files'}")
     sys.exit(0)
 
@@ -76,6 +83,17 @@ def infer(target: str) -> None:
     from lora_lint.cli.infer import inferred
 
     click.echo(inferred(target, _store(), str(Path.cwd().resolve())), nl=False)
+
+
+def _compare(store: ApiStore, files: frozenset[str]) -> None:
+    """Hold the specs of some files against the installed libraries; InputError with a line for each contradiction."""
+    from lora_lint.apis.drift import find_drift
+
+    outcome = find_drift(store, files)
+    for name, reason in outcome.skipped.items():
+        click.echo(f"{name}: not compared: {reason}")
+    if outcome.drifts:
+        raise InputError("\n".join(str(drift) for drift in outcome.drifts))
 
 
 # --- in words ---------------------------------------------------------------------------------------------------------

@@ -6,19 +6,18 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import click
 
 from lora_lint.checks.registry import Card, load_checks
+from lora_lint.cli.card_examples import Code, examples_of
 from lora_lint.cli.rules import fix_class
 from lora_lint.cli.terminal import coloured, not_coloured, use_colour
 from lora_lint.config import Configuration, did_you_mean
 from lora_lint.errors import InputError
 from lora_lint.report.excerpt import Style
 
-_MARKER = re.compile(r"\s+#\s*LL\d{3}(?:,\s*LL\d{3})*\s*$")
 _FLAGS = {"safe": "applied by --fix", "unsafe": "applied by --fix --unsafe-fixes", "shown": "described only"}
 
 
@@ -48,16 +47,20 @@ def _lines(card: Card, style: Style, width: int, *, every: bool) -> Iterator[str
     yield card.summary
     yield ""
     yield from _paragraphs(card.why, width)
+    yield from _examples(card, style, width, every=every)
     if card.fix is not None:
         kind = fix_class(card)
         yield ""
-        yield f"{style('bold', 'Fix')} ({kind}, {_FLAGS[kind]}): {card.fix.title}"
-        yield from _paragraphs(card.fix.safety, width, indent="  ")
+        yield style("bold", f"Fix ({kind}, {_FLAGS[kind]})")
+        yield from _paragraphs(f"{card.fix.title}\n\n{card.fix.safety}", width, indent="  ")
     if card.versions:
         yield ""
-        ranges = ", ".join(f"{library} {span}" for library, span in card.versions.items())
-        yield f"{style('bold', 'Versions')}: {ranges}"
-    yield from _examples(card, style, every=every)
+        yield style("bold", "Versions")
+        yield "  " + ", ".join(f"{library} {span}" for library, span in card.versions.items())
+    if card.proof:
+        yield ""
+        yield style("bold", "How `lora-lint verify` proves it" if card.runtime else "How it was proved")
+        yield from _paragraphs(card.proof, width, indent="  ")
     if card.references:
         yield ""
         yield style("bold", "References")
@@ -87,53 +90,49 @@ def _paragraphs(text: str, width: int, indent: str = "") -> Iterator[str]:
 # --- examples ---------------------------------------------------------------------------------------------------------
 
 
-def _examples(card: Card, style: Style, *, every: bool) -> Iterator[str]:
-    """The first example that is reported, or all."""
-    bad = [example for example in card.examples if "bad" in example or example.get("expect") == "bad"]
-    for example in card.examples if every else bad[:1]:
-        title = f": {example['title']}" if example.get("title") else ""
+def _examples(card: Card, style: Style, width: int, *, every: bool) -> Iterator[str]:
+    """The first example that is reported, without its imports, or all as they are."""
+    known = examples_of(card)
+    for example in known if every else [one for one in known if one.reported][:1]:
         yield ""
-        yield style("bold", f"{_kind(example)}{title}")
-        for name, text in _files(example):
-            yield from _code(name, text, card.code, style)
-        fixed = example.get("fixed")
-        if fixed:
+        yield style("bold", f"{example.kind}: {example.title}" if example.title else example.kind)
+        for code in example.files:
+            yield from _code(code, style, width, whole=every)
+        if example.fixed:
+            yield ""
             yield style("bold", "Fixed")
-            for name, text in _texts(fixed):
-                yield from _code(name, text, card.code, style)
-    rest = len(card.examples) - 1
-    if not every and bad and rest > 0:
+            for sign, line in example.changes():
+                yield from _wrapped(line, f"  {sign} ", {"+": "green", "-": "red"}.get(sign), style, width)
+    rest = len(known) - 1
+    if not every and rest > 0:
         yield f"  ({rest} more with --examples)"
 
 
-def _kind(example: Mapping[str, Any]) -> str:
-    if "missed" in example:
-        return "Known to be missed"
-    if "false-alarm" in example:
-        return "Known false alarm"
-    return "Reported" if "bad" in example or example.get("expect") == "bad" else "Not reported"
+def _code(code: Code, style: Style, width: int, *, whole: bool) -> Iterator[str]:
+    """Indented code; a line that the rule reports gets an arrow."""
+    if code.name:
+        yield f"  {style('blue', code.name)}"
+    first = 0 if whole else _after_imports(code.lines)
+    for number, line in enumerate(code.lines[first:], first + 1):
+        marked = number in code.marked
+        yield from _wrapped(line, "  > " if marked else "    ", "red" if marked else None, style, width)
 
 
-def _files(example: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    """Names and texts of an example; the name is empty when there is one file only."""
-    for key in ("bad", "good", "missed", "false-alarm", "files"):
-        if key in example:
-            return _texts(example[key])
-    return ()
+def _after_imports(lines: tuple[str, ...]) -> int:
+    """How many lines of imports a program starts with, and the empty lines after them."""
+    count = 0
+    while count < len(lines) and (not lines[count] or re.match(r"(?:import|from) [^(]*$", lines[count])):
+        count += 1
+    return count if count < len(lines) else 0
 
 
-def _texts(value: str | Mapping[str, str]) -> list[tuple[str, str]]:
-    return [("", value)] if isinstance(value, str) else list(value.items())
-
-
-def _code(name: str, text: str, code: str, style: Style) -> Iterator[str]:
-    """Indented code; a line marked with the rule's code gets an arrow instead of the marker."""
-    if name:
-        yield f"  {style('blue', name)}"
-    for line in text.rstrip("\n").splitlines():
-        marker = _MARKER.search(line)
-        if marker is not None and code in marker[0]:
-            yield f"{style('red', '  > ')}{line[: marker.start()]}"
-        else:
-            shown = line[: marker.start()] if marker else line
-            yield f"    {shown}".rstrip()
+def _wrapped(line: str, mark: str, colour: str | None, style: Style, width: int) -> Iterator[str]:
+    """A line of code with a mark in front, broken after commas where it is too long; the rest is indented further."""
+    indent = " " * (len(line) - len(line.lstrip()) + 8)
+    while len(line) + len(mark) > width:
+        at = max(line.rfind(", ", 0, width - len(mark)) + 1, line.rfind("(", 0, width - len(mark) - 1) + 1)
+        if at <= len(indent):
+            break
+        yield (style(colour, mark) if colour else mark) + line[:at].rstrip()
+        line, mark = indent + line[at:].lstrip(), " " * len(mark)
+    yield ((style(colour, mark) if colour else mark) + line).rstrip()

@@ -120,6 +120,93 @@ def test_apis_of_the_user(tree: Write) -> None:
     broken = _run("apis", "check", "bad.yaml")
     assert broken.exit_code == 2
     assert broken.stderr.startswith("lora-lint: error: bad.yaml:6: ")
+    tree({"bad.yaml": spec.replace("$model", "$modle")})
+    broken = _run("apis", "check", "bad.yaml")
+    assert broken.exit_code == 2
+    assert broken.stderr.startswith("lora-lint: error: bad.yaml:6: `$modle` is no parameter of shop.freeze")
+    assert _run("apis", "check", "missing.yaml").exit_code == 2
+
+
+def test_apis_of_the_user_against_the_installed_library(tree: Write) -> None:
+    spec = "calls:\n  - call: shutil.copy\n    params: [src, dst{more}]\n    effects: []\n"
+    tree({"good.yaml": spec.replace("{more}", ""), "bad.yaml": spec.replace("{more}", ", wrong")})
+    assert _run("apis", "check", "--installed", "good.yaml").exit_code == 0
+    assert _run("apis", "check", "bad.yaml").exit_code == 0
+    broken = _run("apis", "check", "--installed", "bad.yaml")
+    assert broken.exit_code == 2
+    assert broken.stderr.startswith("lora-lint: error: bad.yaml:2: shutil.copy: ")
+
+
+CARD = """
+code: LL951
+name: no-lora-at-all
+severity: warning
+since: "1.0"
+preview: false
+summary: adapter of any kind
+why: Only for this test, but long enough.
+runtime: false
+proof: None.
+references: []
+examples: []
+"""
+CHECK = """
+from collections.abc import Iterator
+from lora_lint.checks.base import Report, check
+from lora_lint.lifecycle.trace import Event, Trace
+from lora_lint.lifecycle.vocabulary import Ev
+
+
+@check("LL951", on=Ev.INJECT)
+def seen(event: Event, trace: Trace) -> Iterator[Report]:
+    yield Report(event, "adapter is injected here")
+"""
+TRAINS = """
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, Trainer
+model = get_peft_model(AutoModelForCausalLM.from_pretrained("m"), LoraConfig())
+Trainer(model=model).train()
+"""
+
+
+@pytest.mark.parametrize("named", ["lint", "lint/own.yaml", "lint/own.py"])
+def test_rules_of_the_user(tree: Write, named: str) -> None:
+    settings = f"rules = ['{named}']\n"
+    tree({"lint/own.yaml": CARD, "lint/own.py": CHECK, "lora-lint.toml": settings, "train.py": TRAINS})
+    found = _run("check", "train.py", "--format", "concise")
+    assert found.stdout.startswith("train.py:4:9: LL951 [warning] adapter is injected here\n")
+    assert _run("explain", "no-lora-at-all").stdout.startswith("LL951 no-lora-at-all [warning]")
+    assert _run("check", "train.py", "--ignore", "LL951").exit_code == 0
+    tree({"train.py": TRAINS.replace("LoraConfig())", "LoraConfig())  # lora-lint: ignore[LL951]")})
+    assert _run("check", "train.py").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"lint/own.yaml": CARD.replace("LL951", "LL103")}, "lint/own.yaml:1: code 'LL103', which is taken by "),
+        ({"lint/own.yaml": CARD.replace("LL951", "CORP1")}, "codes of your own are LL950 to LL999"),
+        ({"lint/own.yaml": CARD + "more: 1\n"}, "own.yaml:13: unknown key 'more'"),
+        ({"lint/own.py": "x = = 1\n"}, "lint/own.py:1: invalid syntax"),
+        ({"lint/own.py": "x = 1\nimport no_such_thing\n"}, "lint/own.py:2: ModuleNotFoundError: "),
+        ({"lint/own.py": "x = 1\n"}, "lint/own.py:1: no function is marked @check('LL951', on=…)"),
+        ({"lora-lint.toml": "rules = ['lint/none.yaml']\n"}, "none.yaml:1: cannot be read"),
+    ],
+)
+def test_broken_rules_of_the_user(tree: Write, files: dict[str, str], message: str) -> None:
+    tree(
+        {
+            "lint/own.yaml": CARD,
+            "lint/own.py": CHECK,
+            "lora-lint.toml": "rules = ['lint']\n",
+            "train.py": TRAINS,
+            **files,
+        }
+    )
+    result = _run("check", "train.py")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("lora-lint: error: ")
+    assert message in result.stderr
 
 
 def test_the_readme_has_the_current_rules() -> None:
