@@ -20,7 +20,7 @@ def plain(colour: str, text: str) -> str:
 
 def render(report: RunReport, style: Style = plain, *, quiet: bool = False) -> str:
     """The findings with excerpts, then the summary line. quiet: without the summary."""
-    blocks = ["\n".join(_finding(finding, report, style)) + "\n" for finding in report.findings]
+    blocks = ["\n".join(finding_lines(finding, report, style)) + "\n" for finding in report.findings]
     if not quiet:
         blocks.append(summary(report, style) + "\n")
     return "\n".join(blocks)
@@ -40,7 +40,8 @@ def _headline(finding: Finding, report: RunReport, style: Style) -> str:
     return f"{style('bold', place)}: {label} {printable(finding.message)}"
 
 
-def _finding(finding: Finding, report: RunReport, style: Style) -> Iterator[str]:
+def finding_lines(finding: Finding, report: RunReport, style: Style) -> Iterator[str]:
+    """One finding: headline, excerpt with the related events, help and fix."""
     yield _headline(finding, report, style)
     here = finding.location.path
     own = Mark(finding.location, "^", "")

@@ -36,7 +36,11 @@ def install(path: str) -> Watch:
 
 
 def _at_exit(watch: Watch, owner: int) -> None:
-    if os.getpid() == owner and watch.relevant and watch.recorder.active:
+    error = getattr(sys, "last_value", None)
+    if watch.error is None and isinstance(error, Exception):  # a hook of the program's own was in the way of ours
+        watch.error = describe(watch, type(error), error, error.__traceback__)
+    blames_user = watch.error is not None and bool(watch.error["places"])  # not the launcher's own
+    if os.getpid() == owner and (watch.relevant or blames_user) and watch.recorder.active:
         watch.write()
 
 
@@ -46,10 +50,12 @@ def _in_fork(watch: Watch) -> None:
 
 
 def _limit_memory(limit: int) -> None:
+    """A process that asks for more gets a MemoryError, with its place; the parent adds up what all of them hold. Address
+    space is not limited: CUDA reserves more of it than there is memory."""
     if limit:
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def _on_exception(watch: Watch) -> None:
@@ -76,8 +82,28 @@ def describe(
         if frames.is_user(code.co_filename):
             places.append({"path": frames.shown(code.co_filename), "line": step.tb_lineno, "function": code.co_name})
         step = step.tb_next
-    text = "".join(traceback.format_exception(kind, error, trace))
-    return {"type": kind.__name__, "text": str(error), "places": places, "traceback": text[-8000:]}
+    if isinstance(error, SyntaxError) and error.filename and frames.is_user(error.filename):
+        places.append({"path": frames.shown(error.filename), "line": error.lineno or 1, "function": "<module>"})
+    whole = traceback.TracebackException(kind, error, trace)
+    _leave_out_ours(whole)
+    return {"type": kind.__name__, "text": str(error), "places": places, "traceback": "".join(whole.format())[-8000:]}
+
+
+_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+def _leave_out_ours(whole: traceback.TracebackException | None) -> None:
+    """Take the frames of our wrappers out of a traceback and of those it came from."""
+    seen: set[int] = set()
+    waiting = [whole]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        kept = [f for f in one.stack if not f.filename.startswith(_OURS) or f.filename.endswith("model_program.py")]
+        one.stack = traceback.StackSummary.from_list(kept)
+        waiting += [one.__cause__, one.__context__]
 
 
 def _on_dump(folder: str) -> None:

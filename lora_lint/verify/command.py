@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lora_lint.errors import InputError
 from lora_lint.verify import model_program
-from lora_lint.verify.model_program import ModelJob, lora_options
+from lora_lint.verify.job import ModelJob, check_job
 
 _PROCESSES = re.compile(r"--(?:nproc[-_]per[-_]node|num[-_]processes|nproc)(?:[= ]+)(\d+)")
 
@@ -40,6 +40,8 @@ def build(target: str, arguments: Sequence[str], *, module: bool, launch: str, f
             script = _from_notebook(path, folder)
             aliases[str(script.resolve())] = str(path.resolve())
             words = [str(script), *arguments]
+        elif path.suffix == ".sh" and not launch:
+            return Command(("bash", target, *arguments), aliases, 0)
         else:
             words = [target, *arguments]
     if not launch:
@@ -51,12 +53,7 @@ def build(target: str, arguments: Sequence[str], *, module: bool, launch: str, f
 
 def build_model(job: ModelJob) -> Command:
     """The command of model mode. Raises InputError when an option cannot be used."""
-    try:
-        lora_options(job.lora)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    if job.data != "synthetic" and not Path(job.data).is_file():
-        raise InputError(f"{job.data}: no such file")
+    check_job(job)
     program = Path(model_program.__file__).resolve()
     words = (sys.executable, str(program), json.dumps(asdict(job)))
     return Command(words, {str(program): f"--model {job.model}"})
@@ -83,9 +80,10 @@ def _from_notebook(path: Path, folder: Path) -> Path:
 
     lines = read_source(path, str(path)).text.splitlines()
     # The first line is the marker of the first cell, a comment. It takes what a notebook has and a script has not: its
-    # own folder on the path, `display`, and results of shell lines (none).
+    # own folder as working directory and on the path, `display`, and results of shell lines (none).
     place = str(path.resolve().parent)
-    lines[:1] = [f"import sys as _sys; _sys.path[0] = {place!r}; display = print; get_ipython = list"]
+    folders = f"import os as _os, sys as _sys; _os.chdir({place!r}); _sys.path[0] = {place!r}"
+    lines[:1] = [f"{folders}; display = print; get_ipython = list"]
     script = folder / (path.stem + ".py")
     script.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return script

@@ -120,6 +120,8 @@ class Forwards:
         for part in (live.top, *live.inner):
             part.record.role = "trained"
         live.forward_input = (args, dict(kwargs))
+        if record.grad_forwards == 1 and record.forwards > 1:
+            self._describe(live)  # it may have been adapted since its first forward
         if record.grad_forwards <= 4:
             self._look_at(live)
         self._note_batch(live, args, kwargs, at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from types import ModuleType
 
-from lora_lint.verify import hooks_hf, hooks_peft
+from lora_lint.verify import hooks_hf, hooks_peft, uploads
 from lora_lint.verify.config import Observation
 from lora_lint.verify.hooks_torch import patch_fsdp1, patch_fsdp2, patch_torch
 from lora_lint.verify.patching import Patcher, PostImport
@@ -44,7 +44,7 @@ def install_hooks() -> None:
         "torch.distributed.fsdp.fully_sharded_data_parallel": _bound(patch_fsdp1),
         "torch.distributed.fsdp": _bound(patch_fsdp2),
     }
-    for table in (hooks_peft.PATCHERS, hooks_hf.PATCHERS):
+    for table in (hooks_peft.PATCHERS, hooks_hf.PATCHERS, uploads.PATCHERS):
         patchers.update({name: _bound(patch) for name, patch in table.items()})
     finder = PostImport(patchers)
     _installed.append(finder)

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from lora_lint.errors import InputError
-from lora_lint.verify.report_json import as_data
+from lora_lint.verify import summary
+from lora_lint.verify.report_json import as_data, finding_data
+from lora_lint.verify.report_text import code_of, symptoms
 from lora_lint.verify.verdict import Verdict, world_of
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -37,7 +39,20 @@ def render(verdict: Verdict, title: str = "") -> str:
             raise InputError(f"the HTML report needs {error.name}: pip install 'lora-lint[verify]'") from error
         drawn = [[(name, Markup(svg)) for name, svg in plots] for plots in found]
     page: str = environment.get_template("report.html.j2").render(
-        data=as_data(verdict), title=title, where=_where, plots=drawn[0], maps=drawn[1]
+        data=as_data(verdict),
+        title=title,
+        findings=[
+            {
+                "data": finding_data(f),
+                "code": "\n".join(code_of(f, lambda colour, text: text)[1:]),
+                "seen": symptoms(f),
+            }
+            for f in verdict.findings
+        ],
+        chain=summary.chain(rank) if rank is not None else None,
+        where=_where,
+        plots=drawn[0],
+        maps=drawn[1],
     )
     return page
 

@@ -9,6 +9,7 @@ from typing import Any
 from lora_lint import __version__
 from lora_lint.findings import Finding
 from lora_lint.lifecycle.record import RankRecord
+from lora_lint.verify import summary
 from lora_lint.verify.places import place_data
 from lora_lint.verify.verdict import Verdict, world_of
 
@@ -27,10 +28,12 @@ def as_data(verdict: Verdict) -> dict[str, Any]:
         "verdict": verdict.verdict,
         "exit_code": verdict.exit_code,
         "reason": verdict.reason,
+        "notes": list(verdict.notes),
         "seconds": round(verdict.observed.seconds, 2),
         "findings": [finding_data(f) for f in verdict.findings],
         "confirmations": [{"state": c.state, **finding_data(c.finding)} for c in verdict.confirmations],
         "steps": rank.cycles if rank is not None else 0,
+        "chain": chain_data(rank),
         "ledger": ledger_data(rank),
         "losses": [
             {"step": loss.step, "value": loss.value, "graph": loss.graph} for loss in (rank.losses if rank else [])
@@ -40,6 +43,8 @@ def as_data(verdict: Verdict) -> dict[str, Any]:
             {"name": p.name, "ok": p.ok, "text": p.text, "value": p.value}
             for p in (rank.probes if rank is not None else [])
         ],
+        "data": summary.data(rank) if rank is not None else "",
+        "weights": summary.weights(rank) if rank is not None else "",
         "memory_mb": [round(m, 1) for m in (rank.memory if rank is not None else [])],
         "step_seconds": [round(s, 3) for s in (rank.seconds if rank is not None else [])],
         "processes": [
@@ -51,6 +56,12 @@ def as_data(verdict: Verdict) -> dict[str, Any]:
         "stacks": verdict.observed.stacks,
         "internal_errors": list(verdict.faults),
     }
+
+
+def chain_data(rank: RankRecord | None) -> dict[str, Any]:
+    """The chain that proves learning, in tensors; empty when nothing stepped."""
+    found = summary.chain(rank) if rank is not None else None
+    return {} if found is None else {"tensors": found.what, "total": found.total, **dict(found.links)}
 
 
 def finding_data(finding: Finding) -> dict[str, Any]:

@@ -10,11 +10,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_lint.verify import rankwise
+from lora_lint.verify import processes, rankwise
 from lora_lint.verify.command import Command
 from lora_lint.verify.config import VARIABLE, Observation
 from lora_lint.verify.observed import Observed
@@ -24,12 +25,22 @@ GRACE = 10.0  # seconds that a process gets to write its report after the time i
 TAIL = 40  # lines of output kept for the report of a crash
 
 # Trackers that would upload a three-step run; the user's own setting wins.
-_OFFLINE = {"WANDB_MODE": "offline", "COMET_MODE": "DISABLED", "NEPTUNE_MODE": "offline", "CLEARML_OFFLINE_MODE": "1"}
+_OFFLINE = {
+    "WANDB_MODE": "offline",
+    "COMET_MODE": "DISABLED",
+    "NEPTUNE_MODE": "offline",
+    "CLEARML_OFFLINE_MODE": "1",
+    "SWANLAB_MODE": "disabled",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONFAULTHANDLER": "1",  # a segmentation fault says where it was
+}
+Progress = Callable[[list[dict[str, Any]], float], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """steps: optimizer cycles to watch. timeout: seconds, 0 for none. memory: bytes of address space, 0 for none."""
+    """steps: optimizer cycles to watch. timeout: seconds, 0 for none. memory: bytes of main memory, 0 for none."""
 
     steps: int = 3
     timeout: float = 0.0
@@ -37,24 +48,17 @@ class Limits:
     probes: bool = True
 
 
-def observe(
-    command: Command, limits: Limits, progress: Callable[[list[dict[str, Any]], float], None], show_output: bool = False
-) -> Observed:
-    """Run the command under observation. Ctrl-C and the time limit end it with all its children."""
+def observe(command: Command, limits: Limits, progress: Progress, show_output: bool = False) -> Observed:
+    """Run the command under observation. Ctrl-C, SIGTERM and the limits end it with all its children."""
     folder = Path(tempfile.mkdtemp(prefix="lora-lint-verify-"))
     try:
-        return _observe(command, limits, progress, show_output, folder)
+        with processes.interruptible():
+            return _observe(command, limits, progress, show_output, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _observe(
-    command: Command,
-    limits: Limits,
-    progress: Callable[[list[dict[str, Any]], float], None],
-    show_output: bool,
-    folder: Path,
-) -> Observed:
+def _observe(command: Command, limits: Limits, progress: Progress, show_output: bool, folder: Path) -> Observed:
     start = time.time()
     settings = folder / "observation.json"
     observation = Observation(
@@ -72,7 +76,7 @@ def _observe(
     with log.open("wb") as stream:
         process = subprocess.Popen(
             list(command.words),
-            env=_environment(settings),
+            env=_environment(settings, folder),
             stdin=subprocess.DEVNULL,
             stdout=None if show_output else stream,
             stderr=None if show_output else subprocess.STDOUT,
@@ -84,30 +88,33 @@ def _observe(
         except KeyboardInterrupt:
             result.interrupted = True
         finally:
-            _end(process)
+            processes.end(process, settings)
     result.seconds = time.time() - start
     result.reports = _collect(folder)
     # Its own clock may have ended a process before ours looked at the time.
     result.timed_out |= any(report["outcome"] == "timeout" for report in result.reports)
-    result.status = None if result.timed_out or result.interrupted else process.returncode
+    ended = result.timed_out or result.interrupted or result.over_memory
+    result.status = None if ended else process.returncode
     result.output = _tail(log)
     if result.timed_out:
         result.stacks = "\n".join(path.read_text(errors="replace") for path in sorted(folder.glob("stacks-*")))[-8000:]
     return result
 
 
-def _environment(settings: Path) -> dict[str, str]:
+def _environment(settings: Path, folder: Path) -> dict[str, str]:
     environment = {**_OFFLINE, **os.environ, VARIABLE: str(settings)}
     paths = [str(BOOTSTRAP), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     environment["PYTHONPATH"] = os.pathsep.join(paths)
-    environment.setdefault("PYTHONUNBUFFERED", "1")
+    tracking = environment.get("MLFLOW_TRACKING_URI", "")
+    if tracking and not tracking.startswith(("file:", "/", "./")):
+        environment["MLFLOW_TRACKING_URI"] = (folder / "mlruns").as_uri()  # it has no offline mode
     return environment
 
 
 def _wait(
     process: subprocess.Popen[bytes],
     limits: Limits,
-    progress: Callable[[list[dict[str, Any]], float], None],
+    progress: Progress,
     folder: Path,
     start: float,
     result: Observed,
@@ -121,6 +128,9 @@ def _wait(
             pass
         now = time.time()
         progress(_progress(folder), now - start)
+        if limits.memory and processes.resident(folder) > limits.memory:
+            result.over_memory = limits.memory
+            return
         if limits.timeout and now > start + limits.timeout and not result.timed_out:
             result.timed_out = True
             _dump_stacks(folder)
@@ -140,27 +150,9 @@ def _progress(folder: Path) -> list[dict[str, Any]]:
 
 def _dump_stacks(folder: Path) -> None:
     """Ask the observed processes for the stacks of their threads, for the report of a stuck run."""
-    for path in folder.glob("stacks-*"):
-        try:
-            os.kill(int(path.name.split("-")[1]), signal.SIGUSR1)
-        except ProcessLookupError:
-            continue
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the command's whole process group, gently first."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except (ProcessLookupError, PermissionError):
-            break
-        try:
-            process.wait(3)
-        except subprocess.TimeoutExpired:
-            continue
-        if number is signal.SIGTERM:
-            time.sleep(0.05)
-    process.wait()
+    for pid in processes.observed(folder):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGUSR1)
 
 
 def _collect(folder: Path) -> list[dict[str, Any]]:
@@ -170,4 +162,6 @@ def _collect(folder: Path) -> list[dict[str, Any]]:
 
 
 def _tail(log: Path) -> list[str]:
-    return log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
+    """The last lines, as a terminal would show them: a progress bar is its last state."""
+    lines = log.read_text(encoding="utf-8", errors="replace").rstrip().split("\n")[-TAIL:]
+    return [line.rstrip("\r").rsplit("\r", 1)[-1] for line in lines]

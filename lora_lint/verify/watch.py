@@ -48,6 +48,7 @@ class Watch:
         self.error: dict[str, Any] | None = None
         self.outcome = ""
         self.configs: list[tuple[Any, Location]] = []
+        self.held_back: list[str] = []  # uploads that did not happen
         self.disabled_at: Point | None = None
         self.views: list[tuple[weakref.ref[Any] | None, Obj]] = []
         self._torch: ModuleType | None = None
@@ -69,8 +70,8 @@ class Watch:
 
     def _changed(self, live: Live, frozen: bool, at: Location) -> None:
         """A line of the user's changed requires_grad: a row of the ledger, but no more than a few for a loop."""
-        moment = f"{'freeze' if frozen else 'thaw'} at {Path(at.path).name}:{at.line}"
-        if sum(row.moment == moment for row in self.recorder.rank.ledger) < 2:
+        moment = "freeze" if frozen else "thaw"
+        if sum(row.moment == moment and row.at.line == at.line for row in self.recorder.rank.ledger) < 2:
             self.ledger(moment, at, live)
 
     def _model_added(self, live: Live) -> None:
@@ -117,16 +118,17 @@ class Watch:
             if moment == "first step" and rows and not row.total:
                 continue
             self.recorder.rank.ledger.append(row)
+        self.progress(moment)
 
     # --- progress ---
 
-    def progress(self) -> None:
-        """Tell the parent how far we are."""
-        if self.in_process:
+    def progress(self, moment: str = "") -> None:
+        """Tell the parent how far we are. moment: what happened last, while no step is done."""
+        if self.in_process or not self.observation.folder:
             return
         rank = self.recorder.rank
         loss = next((entry.value for entry in reversed(rank.losses) if entry.value is not None), None)
-        line = {"rank": rank.rank, "cycles": rank.cycles, "steps": rank.steps, "loss": loss, "time": time.time()}
+        line = {"rank": rank.rank, "cycles": rank.cycles, "steps": rank.steps, "loss": loss, "moment": moment}
         with open(Path(self.observation.folder) / f"progress-{os.getpid()}", "w", encoding="utf-8") as stream:
             json.dump(line, stream)
 
@@ -243,7 +245,9 @@ class Watch:
     def _environment(self) -> dict[str, Any]:
         from lora_lint.verify.environment import of_process
 
-        return of_process(self._torch)
+        found = of_process(self._torch)
+        found["remarks"] += dict.fromkeys(self.held_back)
+        return found
 
 
 def _group(part: Part, adapter: str) -> str:

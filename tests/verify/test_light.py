@@ -15,9 +15,9 @@ from lora_lint.lifecycle.record import LossRecord, RankRecord, Sample, TensorRec
 from lora_lint.location import Location
 from lora_lint.verify.command import build
 from lora_lint.verify.frames import Frames
-from lora_lint.verify.model_program import ModelJob, lora_options
+from lora_lint.verify.job import ModelJob, lora_options
 from lora_lint.verify.patching import PostImport, wrap
-from lora_lint.verify.report_text import spark
+from lora_lint.verify.summary import spark
 
 ROOT = Path(__file__).parents[2]
 HERE = Location("train.py", 3, 1, 3, 9)
@@ -63,8 +63,24 @@ def test_lora_options() -> None:
         "use_dora": True,
     }
     assert lora_options("target=all-linear") == {"target_modules": "all-linear"}
-    with pytest.raises(ValueError, match="rank"):
-        lora_options("rank=8")
+    assert lora_options("target=q_proj,v_proj,rank=4") == {"target_modules": ["q_proj", "v_proj"], "r": 4}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("depth=8", "'depth=8' is none of"),
+        ("r=x", "whole number"),
+        ("r=0", "1 or more"),
+        ("r", "'r' is none of"),
+        ("dropout=1", "below 1"),
+        ("bias=some", "none, all or lora_only"),
+        ("dora=perhaps", "true or false"),
+    ],
+)
+def test_a_wrong_lora_option_is_one_line(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        lora_options(text)
 
 
 def test_commands(tmp_path: Path) -> None:
@@ -86,11 +102,22 @@ def test_commands(tmp_path: Path) -> None:
 def test_a_model_job_must_be_usable(tmp_path: Path) -> None:
     from lora_lint.verify.command import build_model
 
+    pytest.importorskip("torch")
     assert build_model(ModelJob("some/model")).words[0] == sys.executable
-    with pytest.raises(InputError, match="no such file"):
-        build_model(ModelJob("some/model", data=str(tmp_path / "none.jsonl")))
-    with pytest.raises(InputError, match="--lora"):
-        build_model(ModelJob("some/model", lora="rank=2"))
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").touch()
+    for job, said in (
+        (ModelJob("some/model", data=str(tmp_path / "none.jsonl")), "no such file"),
+        (ModelJob("some/model", lora="depth=2"), "--lora"),
+        (ModelJob("./nowhere"), "no such folder"),
+        (ModelJob("a/b/c"), "no such folder"),
+        (ModelJob(str(tmp_path)), "no config.json in this folder"),
+        (ModelJob(str(tmp_path / "adapter")), "that is an adapter"),
+        (ModelJob(__file__), "a folder is wanted"),
+        (ModelJob("some/model", adapter="./nowhere"), "--adapter ./nowhere: no such folder"),
+    ):
+        with pytest.raises(InputError, match=said):
+            build_model(job)
 
 
 def test_post_import_patches_before_names_are_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
