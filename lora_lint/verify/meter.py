@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lora_lint.lifecycle.record import OptimizerRecord, Sample
 from lora_lint.lifecycle.vocabulary import Kind
 from lora_lint.verify.table import Entry, Table
-from lora_lint.verify.tensors import changes, equal, norms, samples
+from lora_lint.verify.tensors import differences, equal, gathered, norms, sample
 
 if TYPE_CHECKING:
     from lora_lint.verify.recorder import Recorder
@@ -93,25 +93,31 @@ class Meter:
         found: list[float | None] = [None] * len(entries)
         present = [(i, e.row.parameter.grad) for i, e in enumerate(entries) if e.row.parameter.grad is not None]
         values = norms([grad for _, grad in present])
-        views = samples([grad for _, grad in present if not grad.is_sparse])
-        at_samples = iter(norms(views))
+        at_samples = iter(norms([sample(grad) for _, grad in present if not grad.is_sparse]))
         for (index, grad), value in zip(present, values, strict=True):
             found[index] = value
             entries[index].sampled = bool(value) if grad.is_sparse else next(at_samples) != 0.0
         return found
 
     def _values_before(self, entries: list[Entry]) -> None:
-        values = samples([e.row.parameter for e in entries])
-        zero = norms(values)
-        again = [i for i, e in enumerate(entries) if e.earlier is not None and e.earlier.shape == values[i].shape]
+        values = gathered([e.view() for e in entries])
+        sizes = norms(values)
+        # A value that came back has its old norm; only then it is compared number by number.
+        again = [
+            i
+            for i, e in enumerate(entries)
+            if e.earlier is not None
+            and e.earlier.shape == values[i].shape
+            and abs(sizes[i] - e.earlier_norm) <= 1e-5 * e.earlier_norm
+        ]
         same = dict(zip(again, equal([values[i] for i in again], [entries[i].earlier for i in again]), strict=True))
         for index, (entry, value) in enumerate(zip(entries, values, strict=True)):
-            entry.before = value
+            entry.before, entry.before_norm = value, sizes[index]
             entry.record.samples.append(
                 Sample(
                     step=self._recorder.rank.steps + 1,
                     grad=None,
-                    zero=zero[index] == 0.0,
+                    zero=sizes[index] == 0.0,
                     stepped=True,
                     stale=entry.stale,
                     restored=same.get(index, False),
@@ -136,7 +142,7 @@ class Meter:
             return
         watched.in_step = False
         entries = watched.measured
-        deltas = changes([e.row.parameter for e in entries], [e.before for e in entries]) if not skipped else []
+        deltas = differences([e.view() for e in entries], [e.before for e in entries]) if not skipped else []
         for index, entry in enumerate(entries):
             sample = entry.record.samples[-1]
             grad = watched.grads[index]
@@ -147,7 +153,7 @@ class Meter:
                 entry.record.samples.pop()
                 continue
             sample.delta = deltas[index]
-            entry.earlier, entry.before = entry.before, None
+            entry.earlier, entry.earlier_norm, entry.before = entry.before, entry.before_norm, None
             tensor = entry.row.parameter.grad
             entry.last_grad = weakref.ref(tensor) if tensor is not None and grad else None
             entry.last_norm = grad or 0.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lora_lint.lifecycle.record import TensorRecord
 from lora_lint.verify.models import Live
 from lora_lint.verify.parts import Row, elements
-from lora_lint.verify.tensors import checksums, local, samples
+from lora_lint.verify.tensors import checksums, local, sample, samples
 
 if TYPE_CHECKING:
     from lora_lint.verify.recorder import Recorder
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, slots=True)
 class Entry:
-    """One parameter under observation. before, earlier: samples before this and before the last step. start: the
+    """One parameter under observation. before, earlier: samples before this and before the last step, with
+    their norms. start: the
     sample of a frozen base weight at the first backward. last_grad: weak reference to the last step's gradient, and
     its norm."""
 
@@ -24,13 +25,27 @@ class Entry:
     record: TensorRecord
     live: Live | None
     before: Any = None
+    before_norm: float = 0.0
     earlier: Any = None
+    earlier_norm: float = 0.0
     start: Any = None
     last_grad: Any = None
     last_norm: float = 0.0
     stale: bool = False
     sampled: Any = None
     owners: set[int] = field(default_factory=set)
+    pointer: int = 0
+    sampled_view: Any = None
+
+    def view(self) -> Any:
+        """The sample of the values now. A plain parameter keeps its view as long as it keeps its memory."""
+        parameter = self.row.parameter
+        if self.record.sharded or parameter.device.type == "meta":
+            return sample(parameter)
+        pointer = int(parameter.data_ptr())
+        if pointer == 0 or pointer != self.pointer or parameter.dtype != self.sampled_view.dtype:
+            self.pointer, self.sampled_view = pointer, sample(parameter)
+        return self.sampled_view
 
 
 class Table:

@@ -53,8 +53,13 @@ def readable(tensor: Any) -> bool:
     """Whether the values are really there: FSDP frees the storage of parameters that still look alive."""
     if tensor.device.type == "meta" or tensor.is_sparse:
         return False
-    last = tensor.storage_offset() + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
-    return bool(tensor.numel() == 0 or tensor.untyped_storage().nbytes() >= (last + 1) * tensor.element_size())
+    if tensor.numel() == 0:
+        return True
+    if tensor.is_contiguous():
+        last = tensor.storage_offset() + tensor.numel() - 1
+    else:
+        last = tensor.storage_offset() + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    return bool(tensor.untyped_storage().nbytes() >= (last + 1) * tensor.element_size())
 
 
 def sample(tensor: Any) -> Any:
@@ -70,23 +75,63 @@ def sample(tensor: Any) -> Any:
 
 def samples(tensors: Sequence[Any]) -> list[Any]:
     """Copies of the samples of many tensors."""
-    return [sample(t).clone() for t in tensors]
+    return gathered([sample(t) for t in tensors])
+
+
+def gathered(views: Sequence[Any]) -> list[Any]:
+    """Copies of flat views: one copy for each dtype and device, cut into pieces. A call for each tensor would cost more
+    than all the numbers in them."""
+    import torch
+
+    found: list[Any] = [None] * len(views)
+    for indices in _alike(views).values():
+        pieces = torch.cat([views[i] for i in indices]).split([views[i].numel() for i in indices])
+        for index, piece in zip(indices, pieces, strict=True):
+            found[index] = piece
+    return found
+
+
+def _alike(views: Sequence[Any]) -> dict[Any, list[int]]:
+    """Numbers of the tensors by device and dtype."""
+    groups: dict[Any, list[int]] = {}
+    for index, view in enumerate(views):
+        groups.setdefault((view.device, view.dtype), []).append(index)
+    return groups
 
 
 def changes(now: Sequence[Any], before: Sequence[Any]) -> list[float | None]:
     """Norms of the differences at the sampled positions; None where the two cannot be compared."""
-    pairs = [(sample(t), old) for t, old in zip(now, before, strict=True)]
-    alike = [i for i, (new, old) in enumerate(pairs) if new.shape == old.shape and new.device == old.device]
-    values = norms([pairs[i][0].float() - pairs[i][1].float() for i in alike])
-    found: list[float | None] = [None] * len(pairs)
+    return differences([sample(t) for t in now], before)
+
+
+def differences(views: Sequence[Any], before: Sequence[Any]) -> list[float | None]:
+    """The same for samples."""
+    alike = [
+        i for i, (x, y) in enumerate(zip(views, before, strict=True)) if x.shape == y.shape and x.device == y.device
+    ]
+    values = _distances([views[i] for i in alike], [before[i] for i in alike])
+    found: list[float | None] = [None] * len(views)
     for index, value in zip(alike, values, strict=True):
         found[index] = value
     return found
 
 
+def _distances(a: Sequence[Any], b: Sequence[Any]) -> list[float]:
+    """The norm of the difference of each pair of flat tensors."""
+    import torch
+
+    found = [0.0] * len(a)
+    for indices in _alike(a).values():
+        sizes = [a[i].numel() for i in indices]
+        apart = torch.cat([a[i] for i in indices]).float() - torch.cat([b[i] for i in indices]).float()
+        for index, value in zip(indices, norms(apart.split(sizes)), strict=True):
+            found[index] = value
+    return found
+
+
 def equal(a: Sequence[Any], b: Sequence[Any]) -> list[bool]:
-    """Whether samples are equal, pair by pair, in one transfer per device."""
-    return [value == 0.0 for value in norms([x.float() - y.float() for x, y in zip(a, b, strict=True)])]
+    """Whether samples are equal, pair by pair."""
+    return [value == 0.0 for value in _distances(a, b)]
 
 
 def checksums(tensors: Sequence[Any]) -> list[float]:

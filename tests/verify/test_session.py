@@ -103,7 +103,7 @@ def test_program_that_does_not_train(tmp_path: Path) -> None:
 
 
 def test_memory_limit_ends_in_no_verdict(tmp_path: Path) -> None:
-    status, report, _ = verify(tmp_path, programs.HEALTHY, "--memory-limit", "0.5")
+    status, report, _ = verify(tmp_path, programs.HEALTHY, "--memory-limit", "0.25")
     assert (status, report["verdict"]) == (2, "INCONCLUSIVE")
 
 
