@@ -163,7 +163,6 @@ def _ledger_of(model: ModelRecord, rows: list[LedgerRow], paint: Paint) -> list[
     lines = [f"  {model.type.rsplit('.', 1)[-1]} ({', '.join(facts)})"]
     found = summary.runs(rows)
     width = max(len(summary.moment(row)) for row, _ in found)
-    before = 0
     for row, same in found:
         share = 100 * row.trainable / row.total if row.total else 0.0
         head = (
@@ -172,13 +171,12 @@ def _ledger_of(model: ModelRecord, rows: list[LedgerRow], paint: Paint) -> list[
         )
         tail = summary.groups(row)
         if not row.trainable:
-            tail = paint("red", "nothing is trainable any more" if before else "nothing is trainable")
+            tail = paint("red", "nothing is trainable") if row is found[-1][0] else "all frozen"
         elif len(head) + len(tail) + 2 > WIDTH:
             tail = "\n" + " " * 8 + tail
         lines.append(f"{head}  {tail}".rstrip() if not tail.startswith("\n") else head + tail)
         if same:
             lines.append(f"      the same: {', '.join(dict.fromkeys(summary.moment(one) for one in same))}")
-        before = row.trainable
     return lines
 
 

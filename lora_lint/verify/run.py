@@ -111,9 +111,17 @@ def progress_to(stream: Any, steps: int) -> Callable[[list[dict[str, Any]], floa
     if not stream.isatty():
         return lambda lines, seconds: None
 
+    known: list[dict[str, Any]] = []
+    shown = ""
+
     def show(lines: list[dict[str, Any]], seconds: float) -> None:
-        stream.write(f"\r\033[K{progress_line(lines, seconds, steps)[: _columns() - 1]}")
-        stream.flush()
+        nonlocal known, shown
+        known = lines or known  # a file that is being written cannot be read
+        text = progress_line(known, seconds, steps)[: _columns() - 1]
+        if text != shown:
+            shown = text
+            stream.write(f"\r\033[K{text}")
+            stream.flush()
 
     return show
 
