@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import TRAINING, has_adapters, held_models, learns, name_of, trained, variable_of
 from lora_lint.findings import Applicability, FixPlan, InsertStatement
+from lora_lint.lifecycle.effects import merged_in_place
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Part, Tri
@@ -44,7 +45,7 @@ def _switched_off(model: Obj, event: Event) -> Event | None:
     if not model.model.adapters or _base_learns(model):
         return None
     if event.kind is Ev.TRAIN:
-        return model.model.disabled
+        return model.model.disabled or merged_in_place(model)
     loss = event.args.get("loss")
     if not isinstance(loss, Tensor):
         return None

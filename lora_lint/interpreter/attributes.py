@@ -118,7 +118,7 @@ def _of_tensor(run: Run, value: Tensor, name: str, node: ir.Node) -> Value:
     if name == "data":
         return tensors.cut(run, value, Cut.DATA, node)
     if name in ("grad", "shape", "device", "dtype", "ndim", "requires_grad", "grad_fn", "is_cuda"):
-        return Sym(("tensor", name, id(value)), name)
+        return Sym(("tensor", name, id(value)), name, data=name != "grad")  # a gradient may have a graph of its own
     if value.encoding is not None:
         return encodings.item(value, name)
     return value

@@ -185,8 +185,9 @@ def _of_tensor(
         return SeqVal(
             "list", [SeqVal("tuple", [run.fresh(node, data=True), tensor])] if name == "items" else [tensor], open=True
         )
-    result = tensors.combine(run, [tensor, *args.values()], node, tensor)
-    if name in ("to", "cuda", "cpu") and isinstance(result, Tensor) and not run.in_worker:
+    moves = name in ("to", "cuda", "cpu")
+    result = tensors.combine(run, [tensor] if moves else [tensor, *args.values()], node, tensor)
+    if moves and isinstance(result, Tensor) and not run.in_worker:
         result.device = (
             name
             if name != "to"

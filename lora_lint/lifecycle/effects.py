@@ -168,11 +168,11 @@ def _disable(event: Event, model: Obj) -> None:
 
 def _enable(event: Event, model: Obj) -> None:
     model.model.disabled = None
-    if _merged_in_place(model) is not None:
+    if merged_in_place(model) is not None:
         model.model.merged = None
 
 
-def _merged_in_place(model: Obj) -> Event | None:
+def merged_in_place(model: Obj) -> Event | None:
     """The event that merged the adapters into the weights and left them there, to be taken out again."""
     merged = model.model.merged
     return merged if merged is not None and merged.args.get("keeps_adapters") else None
@@ -193,7 +193,7 @@ def _activate(event: Event, model: Obj) -> None:
 def _forward(event: Event, model: Obj) -> None:
     """A forward remembers the mode it ran in, and what kept the adapters out of it: by the time of the step both may have
     changed."""
-    event.args.setdefault("off", model.model.disabled or _merged_in_place(model))
+    event.args.setdefault("off", model.model.disabled or merged_in_place(model))
     event.adapters = tuple(model.model.adapters)
     event.args.setdefault("mode", model.model.mode)
     event.args.setdefault("mode_event", model.model.mode_event)
