@@ -97,6 +97,13 @@ class RemoveStatement:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoveDecorator:
+    """Remove the decorator whose expression stands at `what`."""
+
+    what: Location
+
+
+@dataclass(frozen=True, slots=True)
 class BindResult:
     """Turn the bare expression statement at `what` into `target = <expression>`."""
 
@@ -153,6 +160,7 @@ Intent = Union[
     MoveStatement,
     InsertStatement,
     RemoveStatement,
+    RemoveDecorator,
     BindResult,
     ReplaceText,
     Unwrap,

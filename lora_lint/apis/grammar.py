@@ -20,7 +20,8 @@ An effect is a mapping with one verb:
   let: NAME, value: FORM                     bind $NAME
   call: $callable, args: […], as: NAME       run the user's function; open: true for arguments that nobody knows,
                                              context: worker for code that runs in a data loader worker
-  on: $object, method: m, args: […] …        the same with a method of the user's class, also through wrappers
+  on: $object, method: m, args: […] …        the same with a method of the user's class, also through wrappers and in
+                                             lists; named: {name: $x …} for keyword arguments
   apply: $object, method: m, args: […] …     call a method, the library's own too
   protocol: $object                          what the framework does with an instance of a user subclass
   havoc: [$x …]                              anything may happen to these objects
@@ -31,7 +32,7 @@ A FORM is a term ($name, $name.attribute, $kwargs.key, a literal, a derivation, 
   {view: $x, type: T, mark: fact}    a wrapper, and a fact that is true of it
   {views: $list, kind: model}        the list, each object of the kind wrapped
   {wrapped: $x}, {base: $x}          what a wrapper wraps; the same through all wrappers
-  {submodule: $x, path: p}
+  {submodule: $x, path: p, type: T}
   {parameters: $x, named: …, modules: …}
   {tensor: plain}, {attached: $x}    data; a tensor on the graph of the last forward
   {like: [$x …], kept: true}         a tensor that depends on these, and whose value backward needs
@@ -99,6 +100,7 @@ DERIVATIONS = frozenset(
         "token",
         "path",
         "folder",
+        "graph-free",
     }
 )
 TESTS = frozenset(
@@ -127,7 +129,7 @@ VERB_KEYS: dict[str, frozenset[str]] = {
     "set": frozenset({"set", "facts"}),
     "link": frozenset({"link", "attrs"}),
     "call": frozenset({"call", "args", "context", "as", "open"}),
-    "on": frozenset({"on", "method", "args", "context", "as", "open"}),
+    "on": frozenset({"on", "method", "args", "named", "context", "as", "open"}),
     "apply": frozenset({"apply", "method", "args", "as", "open"}),
     "protocol": frozenset({"protocol"}),
     "let": frozenset({"let", "value"}),
@@ -148,7 +150,7 @@ RETURN_FORMS: dict[str, frozenset[str]] = {
     "cut": frozenset({"cut", "of"}),
     "hack": frozenset({"hack"}),
     "unpack": frozenset({"unpack"}),
-    "submodule": frozenset({"submodule", "path"}),
+    "submodule": frozenset({"submodule", "path", "type"}),
     "derive": frozenset({"derive", "from"}),
     "text": frozenset({"text"}),
     "spread": frozenset({"spread"}),

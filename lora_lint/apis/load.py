@@ -222,7 +222,7 @@ def _field(entry: Mapping, key: str) -> Any:
     """The value of one key of an effect."""
     value = entry.data[key]
     items = value if isinstance(value, list) else [value]
-    if key in ("facts", "attrs"):
+    if key in ("facts", "attrs", "named"):
         if not isinstance(value, Mapping):
             raise entry.error(f"{key} is a mapping", key)
         return {name: _form(item, value, name) for name, item in value.data.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import TRAINING, call_site, has_adapters, name_of, order_sites, trained, variable_of
@@ -16,6 +17,7 @@ from lora_lint.findings import (
     Intent,
     MoveStatement,
     RemoveStatement,
+    ReplaceText,
     SetKeyword,
     Severity,
 )
@@ -97,12 +99,35 @@ def _hand_over(event: Event, trace: Trace) -> FixPlan | None:
         or injection.by != "peft.get_peft_model"
     ):
         return None
-    intents: list[Intent] = [SetKeyword(event.location, "peft_config", config), RemoveStatement(injection.statement)]
-    for other in trace.of(Ev.PREPARE):
-        same = other.model is not None and event.model is not None and other.model.root is event.model.root
-        if same and other is not event and other.statement is not None and other.chain == event.chain:
-            intents.append(RemoveStatement(other.statement))
+    intents: list[Intent] = [SetKeyword(event.location, "peft_config", config)]
+    prepared = [e for e in trace.of(Ev.PREPARE) if e is not event and _same_model(e, event)]
+    steps = sorted((injection, *prepared), key=lambda e: e.seq)
+    for step, following in pairwise((*steps, event)):
+        undo = _undone(step, following)
+        if undo is None:
+            return None
+        intents.append(undo)
+    for count in trace.of(Ev.COUNTED):
+        if not _same_model(count, event):
+            continue
+        if count.statement is None or count.chain != event.chain or not count.args.get("discarded"):
+            return None  # a method that the base model lacks
+        intents.append(RemoveStatement(count.statement))
     return FixPlan(Applicability.UNSAFE, "let the trainer inject the adapter", tuple(intents))
+
+
+def _same_model(one: Event, other: Event) -> bool:
+    return one.model is not None and other.model is not None and one.model.root is other.model.root
+
+
+def _undone(step: Event, following: Event) -> Intent | None:
+    """Take out a call that returns its model: the statement, or the call alone when it gives the model another name."""
+    name = variable_of(step, "model")
+    if step.statement is None or step.chain != following.chain or not name:
+        return None
+    if name == variable_of(following, "model") or step.args.get("discarded"):
+        return RemoveStatement(step.statement)
+    return ReplaceText(step.location, name)
 
 
 @check("LL106", on=(*TRAINING, Ev.TRAINER))
@@ -149,6 +174,8 @@ def _drop_first(first: Event, second: Event, wrapped: bool) -> FixPlan | None:
         return FixPlan(Applicability.UNSAFE, "leave out peft_config", (DropKeyword(second.location, "peft_config"),))
     if first.chain != second.chain or first.statement is None or first.by != "peft.get_peft_model":
         return None
+    if first.statement == second.statement:
+        return None  # one injection, in a loop
     if first.guards != second.guards and "trainer" not in second.roles:
         return None
     return FixPlan(Applicability.UNSAFE, "drop the first injection", (RemoveStatement(first.statement),))

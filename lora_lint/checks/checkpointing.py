@@ -10,9 +10,9 @@ from lora_lint.checks.common import TRAINING, name_of, part_trainable, trained
 from lora_lint.checks.embeddings import adapts_embeddings, saves_embeddings
 from lora_lint.checks.values import given
 from lora_lint.findings import Applicability, FixPlan, SetKeyword, Severity
-from lora_lint.lifecycle.heap import Adapter, Obj, trainable
+from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Trace
-from lora_lint.lifecycle.vocabulary import Ev, Part
+from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
 from lora_lint.location import Location
 
 _REENTRANT = ("reentrant", "default")
@@ -41,6 +41,31 @@ def checkpointing_without_input_grads(event: Event, trace: Trace) -> Iterator[Re
             maybe=cause.versions if cause.maybe else "",
             severity=Severity.INFO if cause.maybe else None,
         )
+
+
+@check("LL204", on=(Ev.BACKWARD,))
+def recomputed_without_input_grads(event: Event, trace: Trace) -> Iterator[Report]:
+    """torch's own reentrant checkpoint() around a model with adapters, given nothing that requires gradients."""
+    for call in trace.of(Ev.RECOMPUTE):
+        if call.args.get("blind") is not Tri.YES:
+            continue
+        inside = (*call.chain, call.location)
+        for forward in trace.of(Ev.FORWARD):
+            within = forward.seq < call.seq and (*forward.chain, forward.location)[: len(inside)] == inside
+            if not within or forward.model is None or forward.args.get("grad") is Tri.NO:
+                continue
+            if not any(trainable(member.model, adapter)[0].yes for member, adapter in adapters_of(forward.model)):
+                continue
+            intent = SetKeyword(call.location, "use_reentrant", "False")
+            yield Report(
+                call,
+                f"checkpoints {name_of(forward, 'model')} reentrantly, and nothing it is given requires gradients: the "
+                "adapters inside get none",
+                help="pass use_reentrant=False",
+                story=((forward, "forward through the adapters"), (event, "backward here")),
+                plan=FixPlan(Applicability.SAFE, "use non-reentrant checkpointing", (intent,)),
+            )
+            break
 
 
 def _switched_on(model: Obj, trace: Trace) -> Event | None:

@@ -202,7 +202,8 @@ def inference_mode_config_trained(event: Event, trace: Trace) -> Iterator[Report
 
 def _switch_off(injection: Event, config: Obj, saved: bool) -> FixPlan | None:
     title = "set inference_mode to False"
-    if not saved and config.site is not None:
+    written = config.event is not None and "inference_mode" in config.event.args.get("written", ())
+    if not saved and config.site is not None and written:
         intents: tuple[Intent, ...] = (SetKeyword(config.site, "inference_mode", "False"),)
         return FixPlan(Applicability.SAFE, title, intents)
     name = variable_of(injection, "config")

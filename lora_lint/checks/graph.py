@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import held_models, learns, trained
+from lora_lint.checks.common import call_site, held_models, learns, trained, variable_of
 from lora_lint.checks.targets import finds_targets
-from lora_lint.findings import Applicability, FixPlan, InsertStatement, RemoveStatement, ReplaceText, Severity, Unwrap
+from lora_lint.findings import (
+    Applicability,
+    FixPlan,
+    InsertStatement,
+    RemoveDecorator,
+    RemoveStatement,
+    ReplaceText,
+    Severity,
+    Unwrap,
+)
 from lora_lint.lifecycle.heap import Obj, trainable
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Mode, Tri
+from lora_lint.location import Location
 
 _HOW = {
     Cut.DETACH: "is detached",
@@ -101,12 +111,16 @@ def training_under_no_grad(event: Event, trace: Trace) -> Iterator[Report]:
 
 
 def _with_gradients(loss: Tensor) -> FixPlan | None:
-    """Turn the block into one that records gradients."""
-    if not loss.context_block or loss.context_at is None:
+    """Turn the block or the decorator into one that records gradients."""
+    return _recording(loss.context_at, loss.context_form)
+
+
+def _recording(place: Location | None, form: str) -> FixPlan | None:
+    """Record gradients where a block or a decorator switches them off."""
+    if place is None or not form:
         return None
-    return FixPlan(
-        Applicability.UNSAFE, "record gradients here", (ReplaceText(loss.context_at, "torch.enable_grad()"),)
-    )
+    intent = ReplaceText(place, "torch.enable_grad()") if form == "block" else RemoveDecorator(place)
+    return FixPlan(Applicability.UNSAFE, "record gradients here", (intent,))
 
 
 @check("LL203", on=Ev.STEP)
@@ -138,6 +152,7 @@ def adapters_under_no_grad(event: Event, trace: Trace) -> Iterator[Report]:
                     "the part of the network that holds adapters runs without gradients: its adapters never learn",
                     help="take its forward out of torch.no_grad() / inference_mode()",
                     story=((last, "forward through the adapters here"), (event, "optimizer steps here")),
+                    plan=_recording(last.args.get("grad_at"), last.args.get("grad_form", "")),
                     severity=None if certain else Severity.WARNING,
                     guards=last.guards,
                 )
@@ -182,14 +197,20 @@ def training_in_eval_mode(event: Event, trace: Trace) -> Iterator[Report]:
             else "loads the adapter in eval mode, and it is trained like that: its dropout stays off",
             help="call model.train() before the training steps (after every validation)",
             story=((source, "training forward here"), (event, "optimizer step here")),
-            plan=_train_again(source, cause),
+            plan=_train_again(source, cause, event),
         )
 
 
-def _train_again(forward: Event, cause: Event) -> FixPlan | None:
-    """Insert `.train()` before the training forward."""
-    text = cause.args.get("names", {}).get("model") or forward.args.get("names", {}).get("model")
-    if not text or forward.statement is None or forward.chain != cause.chain:
+def _train_again(forward: Event, cause: Event, step: Event) -> FixPlan | None:
+    """Insert `.train()` before the training forward: inside the loop when it is in there that the mode is switched."""
+    text = variable_of(forward, "model")
+    if not text or forward.statement is None or forward.chain != step.chain:
         return None
-    line = InsertStatement(forward.loop or forward.statement, f"{text}.train()", after=False)
-    return FixPlan(Applicability.SAFE, "switch back to train mode", (line,))
+    place = forward.loop or forward.statement
+    site = call_site(cause, forward)
+    switched = site.location if isinstance(site, Event) else site
+    if place.path == switched.path and place.line <= switched.line <= place.end_line:
+        place = forward.statement
+    return FixPlan(
+        Applicability.SAFE, "switch back to train mode", (InsertStatement(place, f"{text}.train()", after=False),)
+    )

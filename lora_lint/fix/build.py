@@ -16,6 +16,7 @@ from lora_lint.findings import (
     Intent,
     MoveStatement,
     OutOfPlace,
+    RemoveDecorator,
     RemoveStatement,
     RenameKeyword,
     ReplaceComment,
@@ -28,7 +29,7 @@ from lora_lint.fix.edits import Change, EditConflictError, Lines, apply_changes,
 from lora_lint.fix.imports import add_imports
 from lora_lint.fix.moves import carried, moves
 from lora_lint.fix.parameters import add_parameter
-from lora_lint.fix.statements import bind_result, insert, out_of_place, remove, replace, replace_comment
+from lora_lint.fix.statements import bind_result, drop_decorator, insert, out_of_place, remove, replace, replace_comment
 from lora_lint.fix.tree import RefusedError, Tree, syntax_problem
 from lora_lint.location import Location
 
@@ -136,6 +137,8 @@ def _in_place(tree: Tree, intents: Sequence[Intent]) -> list[Change]:
             changes.append(out_of_place(tree, intent))
         elif isinstance(intent, AddParameter):
             changes += add_parameter(tree, intent)
+        elif isinstance(intent, RemoveDecorator):
+            changes.append(drop_decorator(tree, intent))
         elif isinstance(intent, BindResult):
             changes += bind_result(tree, intent)
         elif isinstance(intent, ReplaceText):

@@ -8,7 +8,15 @@ from typing import TypeVar
 
 import libcst as cst
 
-from lora_lint.findings import BindResult, InsertStatement, OutOfPlace, RemoveStatement, ReplaceComment, ReplaceText
+from lora_lint.findings import (
+    BindResult,
+    InsertStatement,
+    OutOfPlace,
+    RemoveDecorator,
+    RemoveStatement,
+    ReplaceComment,
+    ReplaceText,
+)
 from lora_lint.fix.calls import has_comment
 from lora_lint.fix.edits import Change, with_newlines
 from lora_lint.fix.names import local_names, outer_names, uses
@@ -53,6 +61,13 @@ def insert(tree: Tree, intent: InsertStatement) -> list[Change]:
         if tree.small_statement(intent.anchor) is not edge:
             raise RefusedError("the statement shares its line with another")
     return [place_below(tree, anchor, text) if intent.after else place_above(tree, anchor, text)]
+
+
+def drop_decorator(tree: Tree, intent: RemoveDecorator) -> Change:
+    """Removal of a decorator's lines, with a comment behind it."""
+    decorator = tree.decorator(intent.what)
+    first, last = tree.line_of(decorator), tree.end_line(decorator)
+    return Change(tree.lines.line_start(first), tree.lines.next_line(last), "")
 
 
 def place_above(tree: Tree, anchor: Line, text: str) -> Change:

@@ -139,6 +139,14 @@ class Tree:
             return outer[0]
         raise RefusedError("the call to change was not found" if not outer else "it is not clear which call to change")
 
+    def decorator(self, location: Location) -> cst.Decorator:
+        """Decorator whose expression has exactly this place."""
+        place = self.located(location)
+        for node in self._nodes:
+            if isinstance(node, cst.Decorator) and self._spans[node.decorator] == place:
+                return node
+        raise RefusedError("the decorator was not found")
+
     def _holds(self, outer: cst.CSTNode, inner: cst.CSTNode) -> bool:
         """Whether the range of one node covers that of the other."""
         (a, b), (c, d) = self._spans[outer], self._spans[inner]

@@ -37,7 +37,7 @@ from lora_lint.interpreter.values import (
 )
 from lora_lint.lifecycle.heap import WHOLE_PATHS, Obj
 from lora_lint.lifecycle.trace import Tensor
-from lora_lint.lifecycle.vocabulary import Cut, Ev, Kind
+from lora_lint.lifecycle.vocabulary import Cut, Ev, Kind, Tri
 from lora_lint.syntax import ir
 
 # Objects whose attributes are fields, not methods.
@@ -46,6 +46,8 @@ _SETTINGS = frozenset({Kind.ARGUMENTS, Kind.ADAPTER_CONFIG, Kind.QUANT_CONFIG, K
 _DATA_ATTRIBUTES = frozenset(
     ["device", "dtype", "training", "name_or_path", "peft_type", "active_adapter", "active_adapters"]
 )
+
+_PARAMETERS = frozenset({"weight", "bias"})
 
 
 def read(run: Run, value: Value, name: str, node: ir.Node, scope: Scope | None = None) -> Value:
@@ -308,6 +310,10 @@ def _write_requires_grad(run: Run, value: Value, new: Value, node: ir.Attr, scop
     if isinstance(value, Element):
         params.write_element(run, value, answer, node)
     elif isinstance(value, Obj) and value.kind is Kind.MODEL:
+        if not value.path:
+            return  # a plain attribute of a module: its parameters stay as they are
+        if value.path.rpartition(".")[2] not in _PARAMETERS:
+            answer = Tri.UNKNOWN  # a parameter of its own name, or a module
         kind = Ev.THAW if answer.yes else Ev.FREEZE
         run.emit(kind, node, {"model": value}, {"value": answer, "text": variable(node.value)})
     elif isinstance(value, Tensor):

@@ -496,6 +496,16 @@ def _globals(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     return DictVal({}, open=True)
 
 
+def _fields(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """`asdict(record)`, `vars(record)`: its fields by name; of anything else (or without an argument) nothing is known."""
+    value = _first(args)
+    if isinstance(value, Obj) and value.user_class is not None and records.is_record(value.user_class):
+        found = DictVal({})
+        found.items.update(value.attrs)
+        return found
+    return _globals(run, args, node, scope)
+
+
 def _round(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = _first(args)
     return value if isinstance(value, Const) else _number(run, args, node, scope)
@@ -563,7 +573,7 @@ _HANDLERS: dict[str, Handler] = {
     "builtins.type": _type,
     "builtins.globals": _globals,
     "builtins.locals": _globals,
-    "builtins.vars": _globals,
+    "builtins.vars": _fields,
     "collections.OrderedDict": _dict,
     "copy.deepcopy": _deepcopy,
     "copy.copy": _deepcopy,
@@ -578,6 +588,6 @@ _HANDLERS: dict[str, Handler] = {
     "dataclasses.replace": _replace,
     "copy.replace": _replace,
     "functools.reduce": _reduce,
-    "dataclasses.asdict": lambda run, args, node, scope: DictVal({}, open=True),
+    "dataclasses.asdict": _fields,
     "typing.cast": lambda run, args, node, scope: args.positional[-1][0] if args.positional else Const(None),
 }

@@ -259,8 +259,8 @@ def _interpret(
     bind_parameters(run, func, given, local, node, args)
     with ExitStack() as stack:
         stack.enter_context(run.frame(func.scope.module, node, id(func.node)))
-        for context, at in func.contexts:
-            managers.enter_context(run, context, at, stack)
+        for context, at, form in func.contexts:
+            managers.enter_context(run, context, at, stack, form)
         if isinstance(func.node, ir.Lambda):
             return evaluation.evaluate(run, func.node.body, local)
         try:

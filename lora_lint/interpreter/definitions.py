@@ -47,7 +47,7 @@ def _decorate(run: Run, value: Value, decorator: ir.Expr, scope: Scope) -> Value
         _by_library(run, value, made, decorator, scope)
         return value
     if isinstance(made, Obj) and made.kind is Kind.CONTEXT and isinstance(value, FuncVal):
-        value.contexts = (*value.contexts, (made, Location(run.module.path, *decorator.loc)))
+        value.contexts = (*value.contexts, (made, Location(run.module.path, *decorator.loc), "decorator"))
         return value
     if isinstance(made, FuncVal) and isinstance(value, FuncVal):
         result = calls.call_value(run, made, Args([(value, None)]), decorator, scope)
@@ -70,7 +70,7 @@ def _by_library(run: Run, func: FuncVal, made: LibRef, decorator: ir.Expr, scope
     elif name not in _TRANSPARENT and not name.startswith("builtins."):
         context = _context_of(run, made, decorator, scope)
         if context is not None:
-            func.contexts = (*func.contexts, (context, Location(run.module.path, *decorator.loc)))
+            func.contexts = (*func.contexts, (context, Location(run.module.path, *decorator.loc), "decorator"))
 
 
 def _context_of(run: Run, made: LibRef, decorator: ir.Expr, scope: Scope) -> Obj | None:

@@ -11,7 +11,8 @@ from lora_lint.interpreter.containers import device_of
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.vocabulary import Kind, Mode, Quant, Tri
+from lora_lint.lifecycle.trace import Tensor
+from lora_lint.lifecycle.vocabulary import Graph, Kind, Mode, Quant, Tri
 from lora_lint.syntax import ir
 
 
@@ -235,6 +236,22 @@ def _native(run: Run, inputs: list[Value]) -> Tri:
     return Tri.YES if known else Tri.of(False if model.model.adapters_known else None)
 
 
+def _graph_free(run: Run, inputs: list[Value]) -> Tri:
+    """Whether none of the values is a tensor that may require gradients. Tensors inside of containers do not count: that
+    is how torch's checkpoint looks at its inputs."""
+    values = inputs[0].items if isinstance(inputs[0], SeqVal) and not inputs[0].open else None
+    if values is None:
+        return Tri.UNKNOWN
+    plain = (Const, SeqVal, DictVal)
+    data = [
+        isinstance(v, plain)
+        or (isinstance(v, Sym) and v.data)
+        or (isinstance(v, Tensor) and v.graph in (Graph.PLAIN, Graph.DETACHED))
+        for v in values
+    ]
+    return Tri.YES if all(data) else Tri.UNKNOWN
+
+
 def is_peft_model(run: Run, model: Obj) -> Tri:
     """Whether this reference to a model is a PeftModel (and not its mutated base)."""
     return is_of_type(run, model, "peft.PeftModel")
@@ -275,4 +292,5 @@ _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "checkpointing-hook": _checkpointing_hook,
     "path": lambda run, inputs: config_files.joined(inputs),
     "folder": lambda run, inputs: config_files.folder(inputs[0]),
+    "graph-free": _graph_free,
 }

@@ -150,16 +150,18 @@ def element_method(run: Run, element: Element, name: str, args: Args, node: ir.N
         )
     if name in ("to", "cuda", "cpu", "float", "half", "bfloat16", "train", "eval", "detach", "clone"):
         return element if name != "detach" else Sym(("element-data", element.name))
-    if (
-        name in _WRITES
-        and not element.module
-        and run.grad[-1].on.yes
-        and not any(loop.weak for loop in run.param_loops)
-    ):
-        answer = _requires_grad(element)
-        if isinstance(answer, Const) and answer.value is True:
-            run.emit(Ev.IN_PLACE, node, args={"leaf": True, "name": element.name})
+    if name in _WRITES:
+        note_write(run, element, node)
     return Sym(("element-call", element.name, name), name)
+
+
+def note_write(run: Run, element: Element, node: ir.Node) -> None:
+    """Emit an event when a parameter that requires gradients is written in place while gradients are recorded."""
+    if element.module or not run.grad[-1].on.yes or any(loop.weak for loop in run.param_loops):
+        return
+    answer = _requires_grad(element)
+    if isinstance(answer, Const) and answer.value is True:
+        run.emit(Ev.IN_PLACE, node, args={"leaf": True, "name": element.name})
 
 
 _WRITES = frozenset(

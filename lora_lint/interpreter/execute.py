@@ -10,6 +10,7 @@ import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.definitions as definitions
+import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.items as items
 import lora_lint.interpreter.managers as managers
@@ -25,6 +26,7 @@ from lora_lint.interpreter.values import (
     Choice,
     Const,
     DictVal,
+    Element,
     FuncVal,
     Generator,
     Jump,
@@ -162,6 +164,9 @@ def _augment(run: Run, node: ir.AugAssign, scope: Scope) -> None:
     if isinstance(before, SeqVal) and node.op == "+":
         more = value if isinstance(value, SeqVal) else SeqVal("list", [value], True)
         before.items, before.open = joined([before, more])
+        return
+    if isinstance(before, Element):
+        elements.note_write(run, before, node)
         return
     tensors.note_write(run, before, node, augmented=True)
     result = evaluation.binary(run, node.op, [before, value], node)

@@ -279,7 +279,7 @@ def _submodule(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Val
     if not isinstance(model, Obj):
         return run.fresh(node)
     text = path.value if isinstance(path, Const) and isinstance(path.value, str) else "*"
-    return Obj(Kind.MODEL, "torch.nn.Module", model.site, parent=model, path=text)
+    return Obj(Kind.MODEL, str(fields.get("type", "torch.nn.Module")), model.site, parent=model, path=text)
 
 
 def _unpack(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:

@@ -60,7 +60,7 @@ def _entered(run: Run, value: Value, item: ir.Node, stack: ExitStack) -> Value:
             value.facts["stack"] = stack
             return value
         if value.kind is Kind.CONTEXT:
-            enter_context(run, value, run.loc(item), stack, block=True)
+            enter_context(run, value, run.loc(item), stack, "block")
             return value.facts.get("enters", value)
         if value.user_class is not None:
             return _enter_user(run, value, item, stack)
@@ -107,11 +107,11 @@ def through_generator(run: Run, generator: Generator, node: ir.Node, inside: Cal
         raise leaving
 
 
-def enter_context(run: Run, context: Obj, at: Location, stack: ExitStack, block: bool = False) -> None:
+def enter_context(run: Run, context: Obj, at: Location, stack: ExitStack, form: str = "") -> None:
     """Enter a context object: grad mode, a named context, a model whose adapters are off inside."""
     stack.enter_context(run.inside(context))
     if "grad" in context.facts:
-        stack.enter_context(run.grad_mode(grad_answer(context), at, block))
+        stack.enter_context(run.grad_mode(grad_answer(context), at, form))
     name = context.facts.get("context")
     if isinstance(name, Const):
         name = name.value

@@ -308,7 +308,7 @@ def _within(run: Run, context: Obj, function: FuncVal | Bound, node: ir.Node) ->
     if isinstance(function, Bound):
         inner = _within(run, context, function.func, node)
         return Bound(inner, function.receiver) if isinstance(inner, FuncVal) else function
-    return replace(function, contexts=(*function.contexts, (context, run.loc(node))))
+    return replace(function, contexts=(*function.contexts, (context, run.loc(node), "")))
 
 
 def _call_user_object(run: Run, obj: Obj, function: FuncVal, args: Args, node: ir.Node) -> Value:

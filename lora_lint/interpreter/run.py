@@ -31,7 +31,7 @@ class GradMode:
 
     on: Tri
     at: Location | None = None
-    block: bool = False  # a with block, not a decorator or a statement
+    form: str = ""  # "block" (a with block) or "decorator", "" for a statement
 
 
 @dataclass(slots=True)
@@ -185,10 +185,12 @@ class Run:
             given=given,
         )
         for obj in event.roles.values():
-            obj.last_use = event.seq
+            if kind is not Ev.COUNTED:  # only looked at
+                obj.last_use = event.seq
             self.witness(kind, obj.root.site or where.path)
         if kind is Ev.FORWARD:
-            event.args["grad"], event.args["grad_at"] = self.grad[-1].on, self.grad[-1].at
+            mode = self.grad[-1]
+            event.args["grad"], event.args["grad_at"], event.args["grad_form"] = mode.on, mode.at, mode.form
             event.args["entered"] = self.entered
         if not maybe:
             effects.apply(event)
@@ -256,9 +258,9 @@ class Run:
             self.entered = before
 
     @contextmanager
-    def grad_mode(self, on: Tri, at: Location | None, block: bool = False) -> Iterator[None]:
+    def grad_mode(self, on: Tri, at: Location | None, form: str = "") -> Iterator[None]:
         """Everything inside runs with this grad mode."""
-        self.grad.append(GradMode(on, at, block))
+        self.grad.append(GradMode(on, at, form))
         depth = len(self.grad)
         try:
             yield

@@ -282,6 +282,9 @@ def _given(run: Run, fields: dict[str, Any], site: Site) -> Args:
             given.open_positional = given.open_positional or value.open
         else:
             given.positional.append((run.fresh(site.node) if isinstance(value, Unset) else value, None))
+    for name, form in fields.get("named", {}).items():
+        value = form_value(run, form, site.env, site.node)
+        given.keywords[name] = (run.fresh(site.node) if isinstance(value, Unset) else value, None)
     return given
 
 

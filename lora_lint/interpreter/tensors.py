@@ -39,7 +39,7 @@ def _under_grad_mode(run: Run, tensor: Tensor, node: ir.Node) -> Tensor:
             run.statement,
             tuple(run.guards),
             context_at=mode.at,
-            context_block=mode.block,
+            context_form=mode.form,
             device=tensor.device,
         )
     return Tensor(Graph.UNKNOWN, tensor.sources, device=tensor.device)
@@ -94,7 +94,7 @@ def _stays_hacked(tensor: Tensor, node: ir.Node) -> bool:
 def _copy_cut(source: Tensor, target: Tensor) -> None:
     target.cut, target.cut_at, target.cut_statement = source.cut, source.cut_at, source.cut_statement
     target.cut_guards, target.cut_inner = source.cut_guards, source.cut_inner
-    target.context_at, target.context_block = source.context_at, source.context_block
+    target.context_at, target.context_form = source.context_at, source.context_form
 
 
 def _leaves(values: Iterable[Value]) -> Iterable[Value]:

@@ -144,7 +144,7 @@ class FuncVal:
     node: ir.FunctionDef | ir.Lambda
     scope: Scope
     owner: ClassVal | None = None
-    contexts: tuple[tuple[Obj, Location], ...] = ()
+    contexts: tuple[tuple[Obj, Location, str], ...] = ()
     static: bool = False
     of_class: bool = False
     is_property: bool = False

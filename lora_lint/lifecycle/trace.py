@@ -90,7 +90,7 @@ class Tensor:
     cut_guards: tuple[Guard, ...] = ()
     cut_inner: Location | None = None  # the expression that was cut, inside cut_at
     context_at: Location | None = None  # the no_grad block or decorator behind a NO_GRAD cut
-    context_block: bool = False  # it is a with block
+    context_form: str = ""  # "block" (it is a with block), "decorator", "" for a statement
     hack_at: Location | None = None
     hack_statement: Location | None = None
     number: bool = False  # a Python number, no tensor any more

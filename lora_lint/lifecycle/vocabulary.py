@@ -76,6 +76,7 @@ class Ev(str, Enum):
     RESIZE = "resize"
     INPUT_GRADS = "input-grads"
     CHECKPOINTING = "checkpointing"
+    RECOMPUTE = "recompute"  # torch's own checkpoint() around a function that was just called
     OPTIMIZER = "optimizer"
     SCHEDULE = "schedule"
     TRAINER = "trainer"
@@ -105,6 +106,7 @@ class Ev(str, Enum):
     CONTRACT = "contract"
     IN_PLACE = "in-place"  # a write to a trainable parameter, or to a tensor that backward needs
     LATE_IMPORT = "late-import"
+    COUNTED = "counted"  # a PeftModel is asked for its number of trainable parameters
     NAMED = "named"  # an adapter, by a name that mangles what is saved
     LABEL_NAMES = "label-names"  # a trainer looks for them in the model's signature
     DISTRIBUTED = "distributed"
