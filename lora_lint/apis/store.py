@@ -54,7 +54,7 @@ class ApiStore:
         for old, new in self._renamed.items():
             if name.startswith(old):
                 return self._canonical(new + name[len(old) :])
-        if name in self.specs.calls or name in self.specs.types:
+        if self._is_named(name):
             return name
         parts = name.split(".")
         for keep in (2, 1):
@@ -62,9 +62,13 @@ class ApiStore:
                 short = ".".join([parts[0], *parts[-keep:]])
                 if short in self.specs.aliases:
                     return self.specs.aliases[short]
-                if short in self.specs.calls or short in self.specs.types:
+                if self._is_named(short):
                     return short
         return name
+
+    def _is_named(self, name: str) -> bool:
+        """Whether specs know a function or class under this name."""
+        return name in self.specs.calls or name in self.specs.types or f"{name}.__init__" in self.specs.calls
 
     def _type_of(self, name: str) -> TypeSpec | None:
         """The type a class name is, by name or by pattern."""

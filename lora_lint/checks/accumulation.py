@@ -13,6 +13,7 @@ from lora_lint.findings import Applicability, FixPlan, InsertStatement, Intent, 
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Guard, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind
+from lora_lint.location import Location
 
 TRAINING_STEP = "training-step"  # the context in which API specs run the user's override of a trainer's step
 
@@ -210,31 +211,44 @@ def gradients_never_zeroed(event: Event, trace: Trace) -> Iterator[Report]:
         steps = [e for e in trace.of(Ev.STEP) if e.role("optimizer") is optimizer]
         if optimizer.root.site is None or not held_models(optimizer):
             continue
-        if any(z.seq > steps[0].seq and _clears(z, optimizer) for z in trace.of(Ev.ZERO_GRAD)):
-            continue
-        last = next((e for e in steps if _repeats(e, trace) and _fed_between(e, optimizer, trace)), None)
+        last = next((e for e in steps if _repeats(e, trace) and _fed_between(e, optimizer, trace) is not None), None)
         if last is None or last.args.get("closure") or TRAINING_STEP in last.contexts:
+            continue
+        cleared = [z for z in trace.of(Ev.ZERO_GRAD) if z.seq > steps[0].seq and _clears(z, optimizer)]
+        fed = _fed_between(last, optimizer, trace)
+        loop = fed.loop if fed is not None else None
+        if cleared and (loop is None or not _inside(last, loop) or any(_inside(z, loop) for z in cleared)):
             continue
         models = [m.root.site or last.location.path for model in held_models(optimizer) for m in model.models()]
         places = [optimizer.root.site, last.location.path, *models]
-        unless = {(Ev.ZERO_GRAD.value, place, "again") for place in places} | {("escaped", optimizer.root.site)}
+        where = loop if cleared else "again"
+        unless = {(Ev.ZERO_GRAD.value, place, where) for place in places} | {("escaped", optimizer.root.site)}
         yield Report(
             last,
-            "the gradients are never cleared: every step uses the sum of all batches so far",
+            "the gradients are never cleared: every step uses the sum of all batches so far"
+            if not cleared
+            else "the gradients are cleared outside of the loop only: every step in it uses the sum of all batches so far",
             help="call optimizer.zero_grad() after each optimizer.step()",
+            story=((cleared[0], "cleared here"),) if cleared else (),
             plan=_clear(last),
             unless=frozenset(unless),
         )
 
 
-def _fed_between(step: Event, optimizer: Obj, trace: Trace) -> bool:
-    """Whether a known backward fills the optimizer's gradients between two steps of it."""
+def _inside(event: Event, loop: Location) -> bool:
+    """Whether an event happens in a loop, or in a function that the loop calls."""
+    places = (event.location, *event.chain)
+    return any(p.path == loop.path and loop.line <= p.line <= loop.end_line for p in places)
+
+
+def _fed_between(step: Event, optimizer: Obj, trace: Trace) -> Event | None:
+    """The known backward that fills the optimizer's gradients between two steps of it."""
     for other in trace.before(step, Ev.STEP, Ev.BACKWARD):
         if other.kind is Ev.STEP and other.role("optimizer") is optimizer:
-            return False
+            return None
         if other.kind is Ev.BACKWARD and _feeds_surely(other, optimizer):
-            return True
-    return False
+            return other
+    return None
 
 
 def _clear(step: Event) -> FixPlan | None:

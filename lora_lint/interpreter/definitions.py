@@ -21,10 +21,8 @@ _CACHES = frozenset({"functools.lru_cache", "functools.cache"})
 
 def function(run: Run, node: ir.FunctionDef, scope: Scope) -> None:
     """`def`: a function value, with what its decorators make of it."""
-    owner = scope.names.get("__class__")
-    func = FuncVal(
-        node, scope if "__class__" not in scope.names else _outer(scope), owner if isinstance(owner, ClassVal) else None
-    )
+    owner = scope.names.get("__class__") if scope.of_class else None
+    func = FuncVal(node, _outer(scope) if scope.of_class else scope, owner if isinstance(owner, ClassVal) else None)
     func.defaults = calls.evaluate_defaults(run, node.params, scope)
     value: Value = func
     for decorator in reversed(node.decorators):
@@ -84,7 +82,7 @@ def _context_of(run: Run, made: LibRef, decorator: ir.Expr, scope: Scope) -> Obj
 def class_(run: Run, node: ir.ClassDef, scope: Scope) -> None:
     """`class`: run the body once for its attributes."""
     bases = tuple(evaluation.evaluate(run, b.value, scope) for b in node.bases if b.name is None)
-    inner = Scope({}, scope.module, scope)
+    inner = Scope({}, scope.module, scope, of_class=True)
     value = ClassVal(node, scope, bases, {})
     inner.names["__class__"] = value
     execution.block(run, node.body, inner)

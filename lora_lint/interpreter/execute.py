@@ -170,7 +170,7 @@ def _augment(run: Run, node: ir.AugAssign, scope: Scope) -> None:
         return
     tensors.note_write(run, before, node, augmented=True)
     result = evaluation.binary(run, node.op, [before, value], node)
-    if isinstance(result, Const) and run.loop_depth:
+    if isinstance(result, Const) and run.loops:
         result = run.fresh(node)  # a counter: its value after two turns is not its value
     bind_target(run, target, result, scope)
 
@@ -351,7 +351,7 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
     hot = run.program.hot_block(node.body)
     items, _ = items_for_loop(run, iterable, node.iter, 8 if hot or _callables(iterable) else 2)
     outer, run.loop = run.loop, run.loc(node)
-    run.loop_depth += 1
+    run.loops.append(run.loop)
     try:
         for item in items:
             bind_target(run, node.target, item, scope)
@@ -362,7 +362,7 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
             if not _turn(run, node.body, scope):
                 return
     finally:
-        run.loop_depth -= 1
+        run.loops.pop()
         run.loop = outer
     block(run, node.orelse, scope)
 
@@ -444,7 +444,7 @@ def _is_data(value: Sym) -> bool:
 
 def _while(run: Run, node: ir.While, scope: Scope) -> None:
     outer, run.loop = run.loop, run.loc(node)
-    run.loop_depth += 1
+    run.loops.append(run.loop)
     try:
         for _ in range(LOOP_TURNS):
             if conditions.test(run, node.test, scope, node).no:
@@ -452,7 +452,7 @@ def _while(run: Run, node: ir.While, scope: Scope) -> None:
             if not _turn(run, node.body, scope):
                 return
     finally:
-        run.loop_depth -= 1
+        run.loops.pop()
         run.loop = outer
     block(run, node.orelse, scope)
 

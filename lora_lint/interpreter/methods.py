@@ -147,6 +147,8 @@ def _of_object(
     if special is not NotImplemented:
         return special
     if obj.type and run.store.pure(obj.type, name):
+        if obj.kind is Kind.MODEL and obj.model.device == "cuda" and args.positional and run.in_worker:
+            run.emit(Ev.TOUCH_CUDA, node, args={"how": f".{name}()", "move": False})  # computes something of them
         run.touch_args(args)
         return run.fresh(node)
     if obj.kind is Kind.MODEL:

@@ -88,7 +88,7 @@ class Run:
         self.executed: set[int] = set()
         self.cached: dict[Hashable, Value] = {}  # results of functions that remember them
         self.yields: list[Callable[[Value], None]] = []  # what takes the values of the generators that run
-        self.loop_depth = 0
+        self.loops: list[Location] = []  # all loops that run, outermost first, those of callers too
         self.loop: Location | None = None  # the innermost loop of the current function
         self.thorough = False  # every arm counts, and every parameter that a model may have
         self.hypothetical = False  # this path is one of another configuration than that in the project's files
@@ -200,9 +200,11 @@ class Run:
 
     def witness(self, kind: Ev, place: Hashable) -> None:
         """Note that something happened to the objects made at a place (or, unknown ones, in a file): it refutes findings
-        that it never does. Marked "again" when it may happen more than once: in a loop, or in a function that others call."""
+        that it never does. Marked "again" when it may happen more than once: in a loop, or in a function that others call;
+        and marked by each loop it happens in."""
         self.witnesses.add((kind.value, place))
-        if self.loop_depth or not (self.stack and isinstance(self.stack[0], str)):
+        self.witnesses.update((kind.value, place, loop) for loop in self.loops)
+        if self.loops or not (self.stack and isinstance(self.stack[0], str)):
             self.witnesses.add((kind.value, place, "again"))
 
     def use(self, value: Value) -> None:

@@ -97,6 +97,7 @@ class Scope:
     parent: Scope | None = None
     globals_: set[str] = field(default_factory=set)
     nonlocals: set[str] = field(default_factory=set)
+    of_class: bool = False  # the body of a class, in which its methods do not look names up
 
     def lookup(self, name: str) -> Value | None:
         """The value of a name here or further out, None when unbound."""
