@@ -39,6 +39,7 @@ _KEYS = frozenset(
         "fix",
         "runtime",
         "proof",
+        "raises",
         "references",
         "examples",
     ]
@@ -57,7 +58,8 @@ class CardFix:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a rule says of itself. `examples` are plain mappings, as written in the card."""
+    """What a rule says of itself. `examples` are plain mappings, as written in the card. raises: expressions for the
+    exceptions that programs with this bug end with, as "Type: text"."""
 
     code: str
     name: str
@@ -70,6 +72,7 @@ class Card:
     fix: CardFix | None = None
     runtime: bool = False
     proof: str = ""
+    raises: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     examples: tuple[Mapping[str, Any], ...] = ()
     group: str = ""
@@ -135,6 +138,7 @@ def read_card(path: Path) -> Card:
         fix=CardFix(Applicability(fix["applicability"]), fix["title"], fix.get("safety", "")) if fix else None,
         runtime=bool(data.get("runtime", False)),
         proof=data.get("proof", ""),
+        raises=tuple(data.get("raises") or ()),
         references=tuple(data.get("references") or ()),
         examples=tuple(data.get("examples") or ()),
         group=path.parent.name,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.runtime_facts import (
+    ADAPTER,
     active,
     adapters,
     backward_place,
@@ -37,7 +38,7 @@ def no_trainable_parameters(event: Event, trace: Trace) -> Iterator[Report]:
         if not tensors or not (rank.backwards or rank.steps):
             continue
         if any(t.trainable for t in tensors):
-            mine = [t for t in tensors if is_adapter(t)]
+            mine = [t for t in tensors if t.part == ADAPTER]
             if mine and not any(t.trainable for t in mine):
                 yield _only_frozen_adapters(rank, mine)
             continue

@@ -70,7 +70,9 @@ def adapter_not_saved(event: Event, trace: Trace) -> Iterator[Report]:
         for probe in rank.probes:
             if probe.name in ("saved-tensors", "save-and-load") and probe.ok is False:
                 yield Report(
-                    place(rank), probe.text, help="save with model.save_pretrained() of the unwrapped PeftModel"
+                    probe.at or place(rank),
+                    probe.text,
+                    help="save with model.save_pretrained() of the unwrapped PeftModel",
                 )
                 break
 

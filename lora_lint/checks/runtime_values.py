@@ -135,13 +135,14 @@ def same_batch_every_step(event: Event, trace: Trace) -> Iterator[Report]:
     """The same batch at every step though its loader has more, or on every rank."""
     found = list(ranks(event))
     for rank in found[:1]:
-        drawn = [b for b in rank.batches if b.loader is not None and b.loader > 1]
-        if len(drawn) >= 3 and len({b.mark for b in drawn}) == 1:
+        drawn = [b for b in rank.batches if b.first and b.loader is not None and b.loader > 1]
+        if len(drawn) >= 3 and len(drawn) == len(rank.batches) and len({b.mark for b in drawn}) == 1:
             yield Report(
                 drawn[0].at,
                 f"the same batch at every step, though the data loader has {drawn[0].loader}",
                 help="make the iterator once and draw from it, instead of next(iter(loader)) in every step",
             )
+        yield from _same_in_workers(rank)
     if len(found) > 1 and all(rank.distributed for rank in found) and not any(t.sharded for t in found[0].tensors):
         marks = [[b.mark for b in rank.batches] for rank in found]
         length = min(map(len, marks))
@@ -151,6 +152,23 @@ def same_batch_every_step(event: Event, trace: Trace) -> Iterator[Report]:
                 f"all {len(found)} processes train on the same batches: the work of all but one is wasted",
                 help="give the loader a DistributedSampler, or let accelerate prepare it",
             )
+
+
+def _same_in_workers(rank: RankRecord) -> Iterator[Report]:
+    """All workers of a loader give the same batch in each turn, and another one in the next."""
+    turns: dict[tuple[int, int], list[str]] = {}
+    for batch in rank.batches:
+        if batch.worker_turn is not None:
+            number, workers = batch.worker_turn
+            turns.setdefault((number // workers, workers), []).append(batch.mark)
+    whole = [marks for (_, workers), marks in turns.items() if len(marks) == workers]
+    if not whole or any(len(set(marks)) > 1 for marks in whole) or len({b.mark for b in rank.batches}) == 1:
+        return
+    yield Report(
+        rank.batches[0].at,
+        f"all {len(whole[0])} workers of the data loader give the same batch in each turn: they draw the same random numbers",
+        help="seed each worker on its own in worker_init_fn (torch.initial_seed() differs between workers)",
+    )
 
 
 @check("LL914", on=Ev.END)

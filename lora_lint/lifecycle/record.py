@@ -7,6 +7,7 @@ run, where it is `event.args["record"]`.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from lora_lint.location import Location
@@ -75,8 +76,9 @@ class TensorRecord:
     @property
     def restored(self) -> bool:
         """Whether every change was taken back before the next step."""
-        later = [s for s in self.samples[1:] if s.stepped]
-        return bool(later) and all(s.restored for s in later) and any(s.delta for s in self.samples)
+        stepped = [s for s in self.samples if s.stepped]
+        moved = [later for earlier, later in pairwise(stepped) if earlier.delta]
+        return bool(moved) and all(s.restored for s in moved)
 
 
 @dataclass(slots=True, eq=False)
@@ -142,16 +144,25 @@ class ModelRecord:
     dropout_off: int = 0  # dropout modules with p > 0 that were in eval mode in a training forward
     dropout_on: int = 0
     injected_at: Location | None = None
+    injected_order: int = -1
     fresh_heads: list[str] = field(default_factory=list)  # frozen output heads that started from random numbers
     wrapped_at: Location | None = None
     wrapped_order: int = -1
+    blind_at: Location | None = None  # what turned gradients off around a forward of it, or that forward
+    resized_at: Location | None = None
+    new_rows_frozen: bool = False  # of the embedding that was enlarged
+    switched_off_at: Location | None = None  # what disabled or merged its adapters
+    nothing_loaded_at: Location | None = None  # a load_state_dict of which no name fitted, and none was loaded later
 
 
 @dataclass(slots=True)
 class BatchRecord:
     """One training batch as the model saw it. mark: a checksum of its tensors. loader: how many batches the data loader
     it came from has (None: not from a loader, or unknown). labels, supervised: label positions, and those not masked.
-    ends, ends_masked: end tokens right after a supervised token, and those of them that are masked."""
+    ends, ends_masked: end tokens right after a supervised token, and those of them that are masked. padding, padding_
+    supervised: positions that the attention mask leaves out of sequences that predict themselves, and those whose label
+    counts. new_tokens: attended ids in rows of the embedding that a resize added. first: the first batch of its
+    iterator."""
 
     mark: str
     at: Location
@@ -161,6 +172,11 @@ class BatchRecord:
     device: str = ""
     ends: int = 0
     ends_masked: int = 0
+    padding: int = 0
+    padding_supervised: int = 0
+    new_tokens: int = 0
+    first: bool = False
+    worker_turn: tuple[int, int] | None = None  # number of the batch in its iterator, and how many workers it has
 
 
 @dataclass(slots=True)
@@ -172,6 +188,7 @@ class ProbeRecord:
     text: str
     value: float | None = None
     model: int | None = None
+    at: Location | None = None
 
 
 @dataclass(slots=True)
@@ -183,6 +200,15 @@ class EffectRecord:
     value: str
     at: Location
     inputs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class FrozenApart:
+    """A freeze after the injection that covers all adapters inside one submodule, and still stands at the end."""
+
+    path: str
+    at: Location
+    injected_at: Location | None = None
 
 
 @dataclass(slots=True)
@@ -214,6 +240,12 @@ class RankRecord:
     configured: list[tuple[str, Location]] = field(default_factory=list)
     scaler_skips: int = 0
     scaler_attempts: int = 0
+    applies_adapters: bool = False  # some file of the user's has a call that puts a config to use
+    blind_layers: dict[str, Location] = field(default_factory=dict)  # adapted modules that only ran without gradients
+    frozen_apart: list[FrozenApart] = field(default_factory=list)
+    stepped_in_trainer: Location | None = None  # a step inside an override of a trainer's training_step
+    plain_backward: Location | None = None  # past the accelerator that accumulates
+    dropped_columns: list[tuple[str, Location]] = field(default_factory=list)  # that the collator reads
 
     def trained(self, tensor: TensorRecord) -> bool:
         """Whether the tensor belongs to a model that ran with gradients on."""
@@ -240,10 +272,11 @@ def location_from(data: Any) -> Location | None:
 def rank_from(data: dict[str, Any]) -> RankRecord:
     """A RankRecord out of the JSON that `to_json` made."""
     plain = dict(data)
-    plain["main"] = location_from(plain["main"])
-    plain["trained_at"] = location_from(plain["trained_at"])
-    plain["clipped_scaled_at"] = location_from(plain["clipped_scaled_at"])
-    plain["configured"] = [(name, Location(**at)) for name, at in plain["configured"]]
+    for key in ("main", "trained_at", "clipped_scaled_at", "stepped_in_trainer", "plain_backward"):
+        plain[key] = location_from(plain[key])
+    for key in ("configured", "dropped_columns"):
+        plain[key] = [(name, Location(**at)) for name, at in plain[key]]
+    plain["blind_layers"] = {name: Location(**at) for name, at in plain["blind_layers"].items()}
     for key, kind in (
         ("models", ModelRecord),
         ("tensors", TensorRecord),
@@ -254,6 +287,7 @@ def rank_from(data: dict[str, Any]) -> RankRecord:
         ("targets", BatchRecord),
         ("probes", ProbeRecord),
         ("effects", EffectRecord),
+        ("frozen_apart", FrozenApart),
     ):
         plain[key] = [_revive(kind, one) for one in plain[key]]
     return RankRecord(**plain)
@@ -261,9 +295,10 @@ def rank_from(data: dict[str, Any]) -> RankRecord:
 
 def _revive(kind: type[Any], data: dict[str, Any]) -> Any:
     plain = dict(data)
-    for key in ("at", "made_at", "stepped_at", "forward_at", "wiped_at", "injected_at", "wrapped_at"):
-        if key in plain:
-            plain[key] = location_from(plain[key])
+    for key in (k for k in plain if k == "at" or k.endswith("_at")):
+        plain[key] = location_from(plain[key])
+    if plain.get("worker_turn") is not None:
+        plain["worker_turn"] = tuple(plain["worker_turn"])
     if "samples" in plain:
         plain["samples"] = [Sample(**one) for one in plain["samples"]]
         plain["shape"] = tuple(plain["shape"])

@@ -6,6 +6,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from lora_lint.lifecycle.record import FrozenApart
 from lora_lint.lifecycle.vocabulary import Ev, Part
 from lora_lint.verify.models import Live
 from lora_lint.verify.tensors import changes, checksums, sample
@@ -35,8 +36,44 @@ def complete(watch: Watch) -> None:
         _last_values(entries)
         rank.losses_alive = watch.training.count_losses_alive()
     _models(watch)
+    _without_gradients(watch, entries)
+    rank.applies_adapters = bool(watch.configs) and _applies(watch)
     rank.merged_in_run = any(event.kind.value == "merge" for event in watch.recorder.trace.events)
     rank.configured = [(type(config).__name__, at) for config, at in watch.configs]
+
+
+# What puts an adapter config to use, in the user's own files.
+_APPLIES = re.compile(
+    r"\b(get_peft_model|inject_adapter_in_model|add_adapter|peft_config\s*=|PeftModel\w*\(|PeftMixedModel\()"
+)
+
+
+def _applies(watch: Watch) -> bool:
+    """Whether some file of the user's has a call that would apply a config: this run just did not come by."""
+    frames = watch.recorder.frames
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    for file in files | {code.co_filename for code in watch.recorder.codes}:
+        if file and file.endswith(".py") and frames.is_user(file) and _APPLIES.search(_text(file)):
+            return True
+    return False
+
+
+def _text(file: str) -> str:
+    """A file without its import statements."""
+    try:
+        with open(file, encoding="utf-8", errors="replace") as stream:
+            return "".join(line for line in stream if not line.lstrip().startswith(("import ", "from ")))
+    except OSError:
+        return ""
+
+
+def _without_gradients(watch: Watch, entries: list[Entry]) -> None:
+    """Adapted modules whose every forward ran without gradients, by path."""
+    blind, sighted = watch.forwards.blind_layers, watch.forwards.sighted
+    for entry in entries:
+        at = blind.get(id(entry.row.module))
+        if at is not None and id(entry.row.module) not in sighted:
+            watch.recorder.rank.blind_layers[entry.record.layer] = at
 
 
 def _models(watch: Watch) -> None:
@@ -47,11 +84,39 @@ def _models(watch: Watch) -> None:
         for event in watch.recorder.trace.of(Ev.INJECT, Ev.WRAP):
             if event.model is not None and event.model.root is live.obj.root:
                 if event.kind is Ev.INJECT:
-                    live.record.injected_at = event.location
+                    live.record.injected_at, live.record.injected_order = event.location, event.seq
                 elif live.record.wrapped_at is None:
                     live.record.wrapped_at, live.record.wrapped_order = event.location, event.seq
         if _TASK_MODEL.search(live.record.type):
             live.record.fresh_heads = _fresh_heads(live)
+        if live.record.disabled and live.record.switched_off_at is None and watch.disabled_at is not None:
+            live.record.switched_off_at = watch.recorder.frames.location_of(watch.disabled_at)
+        live.record.new_rows_frozen = live.resized_from is not None and _embedding_frozen(live)
+        watch.recorder.rank.frozen_apart += _frozen_apart(watch, live)
+
+
+def _embedding_frozen(live: Live) -> bool:
+    """Whether no parameter of the input embedding, and of adapters on it, is trained."""
+    embedding = live.module.get_input_embeddings()
+    return not any(p.requires_grad for p in embedding.parameters())
+
+
+def _frozen_apart(watch: Watch, live: Live) -> list[FrozenApart]:
+    """Freezes of one submodule as a whole that took the adapters inside it, while others learn."""
+    rows = [row for row in live.rows() if row.part is Part.ADAPTER]
+    if not any(row.parameter.requires_grad for row in rows):
+        return []
+    found: list[FrozenApart] = []
+    for event in watch.recorder.trace.of(Ev.FREEZE):
+        target = event.model
+        if target is None or not target.path or target.root is not live.obj.root or live.record.injected_at is None:
+            continue
+        inside = [row for row in rows if row.name.startswith(target.path + ".")]
+        if not inside or any(row.parameter.requires_grad for row in inside) or not event.args.get("by_module"):
+            continue
+        if event.seq > live.record.injected_order:
+            found.append(FrozenApart(target.path, event.location, live.record.injected_at))
+    return found
 
 
 def _fresh_heads(live: Live) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from lora_lint.lifecycle.record import BatchRecord
@@ -20,6 +21,8 @@ class Data:
         self.watch = watch
         self.recorder = watch.recorder
         self.loader_size: int | None = None
+        self._turns: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        self._turn: tuple[bool, tuple[int, int] | None] = (False, None)
         self.loader_made = self.recorder.guard(self._loader_made)
         self.targets = self.recorder.guard(self._targets)
         self._drawn = self.recorder.guard(self._note_drawn)
@@ -43,11 +46,21 @@ class Data:
         return batch
 
     def _note_drawn(self, iterator: Any) -> None:
+        number = self._turns.get(iterator, 0)
+        self._turns[iterator] = number + 1
+        workers = getattr(iterator, "_num_workers", 0)
+        self._turn = (number == 0, (number, workers) if workers > 1 else None)
         sampler = getattr(iterator, "_index_sampler", None)
         try:
             self.loader_size = len(sampler) if sampler is not None else None
         except TypeError:
             self.loader_size = None
+
+    def take_turn(self) -> tuple[bool, tuple[int, int] | None]:
+        """Whether the batch that was drawn last was the first of its iterator, and which batch of how many workers it
+        is; each batch is told of once."""
+        turn, self._turn = self._turn, (False, None)
+        return turn
 
     def _targets(self, target: Any, ignore: int) -> None:
         """The targets of a cross entropy with gradients: how many count."""

@@ -13,11 +13,13 @@ from lora_lint.verify.models import Live, Models
 @dataclass(eq=False, slots=True)
 class Group:
     """Changes made at one place. after: requires_grad of the parameters that changed, as it was after this group, by
-    identity; parameters that are not in it had their present value."""
+    identity; parameters that are not in it had their present value. by_module: `module.requires_grad_()` made them
+    all."""
 
     point: Point | None
     changed: dict[int, bool] = field(default_factory=dict)
     models: list[Live] = field(default_factory=list)
+    by_module: bool = True
     after: dict[int, bool] = field(default_factory=dict)
 
 
@@ -27,6 +29,7 @@ class _Flip:
     identity: int
     value: bool
     point: Point | None
+    by_module: bool
 
 
 class Flips:
@@ -35,9 +38,9 @@ class Flips:
     def __init__(self) -> None:
         self._waiting: list[_Flip] = []
 
-    def add(self, parameter: Any, value: bool, point: Point | None) -> None:
+    def add(self, parameter: Any, value: bool, point: Point | None, by_module: bool = False) -> None:
         """Note that a parameter's requires_grad was changed to `value`."""
-        self._waiting.append(_Flip(weakref.ref(parameter), id(parameter), value, point))
+        self._waiting.append(_Flip(weakref.ref(parameter), id(parameter), value, point, by_module))
 
     def take(self, models: Models) -> list[Group]:
         """The changes of known models by place, in order; they are not given again."""
@@ -58,6 +61,7 @@ class Flips:
             number = _place_in(groups, flip, latest.get(flip.identity, -1))
             group = groups[number]
             group.changed[flip.identity] = flip.value
+            group.by_module = group.by_module and flip.by_module
             latest[flip.identity] = number
             now.setdefault(flip.identity, not flip.value)
             if owner not in group.models:
@@ -75,6 +79,8 @@ def _place_in(groups: list[Group], flip: _Flip, not_before: int) -> int:
         if number < 0:
             break
         if _same_place(groups[number].point, flip.point):
+            if groups[number].changed.get(flip.identity, flip.value) != flip.value:
+                break  # a helper that was called twice: it froze all, then thawed some
             return number
         if not _same_function(groups[number].point, flip.point):
             break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
 import weakref
 from functools import lru_cache
@@ -27,6 +28,8 @@ class Forwards:
     """Module hooks: on every module until the first optimizer step, then only on the outermost ones.
 
     recent: FORWARD events with gradients since the last backward. ran: identities of modules that ran with gradients.
+    blind_layers: adapted modules that ran without gradients inside a forward with them, and what turned them off there;
+    sighted: those that ran with them. attached: the last forward with gradients gave something that has a graph.
     """
 
     def __init__(self, watch: Watch) -> None:
@@ -40,6 +43,9 @@ class Forwards:
         self._handles: list[Any] = []
         self._root_handles: list[Any] = []
         self._blind: tuple[Location, tuple[Point, ...], Obj] | None = None
+        self.blind_layers: dict[int, Location] = {}
+        self.sighted: set[int] = set()
+        self.attached = True
         self._outermost = self.recorder.guard(self._root_ran)
 
     def start(self, torch: Any) -> None:
@@ -82,6 +88,14 @@ class Forwards:
         self._depth += 1
         if self._handles and self._recording:  # reentrant checkpointing runs its modules without gradients first
             self.ran.add(id(module))
+            if self._depth > 1 and getattr(module, "adapter_layer_names", None):
+                self._note_sight(module)
+
+    def _note_sight(self, module: Any) -> None:
+        if self._torch.is_grad_enabled():
+            self.sighted.add(id(module))
+        elif id(module) not in self.blind_layers and not _in_checkpoint():
+            self.blind_layers[id(module)] = self._switch(self._points()) or self.recorder.frames.here(3)
 
     def _leave(self, module: Any, args: Any, *rest: Any) -> None:
         """rest: keyword arguments and output; only the output when torch calls it because the forward failed."""
@@ -108,8 +122,12 @@ class Forwards:
             self._describe(live)
         if not grad:
             live.record.role = "used" if live.record.role == "idle" else live.record.role
-            self._blind = (at, self._points(), live.obj)
+            points = self._points()
+            self._blind = (at, points, live.obj)
+            if live.record.blind_at is None:
+                live.record.blind_at = self._switch(points) or at
             return
+        self.attached = _has_graph(self._torch, output)
         self._with_grad(live, module, args, kwargs, at)
 
     def _with_grad(self, live: Live, module: Any, args: Any, kwargs: Any, at: Location) -> None:
@@ -199,12 +217,26 @@ class Forwards:
             return
         data = self.watch.data
         batch = BatchRecord(data.mark(tensors), at, data.loader_size, device=str(tensors[0].device))
-        labels = kwargs.get("labels")
+        batch.first, batch.worker_turn = data.take_turn()
+        labels, ids, mask = (kwargs.get(name) for name in ("labels", "input_ids", "attention_mask"))
         if isinstance(labels, self._torch.Tensor) and not labels.is_floating_point() and labels.dim() > 1:
             batch.labels = labels.numel()
             batch.supervised = int((labels != -100).sum())
-            batch.ends, batch.ends_masked = self._ends(live, kwargs.get("input_ids"), labels)
+            batch.ends, batch.ends_masked = self._ends(live, ids, labels)
+            batch.padding, batch.padding_supervised = self._padding(ids, mask, labels)
+        if live.resized_from is not None and isinstance(ids, self._torch.Tensor):
+            fresh = ids >= live.resized_from
+            same = isinstance(mask, self._torch.Tensor) and mask.shape == ids.shape
+            batch.new_tokens = int((fresh & (mask != 0) if same else fresh).sum())
         batches.append(batch)
+
+    def _padding(self, ids: Any, mask: Any, labels: Any) -> tuple[int, int]:
+        """Padding in sequences that predict themselves: positions, and those whose label counts."""
+        given = all(isinstance(t, self._torch.Tensor) and t.shape == labels.shape for t in (ids, mask))
+        if not given:
+            return 0, 0
+        out = mask == 0
+        return int(out.sum()), int((out & (labels != -100) & (labels == ids)).sum())
 
     def reset(self) -> None:
         """No forward is running now: forget what a failed one left."""
@@ -253,6 +285,27 @@ class Forwards:
                 return Location(self.recorder.frames.shown(code.co_filename), line, 1, line, 1)
             inner = point
         return None
+
+
+def _in_checkpoint() -> bool:
+    """Whether reentrant checkpointing turned the gradients off: it computes them later."""
+    frame: Any = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code.co_name == "forward" and frame.f_code.co_filename.endswith(
+            os.path.join("utils", "checkpoint.py")
+        ):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _has_graph(torch: Any, output: Any) -> bool:
+    """Whether some tensor of an output requires gradients; True for an output of an unknown form."""
+    if isinstance(output, torch.Tensor):
+        return bool(output.requires_grad)
+    values = output.values() if hasattr(output, "values") else output if isinstance(output, (list, tuple)) else ()
+    tensors = [v for v in values if isinstance(v, torch.Tensor)]
+    return not tensors or any(v.requires_grad for v in tensors)
 
 
 def _takes_device(torch: Any) -> bool:

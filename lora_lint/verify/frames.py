@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import os
 import site
 import sys
@@ -80,6 +81,15 @@ class Frames:
                 start, end, column, end_column = found
                 return Location(path, start, column + 1, end, end_column + 1)
         return Location(path, line, 1, line, 1)
+
+    def result_discarded(self) -> bool:
+        """Whether the user's call that is running is a statement of its own: nothing keeps what it returns."""
+        frame = self.innermost(sys._getframe(1))
+        if frame is None:
+            return False
+        following = (i for i in dis.get_instructions(frame.f_code) if i.offset > frame.f_lasti)
+        after = next((i for i in following if i.opname not in ("CACHE", "NOP", "EXTENDED_ARG")), None)
+        return after is not None and after.opname == "POP_TOP"
 
     def functions(self, frame: FrameType | None) -> set[CodeType]:
         """The user's functions and modules that are running, as code objects."""

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Mode, Tri
+from lora_lint.verify import columns
 from lora_lint.verify.injection import activating, injecting
 from lora_lint.verify.patching import wrap
 
@@ -49,6 +50,8 @@ def patch_modeling(watch: Slot, module: ModuleType) -> None:
             live = recorder.live(model)
             recorder.models.claim(live)
             watch.training.table.stale = True
+            if before is not None and after is not None and after > before:
+                live.resized_from, live.record.resized_at = before, recorder.frames.here()
             recorder.emit(Ev.RESIZE, {"model": live.obj}, {"before": before, "after": after})
 
     told = watch.guard(tell_resize)
@@ -154,6 +157,7 @@ def patch_trainer(watch: Slot, module: ModuleType) -> None:
             recorder.reconcile(live)
         at = recorder.frames.here()
         recorder.rank.trained_at = at
+        recorder.rank.dropped_columns = columns.dropped(trainer, recorder.frames)
         recorder.emit(Ev.TRAIN, roles, {"mode": Mode.TRAIN}, f"{roles['trainer'].type}.train", at)
 
     told = watch.guard(tell_train)
@@ -188,7 +192,8 @@ def patch_accelerate(watch: Slot, module: ModuleType) -> None:
                     recorder.contexts.remove("accumulate")
 
     def accumulate(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
-        return inside(original(self, *args, **kwargs))
+        context = original(self, *args, **kwargs)
+        return inside(context) if self.gradient_accumulation_steps > 1 else context
 
     def backward(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         before = dict(recorder.callers)

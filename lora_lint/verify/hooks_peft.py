@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from lora_lint.lifecycle.record import ProbeRecord
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
 from lora_lint.verify.injection import Injection, activating, injecting
 from lora_lint.verify.known import known
@@ -127,13 +130,35 @@ def saving(watch: Slot) -> Callable[..., Any]:
         if live is not None:
             recorder.emit(Ev.SAVE, {"model": live.obj}, by="peft.PeftModel.save_pretrained")
 
+    def look(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        folder = args[0] if args else kwargs.get("save_directory")
+        if folder is None or not kwargs.get("is_main_process", True):
+            return
+        names = saved_names(Path(folder))
+        if names is not None and not names:
+            text = "save_pretrained() wrote an adapter file without a single tensor"
+            recorder.rank.probes.append(ProbeRecord("saved-tensors", False, text, 0.0, at=recorder.frames.here()))
+
     guarded = watch.guard(note)
+    looked = watch.guard(look)
 
     def around(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         guarded(self)
-        return original(self, *args, **kwargs)
+        result = original(self, *args, **kwargs)
+        looked(self, args, kwargs)
+        return result
 
     return around
+
+
+def saved_names(folder: Path) -> set[str] | None:
+    """Names of the tensors in a saved adapter, from the header of its file; None when there is no such file."""
+    path = folder / "adapter_model.safetensors"
+    if not path.is_file():
+        return None
+    with path.open("rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        return set(json.loads(stream.read(size))) - {"__metadata__"}
 
 
 def patch_mapping(watch: Slot, module: ModuleType) -> None:
@@ -195,7 +220,14 @@ def merging(watch: Slot, name: str) -> Callable[..., Any]:
         if live is None:
             return
         kind = Ev.UNLOAD if name == "unload" else Ev.MERGE
-        recorder.emit(kind, {"model": live.obj}, {"keeps_adapters": name == "merge_adapter"}, f"peft.PeftModel.{name}")
+        live.record.switched_off_at = recorder.frames.here()
+        watch.used(live)
+        args = {
+            "keeps_adapters": name == "merge_adapter",
+            "needs_result": name != "merge_adapter",
+            "discarded": name != "merge_adapter" and recorder.frames.result_discarded(),
+        }
+        recorder.emit(kind, {"model": live.obj}, args, f"peft.PeftModel.{name}")
         watch.training.table.stale = True
 
     guarded = watch.guard(note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +30,15 @@ def _requires_grad(watch: Slot, torch: ModuleType) -> None:
     getset = torch._C.TensorBase.requires_grad
     method = torch._C.TensorBase.requires_grad_
     read = getset.__get__
+    freeze_module = torch.nn.Module.requires_grad_.__code__
 
     def note(tensor: Any, value: bool) -> None:
         if torch.compiler.is_compiling() or not recorder.active or recorder.busy:
             return
         if isinstance(tensor, torch.nn.Parameter):
             if not recorder.quiet:
-                recorder.flips.add(tensor, value, recorder.frames.point(3))
+                by_module = sys._getframe(2).f_code is freeze_module
+                recorder.flips.add(tensor, value, recorder.frames.point(3), by_module)
         elif value and tensor.is_floating_point():
             watch.training.by_hand(tensor)
 

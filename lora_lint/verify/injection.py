@@ -52,6 +52,9 @@ class Injection:
         trainer = self.watch.trainer_in_stack()
         if trainer is not None:
             roles["trainer"] = trainer
+        active = _active(live.named)
+        if active is not None:
+            args["active"] = Tri.of(name in active)
         if args.get("loaded") and live.named is not None and not live.named.training:
             args["mode"] = Mode.EVAL
         event = self.recorder.emit(Ev.INJECT, roles, {"adapter": name, "trainable": trainable, **args}, by)
@@ -88,6 +91,14 @@ def _adapter_names(live: Live) -> set[str]:
 def _new_name(before: set[str], after: set[str]) -> str:
     fresh = sorted(after - before)
     return fresh[0] if fresh else "default"
+
+
+def _active(module: Any) -> set[str] | None:
+    """The names of the active adapters, None when the model does not tell."""
+    if not _is_peft_model(module):
+        return None
+    found = getattr(module, "active_adapters", None)
+    return set(found) if isinstance(found, (list, tuple)) else None
 
 
 def _is_peft_model(thing: Any) -> bool:

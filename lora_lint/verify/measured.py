@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lora_lint.checks.base import Report
-from lora_lint.checks.runtime_facts import active, adapters, place, some, stepped
+from lora_lint.checks.runtime_facts import active, adapters, place, stepped
 from lora_lint.lifecycle.record import OptimizerRecord, RankRecord, RunRecord
 from lora_lint.location import Location
+from lora_lint.verify.measured_model import model_causes
 
 Cause = tuple[str, Report]
 
@@ -24,8 +25,12 @@ def measured_causes(record: RunRecord) -> Iterator[Cause]:
         yield from _clipped(rank)
         yield from _name_filter(rank)
         yield from _sharded_later(rank)
-        yield from _heads(rank)
         yield from _ends(rank)
+        yield from _padding(rank)
+        yield from _twice(rank)
+        yield from _past_accelerator(rank)
+        yield from _columns(rank)
+        yield from model_causes(rank)
 
 
 def _wiped(rank: RankRecord) -> Iterator[Cause]:
@@ -159,22 +164,6 @@ def _sharded_later(rank: RankRecord) -> Iterator[Cause]:
                 )
 
 
-def _heads(rank: RankRecord) -> Iterator[Cause]:
-    """A fresh output head that stays as random as it is."""
-    for number, model in enumerate(rank.models):
-        learning = any(t.trainable and t.model == number for t in adapters(rank))
-        if model.role == "trained" and model.fresh_heads and learning:
-            yield (
-                "LL111",
-                Report(
-                    model.injected_at or place(rank),
-                    f"the head of {model.type.rsplit('.', 1)[-1]} ({some(model.fresh_heads)}) is random and frozen: "
-                    "it is neither trained nor saved, and a reload draws another one",
-                    help="give the config the task's task_type, or name the head in modules_to_save",
-                ),
-            )
-
-
 def _ends(rank: RankRecord) -> Iterator[Cause]:
     """No end token is ever a target, though sequences end with one."""
     ends = sum(b.ends for b in rank.batches)
@@ -186,5 +175,57 @@ def _ends(rank: RankRecord) -> Iterator[Cause]:
                 first.at,
                 f"all {ends} end tokens after supervised text are masked in the labels: the model never learns to stop",
                 help="give the tokenizer a padding token of its own, or pad the labels by position",
+            ),
+        )
+
+
+def _padding(rank: RankRecord) -> Iterator[Cause]:
+    """Padding is predicted like text."""
+    padded = [b for b in rank.batches if b.padding]
+    if len(padded) > 1 and all(b.padding == b.padding_supervised for b in padded):
+        total, count = sum(b.supervised for b in padded), sum(b.padding for b in padded)
+        yield (
+            "LL405",
+            Report(
+                padded[0].at,
+                f"{count} of the {total} labels are padding: the model learns to predict it, and the loss counts it",
+                help="set labels to -100 where attention_mask is 0",
+            ),
+        )
+
+
+def _twice(rank: RankRecord) -> Iterator[Cause]:
+    if rank.stepped_in_trainer is not None:
+        yield (
+            "LL308",
+            Report(
+                rank.stepped_in_trainer,
+                "training_step steps the trainer's optimizer, and the trainer steps it again for the same batch",
+                help="return the loss and leave the step to the trainer",
+            ),
+        )
+
+
+def _past_accelerator(rank: RankRecord) -> Iterator[Cause]:
+    if rank.plain_backward is not None:
+        yield (
+            "LL704",
+            Report(
+                rank.plain_backward,
+                "backward() goes past the accelerator that accumulates: the loss is neither scaled nor divided",
+                help="accelerator.backward(loss)",
+            ),
+        )
+
+
+def _columns(rank: RankRecord) -> Iterator[Cause]:
+    if rank.dropped_columns:
+        names = ", ".join(f"`{name}`" for name, _ in rank.dropped_columns)
+        yield (
+            "LL407",
+            Report(
+                rank.dropped_columns[0][1],
+                f"the collator reads {names}, which the trainer drops from the data set before: it never sees it",
+                help="TrainingArguments(remove_unused_columns=False)",
             ),
         )

@@ -36,7 +36,8 @@ def unwrapped(module: Any) -> Any:
 @dataclass(eq=False)
 class Live:
     """One model: the module, its object on the heap and what is recorded of it. inner: models that are part of it.
-    loaded: it came from a checkpoint, in which the parameters `fresh` were missing."""
+    loaded: it came from a checkpoint, in which the parameters `fresh` were missing. resized_from: rows of its embedding
+    before they became more."""
 
     reference: weakref.ref[Any]
     obj: Obj
@@ -47,6 +48,7 @@ class Live:
     shell: weakref.ref[Any] | None = None  # the PeftModel around it
     loaded: bool = False
     fresh: tuple[str, ...] = ()
+    resized_from: int | None = None
 
     @property
     def module(self) -> Any:

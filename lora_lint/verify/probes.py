@@ -69,12 +69,17 @@ class _Probe:
         return _floats(self.torch, output)
 
     def _twice(self, before: list[Any]) -> ProbeRecord:
-        again = self._forward() or []
+        with _dropouts(self.torch) as active:
+            again = self._forward() or []
         apart = _difference(self.torch, before, again)
         if apart <= _tolerance(before):
             return ProbeRecord("eval-twice", True, "two forwards in eval mode are equal", apart)
         text = f"two forwards of one batch in eval mode differ (by {apart:.1e} of the largest output)"
-        return ProbeRecord("eval-twice", False if _from_transformers(self.model) else None, text, apart)
+        if active:
+            text += f": {len(active)} calls of dropout pass training=True"
+        # a user's module may draw random numbers on purpose; dropout in eval mode is none
+        sure = bool(active) or _from_transformers(self.model)
+        return ProbeRecord("eval-twice", False if sure else None, text, apart)
 
     def _switched_off(self, before: list[Any]) -> Iterator[ProbeRecord]:
         if not self.peft or not hasattr(self.model, "disable_adapter"):
@@ -115,7 +120,11 @@ class _Probe:
         yield ProbeRecord(
             "saved-tensors", True, f"{len(tensors)} tensors saved, {len(live)} in the model", float(len(tensors))
         )
-        yield self._loaded(tensors, name, before is not None)
+        config = self.model.peft_config[name]
+        if getattr(config, "is_prompt_learning", False):
+            return  # saved as what the encoder computes, not as its weights
+        if all(bool(self.torch.isfinite(tensor).all()) for tensor in tensors.values()):
+            yield self._loaded(tensors, name, before is not None)
 
     def _loaded(self, tensors: dict[str, Any], name: str, forward: bool) -> ProbeRecord:
         """Put the saved weights into an emptied adapter; its values decide, the output is told. The output before is
@@ -225,6 +234,25 @@ def _read(torch: Any, folder: Path) -> dict[str, Any]:
         return dict(load_file(str(safe)))
     binary = folder / "adapter_model.bin"
     return dict(torch.load(binary, map_location="cpu", weights_only=True)) if binary.exists() else {}
+
+
+@contextmanager
+def _dropouts(torch: Any) -> Iterator[list[float]]:
+    """Collects the calls of functional dropout that are active."""
+    functional = torch.nn.functional
+    original = functional.dropout
+    active: list[float] = []
+
+    def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+        if training and p > 0:
+            active.append(p)
+        return original(input, p, training, inplace)
+
+    functional.dropout = dropout
+    try:
+        yield active
+    finally:
+        functional.dropout = original
 
 
 @contextmanager

@@ -167,7 +167,9 @@ class Recorder:
         whole = all(row.part not in parts or row in inside for row in rows)
         target = live.obj if whole else Obj(Kind.MODEL, live.obj.type, live.obj.site, parent=live.obj, path=path)
         frozen = not all(group.changed.values())
-        self._emit(Ev.FREEZE if frozen else Ev.THAW, {"model": target}, {"parts": parts}, "", at)
+        self._emit(
+            Ev.FREEZE if frozen else Ev.THAW, {"model": target}, {"parts": parts, "by_module": group.by_module}, "", at
+        )
         self.on_change(live, frozen, at)
 
     def reconcile(self, live: Live) -> list[str]:

@@ -7,11 +7,13 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lora_lint.errors import InputError
+from lora_lint.findings import Finding
 from lora_lint.verify import rankwise, report_text
 from lora_lint.verify.command import Command, build, build_model
 from lora_lint.verify.job import ModelJob
@@ -58,7 +60,10 @@ def run(request: Request) -> tuple[str, str, int]:
         announce(request, sys.stderr)
         progress = progress_to(sys.stderr, request.steps)
         try:
-            observed = observe(command, request.limits, progress, _outputs(request))
+            with ThreadPoolExecutor(1) as beside:
+                reading = beside.submit(_read, request)
+                observed = observe(command, request.limits, progress, _outputs(request))
+                read = reading.result()
         finally:
             if sys.stderr.isatty():
                 sys.stderr.write("\r\033[K")
@@ -67,11 +72,11 @@ def run(request: Request) -> tuple[str, str, int]:
     merged = rankwise.merge(observed, request.timeout)
     if merged is None:
         return "", "", 0
-    verdict = judge(merged, request.steps)
-    if request.confirm and not request.module and request.job is None:
-        from lora_lint.verify.confirm import confirm, static_findings
+    verdict = judge(merged, request.steps, read)
+    if request.confirm:
+        from lora_lint.verify.confirm import confirm
 
-        verdict = replace(verdict, confirmations=tuple(confirm(static_findings([request.target]), verdict)))
+        verdict = replace(verdict, confirmations=tuple(confirm(read, verdict)))
     return render(verdict, request), report_text.headline(verdict, request.title), verdict.exit_code
 
 
@@ -85,6 +90,26 @@ def _refuse(observed: Observed) -> None:
     for report in observed.reports:
         if report["error"] and report["error"]["type"] == Refusal.__name__:
             raise InputError(report["error"]["text"])
+
+
+def _read(request: Request) -> tuple[Finding, ...]:
+    """What the static check says of the program, read while it runs: it knows the rest of the program, too."""
+    target = _source(request)
+    if target is None or rankwise.rank_and_world()[0] != 0:
+        return ()
+    from lora_lint.verify.confirm import static_findings
+
+    return static_findings([target])
+
+
+def _source(request: Request) -> str | None:
+    """The file that is run, None for a model or a module that is not below the working directory."""
+    if request.job is not None:
+        return None
+    if not request.module:
+        return request.target
+    place = Path(*request.target.split("."))
+    return next((str(p) for p in (place.with_suffix(".py"), place / "__main__.py") if p.is_file()), None)
 
 
 def _command(request: Request, folder: Path) -> Command:

@@ -101,6 +101,9 @@ class Structure:
         strict = kwargs.get("strict", args[1] if len(args) > 1 else True)
         missing = len(getattr(result, "missing_keys", ()) or ())
         unexpected = len(getattr(result, "unexpected_keys", ()) or ())
+        given = kwargs.get("state_dict", args[0] if args else ())
+        nothing = 0 < len(given) == unexpected
+        live.record.nothing_loaded_at = self.recorder.frames.here(4) if nothing else None
         self.recorder.emit(
             Ev.LOAD_STATE, {"model": live.obj}, {"strict": strict, "missing": missing, "unexpected": unexpected}
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import weakref
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from lora_lint.lifecycle.heap import Obj
@@ -86,6 +88,8 @@ class Training:
             self.table.refresh()
         if first:
             self.watch.ledger("first backward", at)
+        if rank.plain_backward is None and self.recorder.contexts and not self.recorder.callers:
+            rank.plain_backward = at
         self.watch.note_views()
         self.meter.before_backward()
         args = {"loss": self._tensor(leaf, graph, at), "models": self.watch.forwards.models_run()}
@@ -99,6 +103,8 @@ class Training:
         if graph == "full":
             return Tensor(Graph.ATTACHED, sources, scaler=self._scaler_of(loss))
         hand = self._hand.get(id(loss))
+        if hand is None and sources and not self.watch.forwards.attached:
+            return Tensor(Graph.PLAIN, sources)  # nothing in the model requires gradients: nobody cut anything off
         tensor = Tensor(Graph.DETACHED, sources, cut_at=at)
         if hand is not None and hand[0]() is loss:
             tensor.hack_at = tensor.hack_statement = hand[1]
@@ -276,6 +282,8 @@ class Training:
             self.recorder.emit(Ev.STEP, roles, by=f"{obj.type}.step", at=self.recorder.frames.here(5))
         if rank.steps == 1:
             self.watch.ledger("first step", self.recorder.frames.here(5))
+        if self.watch.trainers and rank.stepped_in_trainer is None and rank.steps <= 2:
+            rank.stepped_in_trainer = self._in_training_step(optimizer)
         self.watch.forwards.recent = []
         rank.cycles = self._cycles()
         rank.seconds.append(time.time() - self.watch.started_at)
@@ -283,6 +291,21 @@ class Training:
         self.watch.progress()
         self.losses = self.losses[-64:]
         return self._enough()
+
+    def _in_training_step(self, optimizer: Any) -> Location | None:
+        """Where the user's own training_step of a trainer steps that trainer's optimizer."""
+        frame: FrameType | None = sys._getframe(3)
+        inner: FrameType | None = None
+        while frame is not None:
+            if self.recorder.frames.is_user(frame.f_code.co_filename):
+                inner = inner or frame
+                owner = frame.f_locals.get("self")
+                if frame.f_code.co_name == "training_step" and any(owner is trainer for trainer in self.watch.trainers):
+                    own = getattr(owner, "optimizer", None)
+                    if getattr(own, "optimizer", own) is optimizer:
+                        return self.recorder.frames.location(inner)
+            frame = frame.f_back
+        return None
 
     def _cycles(self) -> int:
         """How often every optimizer that steps has stepped; one that fell behind for good does not hold the others

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import re
 import signal
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lora_lint.apis.store import ApiStore
-from lora_lint.checks.base import Report
-from lora_lint.checks.registry import Registry, load_checks
-from lora_lint.findings import Finding, Related, Severity
+from lora_lint.findings import Finding, Severity
 from lora_lint.lifecycle.record import RankRecord, RunRecord, rank_from
-from lora_lint.lifecycle.trace import Event, Trace
-from lora_lint.lifecycle.vocabulary import Ev
 from lora_lint.location import Location
-from lora_lint.verify.drift import drifts
-from lora_lint.verify.judge import all_checks
-from lora_lint.verify.measured import measured_causes
+from lora_lint.verify.causes import Causes
 from lora_lint.verify.observed import Observed
 from lora_lint.verify.places import shown
 
@@ -29,42 +23,6 @@ _LAST_WORDS = re.compile(r"(?:[\w.]*(?:Error|Exception|Interrupt)\b|[\w./-]+: er
 _ROOT_CAUSE = re.compile(r"Root Cause .*?\n\s*rank\s*: (\d+) .*?\n\s*exitcode\s*: (-?\d+)", re.DOTALL)
 PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
 ENOUGH_STEPS = 2
-
-# Causes that mean "this does not learn", and the symptoms that show it. Without one of them in the same run such a
-# cause did no harm here: it is told as information and does not fail the run.
-_CHAIN = frozenset({"LL901", "LL902", "LL903", "LL904", "LL905", "LL907", "LL914"})
-_NEEDS_PROOF = {
-    "LL101": _CHAIN | {"LL920"},
-    "LL103": _CHAIN,
-    "LL104": _CHAIN,
-    "LL105": _CHAIN,
-    "LL102": _CHAIN,
-    "LL107": _CHAIN,
-    "LL109": _CHAIN,
-    "LL113": _CHAIN,
-    "LL201": _CHAIN,
-    "LL202": _CHAIN,
-    "LL203": _CHAIN,
-    "LL204": _CHAIN,
-    "LL301": _CHAIN,
-    "LL302": _CHAIN,
-    "LL602": _CHAIN | {"LL913"},
-    "LL603": _CHAIN | {"LL913"},
-    "LL607": {"LL913"},
-}
-# Causes that the measurements prove or refute by themselves, whatever the order of the events suggests.
-MEASURABLE = frozenset({"LL111", "LL302", "LL303", "LL304", "LL307", "LL404", "LL503", "LL605"})
-# Symptoms that a cause explains: they become its related places.
-_EXPLAINS = {
-    **_NEEDS_PROOF,
-    "LL303": frozenset(),
-    "LL304": frozenset({"LL905"}),
-    "LL307": frozenset({"LL908"}),
-    "LL503": frozenset({"LL905"}),
-    "LL605": frozenset({"LL903", "LL904"}),
-    "LL801": frozenset({"LL915"}),
-    "LL115": frozenset({"LL915"}),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,31 +44,30 @@ class Verdict:
     notes: tuple[str, ...] = ()
 
 
-def judge(observed: Observed, steps: int) -> Verdict:
-    """The verdict over the reports of one run."""
-    registry = load_checks()
+def judge(observed: Observed, steps: int, read: Sequence[Finding] = ()) -> Verdict:
+    """The verdict over the reports of one run. `read`: what the static check says of the same program."""
     record = RunRecord([rank_from(report["rank"]) for report in observed.reports])
     record.ranks.sort(key=lambda rank: rank.rank)
-    symptoms = _symptoms(record, registry)
-    measured = [registry.render(code, report) for code, report in measured_causes(record)]
-    proven = {finding.code for finding in measured}
-    causes = [c for c in _causes(observed.reports, registry) if c.code not in MEASURABLE or c.code in proven]
-    told = {cause.code for cause in causes}
-    causes += [finding for finding in measured if finding.code not in told]
-    versions = observed.reports[0]["environment"].get("versions", {}) if observed.reports else {}
-    symptoms += [registry.render("LL919", report) for report in drifts(record, versions, ApiStore.bundled())]
-    findings = _order(causes, symptoms)
+    found = Causes(observed, record, read)
+    findings = found.ordered()
     faults = tuple(fault for report in observed.reports for fault in report["faults"])
     reason, crashed = _trouble(observed, record, steps)
     notes = _notes(observed, record)
     failed = any(f.severity is Severity.ERROR for f in findings)
     trace = next((r["error"]["traceback"] for r in observed.reports if r["error"]), "")
-    if failed and not (crashed and _only_crash(record)):
+    if failed and not (crashed and _only_crash(record) and not found.raised):
         return Verdict(FAIL, reason, findings, record, 1, trace, faults, observed, notes=notes)
+    if faults and not reason and not _learns(record):
+        reason, crashed = "an error of lora-lint itself kept it from seeing anything learn (see below)", True
     if reason:
         short = not crashed and not observed.timed_out and any(rank.steps for rank in record.ranks)
         return Verdict(INCONCLUSIVE, reason, findings, record, 0 if short else 2, trace, faults, observed, notes=notes)
     return Verdict(PASS, "", findings, record, 0, "", faults, observed, notes=notes)
+
+
+def _learns(record: RunRecord) -> bool:
+    """Whether some tensor was seen to change for good, with a gradient, in every process."""
+    return all(any(t.learned and any(t.gradients) for t in rank.tensors) for rank in record.ranks)
 
 
 def _only_crash(record: RunRecord) -> bool:
@@ -207,64 +164,6 @@ def _exit(observed: Observed) -> str:
         return root
     said = next((line for line in reversed(observed.output) if _LAST_WORDS.match(line)), "")
     return f"the program ended with exit status {status}" + (f": {said.strip()}" if said else "")
-
-
-def _symptoms(record: RunRecord, registry: Registry) -> list[Finding]:
-    """What the runtime checks say about the merged record."""
-    trace = Trace()
-    place = next((rank.main for rank in record.ranks if rank.main is not None), Location("<run>", 1, 1, 1, 1))
-    end = Event(Ev.END, 0, place, args={"record": record})
-    found: dict[tuple[str, Location], Finding] = {}
-    for check in all_checks(runtime_only=True):
-        if Ev.END in check.on:
-            for report in check.function(end, trace):
-                finding = registry.render(check.code, report)
-                found.setdefault((finding.code, finding.location), finding)
-    return list(found.values())
-
-
-def _causes(reports: list[dict[str, Any]], registry: Registry) -> list[Finding]:
-    """What the shared checks said inside the processes, each once."""
-    found: dict[tuple[str, Location], Finding] = {}
-    for report in reports:
-        for data in report["reports"]:
-            if data["maybe"] or data["code"] not in registry.cards or not registry.cards[data["code"]].runtime:
-                continue
-            finding = registry.render(data["code"], _revived(data))
-            found.setdefault((finding.code, finding.location), finding)
-    return list(found.values())
-
-
-def _revived(data: dict[str, Any]) -> Report:
-    return Report(
-        Location(**data["location"]),
-        data["message"],
-        help=data["help"],
-        story=tuple((Location(**one["location"]), one["message"]) for one in data["story"]),
-        severity=Severity(data["severity"]) if data["severity"] else None,
-    )
-
-
-def _order(causes: list[Finding], symptoms: list[Finding]) -> tuple[Finding, ...]:
-    """Causes first, each with the symptoms it explains; unproved causes as information; symptoms without cause last."""
-    seen = {f.code for f in symptoms if f.severity is not Severity.INFO}
-    first: list[Finding] = []
-    info: list[Finding] = []
-    explained: set[str] = set()
-    for cause in causes:
-        needed = _NEEDS_PROOF.get(cause.code)
-        if needed is not None and seen.isdisjoint(needed):
-            info.append(replace(cause, severity=Severity.INFO))
-            continue
-        related = list(cause.related)
-        for symptom in symptoms:
-            if symptom.code in _EXPLAINS.get(cause.code, ()) and cause.severity is not Severity.INFO:
-                related.append(Related(symptom.location, f"{symptom.code} {symptom.message}"))
-                explained.add(symptom.code)
-        first.append(replace(cause, related=tuple(related)))
-    first.sort(key=lambda f: -f.severity.rank)
-    rest = sorted((f for f in symptoms if f.code not in explained), key=lambda f: -f.severity.rank)
-    return (*first, *rest, *info)
 
 
 def world_of(record: RunRecord) -> RankRecord | None:

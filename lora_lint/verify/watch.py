@@ -135,7 +135,7 @@ class Watch:
     def peak_memory(self) -> float:
         """Peak megabytes: of the GPU when one is used, else of the process."""
         torch = self._torch
-        if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        if torch is not None and torch.backends.cuda.is_built() and torch.cuda.is_initialized():
             return float(torch.cuda.max_memory_allocated()) / 2**20
         import resource
 
@@ -234,6 +234,12 @@ class Watch:
         if not self.recorder.rank.backwards:
             self.note_views()
         self.recorder.emit(Ev.END, {}, {})
+
+    def used(self, live: Live) -> None:
+        """The PeftModels around a model are put to use."""
+        for _, view in self.views:
+            if view.root is live.obj.root:
+                view.last_use = len(self.recorder.trace.events)
 
     def note_views(self) -> None:
         """Training goes on: the PeftModels made before and still there are in use."""
