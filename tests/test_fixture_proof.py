@@ -21,6 +21,7 @@ def evidence(folder: Path, **changes: Any) -> Evidence:
         "tensors": {"m.lora_A": TRAINED, "m.lora_B": TRAINED, "m.base": FROZEN},
         "losses": [{"value": value, "graph": True} for value in (4.0, 3.0, 2.0, 1.0)],
         "dropout": [{"train": 2, "eval": 0}, {"train": 2, "eval": 0}],
+        "targets": {"2": 5, "7": 1},
         "steps": 4,
         "error": None,
     }
@@ -32,6 +33,7 @@ MET: list[dict[str, Any]] = [
     {"tensors": [{"match": "lora_", "count": 2, "trainable": "all", "changed": "all"}]},
     {"tensors": [{"match": "base", "trainable": "none"}, {"match": "absent", "count": 0}]},
     {"files": [{"path": "out/*.safetensors", "exists": False}]},
+    {"targets": {"asked": [2], "never": [0]}},
 ]
 UNMET: list[dict[str, Any]] = [
     {"loss": "constant"},
@@ -41,6 +43,8 @@ UNMET: list[dict[str, Any]] = [
     {"dropout": ["train", "eval"]},
     {"output": "step 5"},
     {"error": "element 0"},
+    {"targets": {"asked": [0, 2]}},
+    {"targets": {"never": [2]}},
     {"tensors": [{"match": "lora_", "count": 3}]},
     {"tensors": [{"match": "absent", "changed": "none"}]},
     {"tensors": [{"match": "lora_", "grad": "none"}]},

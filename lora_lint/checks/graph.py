@@ -86,12 +86,22 @@ def loss_requires_grad_hack(event: Event, trace: Trace) -> Iterator[Report]:
 
 
 def _drop_hack(loss: Tensor) -> FixPlan | None:
-    """Remove the hack where it is a statement of its own."""
+    """Remove the hack where it is a statement of its own. Where it hides that there is no graph, the program would fail
+    without it: that is for a reader."""
     if loss.hack_statement is None or loss.hack_at is None or loss.hack_statement.line != loss.hack_at.line:
         return None
     if loss.cut is Cut.REBUILT:
         return None
-    return FixPlan(Applicability.UNSAFE, "remove the hack", (RemoveStatement(loss.hack_statement),))
+    drop = RemoveStatement(loss.hack_statement)
+    if loss.graph is Graph.ATTACHED:
+        return FixPlan(Applicability.UNSAFE, "remove the hack", (drop,))
+    attached = _keep_attached(loss)
+    if attached is not None and loss.cut_at is not None and loss.cut_at.path == loss.hack_at.path:
+        if not loss.hack_statement.line <= loss.cut_at.line <= loss.hack_statement.end_line:
+            return FixPlan(
+                Applicability.UNSAFE, "keep the loss attached and remove the hack", (*attached.intents, drop)
+            )
+    return FixPlan(Applicability.DISPLAY, "remove the hack", (drop,))
 
 
 @check("LL203", on=Ev.BACKWARD)

@@ -8,9 +8,9 @@ from typing import Any
 
 from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import TRAINING
+from lora_lint.checks.common import TRAINING, trained
 from lora_lint.checks.values import GAP, given, literal, text_of
-from lora_lint.findings import Applicability, FixPlan, InsertStatement, ReplaceText
+from lora_lint.findings import Applicability, FixPlan, InsertStatement
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
@@ -36,9 +36,9 @@ def eos_masked_as_padding(event: Event, trace: Trace) -> Iterator[Report]:
                 collator.site,
                 "masks the end token: padding and end are one token, and this collator takes padding out of the labels, "
                 "so the model never learns to stop",
-                help="pad labels by position (DataCollatorForSeq2Seq), or use a padding token of its own",
+                help="use a padding token of its own, or make labels yourself and pad them by position (DataCollatorForSeq2Seq)",
                 story=((cause, "the padding token becomes the end token here"), (training, "trained here")),
-                plan=_by_position(collator, tokenizer),
+                plan=_own_padding(cause, tokenizer, training),
             )
 
 
@@ -104,17 +104,29 @@ def _is_end(tokenizer: Obj, name: str, value: Any) -> bool:
     return bool(literal(value) == next(ends, object()))
 
 
-def _by_position(collator: Obj, tokenizer: Obj) -> FixPlan | None:
-    """Take the collator that pads the labels a dataset already has."""
-    if not tokenizer.name or collator.site is None or not collator.type.startswith("transformers."):
+def _own_padding(cause: Event, tokenizer: Obj, training: Event) -> FixPlan | None:
+    """Add a padding token, and enlarge the embedding of the base for it, where tokenizer and base are made in one function
+    and the base has no adapter yet. (Another collator is no way out: it would need labels, which this one makes.)"""
+    models = trained(training)
+    base = models[0].root if len(models) == 1 else None
+    load = base.event if base is not None and base.event is not None and base.event.kind is Ev.LOAD else None
+    if base is None or load is None or load.statement is None or cause.statement is None or load.chain != cause.chain:
         return None
-    text = f"DataCollatorForSeq2Seq({tokenizer.name})"
-    return FixPlan(
-        Applicability.UNSAFE,
-        "pad labels by position instead of by id",
-        (ReplaceText(collator.site, text),),
-        (("transformers", "DataCollatorForSeq2Seq"),),
-    )
+    if not base.name or not tokenizer.name or any(a.event.statement == load.statement for a in base.model.adapters):
+        return None
+    add = f'{tokenizer.name}.add_special_tokens({{"pad_token": "<pad>"}})'
+    enlarge = f"{base.name}.resize_token_embeddings(len({tokenizer.name}))"
+    intents: tuple[InsertStatement, ...]
+    if cause.seq < load.seq:
+        intents = (
+            InsertStatement(cause.statement, add, after=True),
+            InsertStatement(load.statement, enlarge, after=True),
+        )
+    elif any(a.event.seq < cause.seq for a in base.model.adapters):
+        return None
+    else:
+        intents = (InsertStatement(cause.statement, f"{add}\n{enlarge}", after=True),)
+    return FixPlan(Applicability.UNSAFE, "add a padding token of its own", intents)
 
 
 @check("LL405", on=Ev.END)

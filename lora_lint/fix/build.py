@@ -113,15 +113,23 @@ def _changes(tree: Tree, plan: FixPlan) -> list[Change]:
     """Changes for all intents of a plan and its imports."""
     if not plan.intents:
         raise RefusedError("there is nothing to change")
-    changes = _in_place(tree, plan.intents)
-    removals = [intent for intent in plan.intents if isinstance(intent, RemoveStatement)]
+    intents = [RemoveStatement(i.what) if isinstance(i, Unwrap) and _says_nothing(tree, i) else i for i in plan.intents]
+    changes = _in_place(tree, intents)
+    removals = [intent for intent in intents if isinstance(intent, RemoveStatement)]
     changes += remove(tree, removals)
     gone = [tree.statement(intent.what) for intent in removals if tree.has_own_lines(intent.what)]
-    for move in moves(tree, [intent for intent in plan.intents if isinstance(intent, MoveStatement)], gone):
+    for move in moves(tree, [intent for intent in intents if isinstance(intent, MoveStatement)], gone):
         inner = [c for c in changes if any(a <= c.start and c.end <= b for a, b in move.contents)]
         changes = [change for change in changes if change not in inner] + carried(tree, move, inner)
     use = min(change.start for change in changes)
     return changes + add_imports(tree, plan.imports, use)
+
+
+def _says_nothing(tree: Tree, intent: Unwrap) -> bool:
+    """Whether unwrapping would leave `x = x`."""
+    statement = tree.small_statement(intent.what)
+    inner = tree.text_at(intent.inner)
+    return statement is not None and tree.source(statement) == f"{inner} = {tree.text_at(intent.what)}"
 
 
 def _in_place(tree: Tree, intents: Sequence[Intent]) -> list[Change]:

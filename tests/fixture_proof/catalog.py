@@ -14,7 +14,7 @@ _KEYS = {
     "code", "title", "seed", "findings", "symptom", "cure", "entry", "versions", "stack",
     "gpu_only", "emulate", "emulates",
 }  # fmt: skip
-_EXPECT_KEYS = {"text", "error", "output", "loss", "graph", "steps", "dropout", "tensors", "files"}
+_EXPECT_KEYS = {"text", "error", "output", "loss", "graph", "steps", "dropout", "targets", "tensors", "files"}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@
 - graph: all | none; whether the losses that backward() got had a graph
 - steps: N; the optimizer stepped at least so often (0: never)
 - dropout: [train, eval]; every mode in which adapter dropout stood at the optimizer steps, in order of first use
+- targets: {asked: [ID], never: [ID]}; class ids that the losses of the training asked for, and ids that none asked for
 - tensors: [{match: REGEX, count: N, PROPERTY: all | none}]; parameters by name, each PROPERTY one of `PROPERTIES`
 - files: [{path: GLOB, exists: BOOL, match: REGEX, tensors: N, nonzero: all | none}]; what was saved (safetensors): how
   many tensors match, and whether they hold anything but zeros
@@ -33,6 +34,10 @@ def problems(expected: dict[str, Any], evidence: Evidence) -> list[str]:
         modes = list(dict.fromkeys(mode for step in evidence.report["dropout"] for mode, n in step.items() if n))
         if modes != expected["dropout"]:
             found.append(f"adapter dropout stood in {modes} at the steps, expected {expected['dropout']}")
+    asked = {int(value) for value in evidence.report["targets"]}
+    for key, wrong in (("asked", lambda ids: ids - asked), ("never", lambda ids: ids & asked)):
+        if ids := wrong(set(expected.get("targets", {}).get(key, []))):
+            found.append(f"targets {key}: fails for {sorted(ids)}; the losses asked for {sorted(asked)}")
     for wanted in expected.get("tensors", []):
         found += _tensors(wanted, evidence.report["tensors"])
     for wanted in expected.get("files", []):

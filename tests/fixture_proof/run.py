@@ -31,7 +31,13 @@ def run_side(fixture: Fixture, side: str, folder: Path, python: str = sys.execut
     """Run the `buggy` or `fixed` side below `folder` with the interpreter `python`."""
     work = folder / side
     shutil.copytree(fixture.folder / side, work, ignore=shutil.ignore_patterns("__pycache__"))
-    report = folder / f"{side}.json"
+    return run_program(fixture, work, python)
+
+
+def run_program(fixture: Fixture, work: Path, python: str = sys.executable) -> Evidence:
+    """Run the program in the folder `work` the way the fixture says; it may write there and beside it."""
+    folder = work.parent
+    report = folder / f"{work.name}.json"
     environment = {
         **os.environ,
         "PYTHONPATH": str(SITE),
@@ -58,5 +64,5 @@ def run_side(fixture: Fixture, side: str, folder: Path, python: str = sys.execut
         check=False,
     )
     if not report.exists():
-        raise AssertionError(f"{fixture.name} {side}: the run left no report\n{done.stdout[-4000:]}")
+        raise AssertionError(f"{fixture.name} {work.name}: the run left no report\n{done.stdout[-4000:]}")
     return Evidence(json.loads(report.read_text(encoding="utf-8")), done.stdout, done.returncode, work)

@@ -35,6 +35,7 @@ class Observer:
         self.tensors: dict[str, dict[str, Any]] = {}
         self.losses: list[dict[str, Any]] = []
         self.dropout: list[dict[str, int]] = []
+        self.targets: dict[str, int] = {}
         self.steps = 0
         self.error: dict[str, str] | None = None
 
@@ -84,6 +85,13 @@ class Observer:
         value = float(loss.detach().float().sum())
         self.losses.append({"value": value, "graph": loss.grad_fn is not None})
 
+    def before_cross_entropy(self, target: torch.Tensor, ignored: int) -> None:
+        """Count the class ids that a loss asks for; what it is told to ignore is left out."""
+        if torch.is_grad_enabled() and not target.is_floating_point():
+            for value, count in zip(*target.unique(return_counts=True), strict=True):
+                if int(value) != ignored:
+                    self.targets[str(int(value))] = self.targets.get(str(int(value)), 0) + int(count)
+
     def failed(self, kind: type[BaseException], error: BaseException) -> None:
         """Note the exception that ended the run; its frames still hold the model, so count now if no step was taken."""
         self.error = {"type": kind.__name__, "text": str(error)}
@@ -100,6 +108,7 @@ class Observer:
             "tensors": self.tensors,
             "losses": [entry for entry in self.losses if not math.isnan(entry["value"])],
             "dropout": self.dropout,
+            "targets": self.targets,
             "steps": self.steps,
             "error": self.error,
         }
@@ -110,11 +119,16 @@ def install(path: str) -> None:
     observer = Observer()
     register_optimizer_step_pre_hook(observer.before_step)
     real_backward = torch.Tensor.backward
+    real_cross_entropy = torch.nn.functional.cross_entropy
     real_excepthook = sys.excepthook
 
     def backward(self: torch.Tensor, *args: Any, **kwargs: Any) -> None:
         observer.before_backward(self)
         real_backward(self, *args, **kwargs)
+
+    def cross_entropy(input: torch.Tensor, target: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        observer.before_cross_entropy(target, kwargs.get("ignore_index", -100))
+        return real_cross_entropy(input, target, *args, **kwargs)
 
     def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         observer.failed(kind, error)
@@ -125,5 +139,6 @@ def install(path: str) -> None:
             json.dump(observer.report(), stream)
 
     torch.Tensor.backward = backward
+    torch.nn.functional.cross_entropy = cross_entropy
     sys.excepthook = excepthook
     atexit.register(write)
