@@ -100,7 +100,8 @@ def _freeze_thaw(event: Event, model: Obj) -> None:
     answer = Tri.YES if event.kind is Ev.THAW else Tri.NO
     if "value" in event.args:
         answer = event.args["value"]
-    parts: dict[Part, Tri] = event.args.get("parts") or dict.fromkeys(ALL_PARTS, answer)
+    given: dict[Part, Tri] | None = event.args.get("parts")  # none of them: it touched only what has a name of its own
+    parts = given if given is not None else dict.fromkeys(ALL_PARTS, answer)
     members = list(model.models())
     event.adapters = tuple(a for m in members for a in m.model.adapters)
     for member in members:
