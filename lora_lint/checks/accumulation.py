@@ -186,7 +186,8 @@ def optimizer_never_steps(event: Event, trace: Trace) -> Iterator[Report]:
         optimizer = made.role("optimizer")
         if optimizer is None or optimizer.root.site is None or not held_models(optimizer):
             continue
-        backward = next((b for b in trace.of(Ev.BACKWARD) if _feeds_surely(b, optimizer) and _repeats(b, trace)), None)
+        again = (b for b in trace.of(Ev.BACKWARD) if b.args.get("manual") or _repeats(b, trace))
+        backward = next((b for b in again if _feeds_surely(b, optimizer)), None)
         if backward is not None:
             site = optimizer.root.site
             yield Report(

@@ -119,7 +119,10 @@ def _on_cpu(value: Any, trace: Trace) -> bool:
     made = next((e for e in trace.of(Ev.LOADER) if e.role("loader") is loader), None)
     if made is None or any(touch.kind is Ev.TOUCH_CUDA for touch in made.args.get("touches", ())):
         return False
-    return _makes_cpu(made.args.get("collate"))
+    collate = made.args.get("collate")
+    if collate is None:  # rows are stacked as they are
+        return any(one.device == "cpu" and one.ids is not None for one in _tensors(made.args.get("row")))
+    return _makes_cpu(collate)
 
 
 def _makes_cpu(collate: Any) -> bool:

@@ -36,13 +36,23 @@ def method(run: Run, value: SeqVal | DictVal | Const, name: str, args: Args, nod
         return _dict_method(run, value, name, args, node)
     if isinstance(value, ParamName) and name == "startswith" and (wanted := args.first()) is not None:
         start = _plain(wanted)
-        if isinstance(start, (str, tuple)):
+        if isinstance(wanted, Sym):
+            start = _known_start(wanted)
+        if isinstance(start, (str, tuple)) and start:
             filters.note(run, value, node, wanted, lambda text: text.startswith(start))
     if isinstance(value.value, (str, bytes)):
         return _string_method(run, value, name, args, node)
     if isinstance(value.value, re.Pattern) and name in patterns.FUNCTIONS and len(args.positional) == 1:
         return patterns.match(run, name, value, args.positional[0][0], node)
     return run.fresh(node)
+
+
+def _known_start(text: Sym) -> str:
+    """The known beginning of a text that was put together."""
+    parts = text.key[3] if isinstance(text.key, tuple) and len(text.key) > 3 and text.key[0] == "fstring" else ()
+    first = parts[0] if isinstance(parts, tuple) and parts else None
+    known = isinstance(first, tuple) and len(first) == 3 and first[0] == "const" and isinstance(first[2], str)
+    return str(first[2]) if known and isinstance(first, tuple) else ""
 
 
 def _mutated(run: Run, name: str, args: Args, node: ir.Node) -> Value:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 import lora_lint.interpreter.params as params
+from lora_lint.interpreter import patterns
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, Element, ParamIter, SeqVal, Sym, Value
@@ -32,7 +33,7 @@ def representatives(run: Run, iterator: ParamIter, extra_names: tuple[str, ...])
                 known.append(element.name)
                 yield element
     for name in dict.fromkeys(extra_names):
-        bare = name.strip(".")
+        bare = patterns.literal_head(name).strip(".")
         if re.fullmatch(r"[A-Za-z_][\w.]*", bare) and "lora" not in bare.lower() and not any(bare in k for k in known):
             name = _full_name(name_prefixes(iterator.model), bare)
             suffix = "" if iterator.modules else ".weight"
@@ -126,6 +127,8 @@ def element_attribute(run: Run, element: Element, name: str, node: ir.Node) -> V
 
 def _requires_grad(element: Element) -> Value:
     state = element.model.model
+    if element.extra and state.adapters:
+        return Sym(("element", element.name, "requires_grad"), "requires_grad")  # stands for the adapters in there, too
     if element.part in (Part.ADAPTER, Part.COPY):
         adapters = state.adapters if element.adapter is None else [element.adapter]
         answers = {trainable(state, adapter)[0] for adapter in adapters}

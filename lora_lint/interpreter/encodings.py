@@ -40,7 +40,8 @@ def _padded(run: Run, padding: Value, text: Value) -> Tri:
         return Tri.NO
     if padding.value == "max_length":
         return Tri.YES
-    several = "worker" in run.contexts or "batched" in run.contexts or isinstance(text, SeqVal)
+    listed = isinstance(text, SeqVal) and (text.open or len(text.items) > 1)
+    several = "worker" in run.contexts or "batched" in run.contexts or listed
     return Tri.YES if several and padding.value in (True, "longest") else Tri.UNKNOWN
 
 

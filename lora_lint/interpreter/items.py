@@ -55,7 +55,10 @@ def read_item(run: Run, value: Value, index: Value, node: ir.Node) -> Value:
         if name not in value.attrs:
             key = ("item", value.key, key_of(index))
             value.attrs[name] = compound(key, [value, index], f"{value.text}[…]", data=value.data)
-        return value.attrs[name]
+        part = value.attrs[name]
+        if isinstance(part, Sym):
+            part.loader = value.loader
+        return part
     if isinstance(value, Obj):
         return attributes.item_of_object(run, value, index, node)
     return run.fresh(node)

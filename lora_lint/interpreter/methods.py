@@ -128,7 +128,11 @@ def _of_object(
     if obj.user_class is not None:
         found = obj.user_class.find(name)
         if isinstance(found, FuncVal):
-            return calls.call_value(run, found if found.static else Bound(found, obj), args, node, scope)
+            callee = found if found.static else Bound(found, obj)
+            if obj.kind is not Kind.MODEL:
+                return calls.call_value(run, callee, args, node, scope)
+            with run.entering(obj, node):
+                return calls.call_value(run, callee, args, node, scope)
         if found is not None:
             return calls.call_value(run, found, args, node, scope)
     for holder in (obj, obj.wraps, obj.wraps.wraps if obj.wraps is not None else None):

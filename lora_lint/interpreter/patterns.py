@@ -36,6 +36,28 @@ def compiled(value: Value) -> re.Pattern[str] | None:
         return None
 
 
+def literal_head(pattern: str) -> str:
+    """The text with which whatever a pattern matches begins; of a plain text, the text itself."""
+    if "|" in pattern:
+        return ""
+    head: list[str] = []
+    rest = iter(pattern.removeprefix("^"))
+    for char in rest:
+        if char == "\\":
+            char = next(rest, "")
+            if char.isalnum():
+                break
+            head.append(char)
+        elif char in "*?{+":
+            del head[-1:]
+            break
+        elif char in "[]()$^":
+            break
+        else:
+            head.append(char)  # a dot stands for any character, but means itself in these patterns
+    return "".join(head)
+
+
 def compile_(run: Run, args: Args, node: ir.Node) -> Value:
     """`re.compile(pattern)`: flags make it unknown."""
     first = args.first()
@@ -48,7 +70,14 @@ def match(run: Run, how: str, pattern: Value, text: Value, node: ir.Node) -> Val
     known = compiled(pattern)
     subject = text.value if isinstance(text, Const) else None
     if known is not None and isinstance(text, ParamName):
-        filters.note(run, text, node, Const(None), lambda name: getattr(known, how)(name) is not None)
+        head = literal_head(known.pattern) if how != "search" or known.pattern.startswith("^") else ""
+        filters.note(
+            run,
+            text,
+            node,
+            Const(None),
+            lambda name: getattr(known, how)(name) is not None or bool(head and name.startswith(head)),
+        )
     if known is None or not isinstance(subject, str) or len(subject) > _MAX_TEXT:
         return Sym(("call", f"re.{how}", key_of(pattern), key_of(text)), f"re.{how}(…)")
     if getattr(known, how)(subject) is None:

@@ -37,7 +37,10 @@ class Turn:
 
     def _with_number(self, op: str, number: int) -> bool | None:
         if not self.first and isinstance(self.stop, tuple) and len(self.stop) == 3 and type(self.stop[2]) is int:
-            return _holds(op, self.stop[2] - 1 + self.offset, number)
+            last = self.stop[2] - 1 + self.offset
+            if op == "==" and self.start is not None and self.start + self.offset < number < last:
+                return None  # in a turn between the two that are followed
+            return _holds(op, last, number)
         if self.start is None:
             return None
         value = self.start + self.offset
