@@ -7,6 +7,7 @@ is unchanged. A test that needs one asks `interpreter(NAME)`, which builds it wh
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -17,7 +18,7 @@ PINS = ROOT / "tests" / "envs"
 
 
 def _home() -> Path:
-    return Path(os.environ.get("LORA_LINT_VENVS", ROOT / ".venvs"))
+    return Path(os.environ.get("LORA_LINT_VENVS", ROOT / ".venvs")).resolve()
 
 
 def interpreter(name: str) -> str:
@@ -42,6 +43,36 @@ def build(name: str) -> Path:
             subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", pins], check=True)
             stamp.write_text(pins.read_text(encoding="utf-8"), encoding="utf-8")
     return python
+
+
+def overlay(library: str, version: str) -> Path:
+    """A folder with one release of one library and nothing that it needs: put before an environment on PYTHONPATH."""
+    folder = _home() / "releases" / f"{library}-{version}"
+    stamp = folder / ".installed"
+    if not stamp.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _Lock(folder.with_name(f"{folder.name}.lock")):
+            if not stamp.exists():
+                _pip("install", "--no-deps", "--upgrade", "--target", str(folder), f"{library}=={version}")
+                stamp.touch()
+    return folder
+
+
+def wheel(library: str, versions: str) -> Path:
+    """The wheel of the newest release in a range, downloaded once."""
+    words = versions.replace(">=", "-from-").replace("<", "-below-").replace("==", "-")
+    folder = _home() / "wheels" / re.sub(r"[^\w.-]+", "", library + words)
+    found = sorted(folder.glob("*.whl"))
+    if not found:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _Lock(folder.with_name(f"{folder.name}.lock")):
+            _pip("download", "--no-deps", "--only-binary", ":all:", "--dest", str(folder), f"{library}{versions}")
+        found = sorted(folder.glob("*.whl"))
+    return found[-1]
+
+
+def _pip(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "pip", *arguments, "--quiet"], check=True)
 
 
 class _Lock:

@@ -58,6 +58,10 @@ class Renames:
         """The libraries that one patches when it is imported, so that it has to come first."""
         return self._patches.get(library, frozenset())
 
+    def rows(self) -> list[Rename]:
+        """All rows, those of arguments first."""
+        return [*self._arguments.values(), *self._names.values()]
+
     def name(self, qualified: str) -> Rename | None:
         """The row of a name."""
         return self._names.get(qualified)
