@@ -78,6 +78,7 @@ class Settings:
     target_versions: Mapping[str, str] = field(default_factory=dict)
     apis: tuple[Path, ...] = ()
     rules: tuple[Path, ...] = ()
+    datasets: tuple[Path, ...] = ()
 
     def show(self) -> str:
         """The settings as TOML-like lines, for `--show-settings`."""
@@ -173,6 +174,7 @@ _READERS: Mapping[str, Callable[[Any, Path], Any]] = {
     "target-versions": _versions,
     "apis": _paths,
     "rules": _paths,
+    "datasets": _paths,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from lora_lint.apis.known_datasets import use_files
 from lora_lint.apis.store import ApiStore
 from lora_lint.checks.registry import Card, load_checks
 from lora_lint.config import Configuration, Settings
@@ -28,6 +29,7 @@ class Knowledge:
         self.registry = load_checks(_unique(path for one in settings for path in one.rules))
         self.cards: Mapping[str, Card] = self.registry.cards
         self.store = ApiStore.bundled(_unique(path for one in settings for path in one.apis))
+        use_files(_unique(path for one in settings for path in one.datasets))
         self._names = RuleNames(self.cards)
         self._selections = {id(one): make_selection(one, self._names) for one in settings}
         self._finders = {id(one): _finder(one) for one in settings}

@@ -73,6 +73,26 @@ Trainer(model=model).train()
     assert [line.split(" [")[0] for line in found.stdout.splitlines()[:-1]] == ["other.py:4:9: LL950"]
 
 
+def test_the_dataset_of_the_guide(tree: Write) -> None:
+    blocks = dict(BLOCK.findall((GUIDE / "configuration.md").read_text(encoding="utf-8")))
+    program = """from datasets import load_dataset
+rows = load_dataset("corp/support-tickets", split="validation")
+print(load_dataset("corp/support-tickets", split="train")[0]["text"])
+print(load_dataset("tatsu-lab/alpaca", split="test"))
+"""
+    tree({**blocks, "train.py": program})
+    found = CliRunner().invoke(cli, ["check", "--format", "concise"], catch_exceptions=False)
+    assert [line.split(": LL403")[0] for line in found.stdout.splitlines()[:-1]] == [
+        "train.py:2:8",
+        "train.py:3:7",
+        "train.py:4:7",
+    ]
+    tree({"lint/datasets.yaml": "datasets:\n  - name: corp/support-tickets\n    splits: [train]\n"})
+    broken = CliRunner().invoke(cli, ["check"], catch_exceptions=False)
+    assert broken.exit_code == 2
+    assert "datasets.yaml:2: a dataset needs a source" in broken.stderr
+
+
 @pytest.mark.slow
 def test_strict_build(tmp_path: Path) -> None:
     docs.write(docs.PAGES)

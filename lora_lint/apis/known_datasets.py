@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping as PyMapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from lora_lint.apis.tables import names, read_table, rows
 from lora_lint.apis.yaml_reader import Mapping
@@ -23,15 +24,37 @@ class KnownDataset:
     instead: PyMapping[str, str]
 
 
-@lru_cache(maxsize=1)
-def _table() -> dict[str, tuple[KnownDataset, ...]]:
+@lru_cache(maxsize=8)
+def _table_of(own: tuple[Path, ...]) -> dict[str, tuple[KnownDataset, ...]]:
+    """By name: what the user's files say comes before what is bundled."""
     found: dict[str, tuple[KnownDataset, ...]] = {}
-    for row in rows(read_table("datasets.yaml", frozenset({"datasets"})), "datasets", _KEYS):
-        if not row.data.get("source"):
-            raise row.error("a dataset needs a source")
-        for name in names(row.data.get("name")):
-            found[name] = (*found.get(name, ()), _known(name, row))
+    tables: tuple[str | Path, ...] = (*own, "datasets.yaml")
+    for table in tables:
+        for row in rows(read_table(table, frozenset({"datasets"})), "datasets", _KEYS):
+            if not row.data.get("source"):
+                raise row.error("a dataset needs a source")
+            for key in ("name", "splits", "fields"):
+                if not row.data.get(key):
+                    raise row.error(f"a dataset needs {key}")
+            for name in names(row.data.get("name")):
+                found[name] = (*found.get(name, ()), _known(name, row))
     return found
+
+
+class _Own:
+    """The user's files of this run (`datasets = […]`)."""
+
+    files: tuple[Path, ...] = ()
+
+
+def use_files(files: tuple[Path, ...]) -> None:
+    """Take the user's own tables into account from now on. KnowledgeError with file:line when one is broken."""
+    _Own.files = files
+    _table_of(files)
+
+
+def _table() -> dict[str, tuple[KnownDataset, ...]]:
+    return _table_of(_Own.files)
 
 
 def _known(name: str, row: Mapping) -> KnownDataset:

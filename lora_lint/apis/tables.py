@@ -8,6 +8,7 @@ from collections.abc import Mapping as PyMapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from lora_lint.apis.store import rules_directory
@@ -73,8 +74,8 @@ class Architectures:
         return frozenset(role for role, names in self.roles.items() if module in names)
 
 
-def read_table(name: str, keys: frozenset[str]) -> Mapping:
-    """The mapping in rules/NAME. KnowledgeError when it cannot be read or has keys of its own."""
+def read_table(name: str | Path, keys: frozenset[str]) -> Mapping:
+    """The mapping in rules/NAME, or in a file of the user's. KnowledgeError when it cannot be read or has keys of its own."""
     path = rules_directory() / name
     try:
         text = path.read_text(encoding="utf-8")
@@ -83,7 +84,7 @@ def read_table(name: str, keys: frozenset[str]) -> Mapping:
     document = read_yaml(text, str(path))
     if not isinstance(document, Mapping):
         raise KnowledgeError(f"{path}:1: this table is a mapping")
-    document.only(keys, f"rules/{name}")
+    document.only(keys, f"rules/{name}" if isinstance(name, str) else str(name))
     return document
 
 
