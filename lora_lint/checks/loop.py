@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import feeds, held_models, name_of, optimizers
-from lora_lint.findings import Applicability, FixPlan, MoveStatement
+from lora_lint.checks.common import feeds, held_models, name_of, optimizers, order_sites
+from lora_lint.findings import Applicability, FixPlan, MoveStatement, RemoveStatement
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev
@@ -78,7 +78,9 @@ def _since(adapter: Adapter, trace: Trace) -> int:
 
 def _move(made: Event, injection: Event, optimizer: Obj, collected: Location | None, trace: Trace) -> FixPlan | None:
     """Move the collection of parameters, the optimizer and what is built on it below the injection."""
-    if made.chain != injection.chain or made.statement is None or injection.statement is None:
+    if made.chain != injection.chain:
+        return _move_call(made, injection, optimizer, collected, trace)
+    if made.statement is None or injection.statement is None:
         return None
     places: list[Location] = [collected] if collected is not None else []
     if made.seq < injection.seq:
@@ -89,6 +91,25 @@ def _move(made: Event, injection: Event, optimizer: Obj, collected: Location | N
                 return None
             places.append(schedule.statement)
     moves = tuple(MoveStatement(place, injection.statement, after=True) for place in dict.fromkeys(places))
+    return FixPlan(Applicability.UNSAFE, "build the optimizer after the adapter", moves)
+
+
+def _move_call(
+    made: Event, injection: Event, optimizer: Obj, collected: Location | None, trace: Trace
+) -> FixPlan | None:
+    """Swap the calls of the helpers that build the optimizer and inject the adapter."""
+    sites = order_sites(made, injection)
+    if sites is None or collected not in (None, made.statement) or made.seq >= injection.seq:
+        return None
+    places = [sites[0]]
+    for schedule in trace.of(Ev.SCHEDULE):
+        if schedule.role("optimizer") is not optimizer or schedule.seq > injection.seq or schedule.statement is None:
+            continue
+        if schedule.chain == made.chain and sites[0] == made.statement:
+            places.append(schedule.statement)
+        elif sites[0] not in schedule.chain:
+            return None
+    moves = tuple(MoveStatement(place, sites[1], after=True) for place in places)
     return FixPlan(Applicability.UNSAFE, "build the optimizer after the adapter", moves)
 
 
@@ -124,6 +145,8 @@ def _wipes(zero: Event, optimizer: Obj) -> bool:
 
 
 def _after_step(wipe: Event, step: Event) -> FixPlan | None:
+    if step.args.get("implicit") and wipe.statement is not None:
+        return FixPlan(Applicability.SAFE, "leave that to the trainer", (RemoveStatement(wipe.statement),))
     if wipe.chain != step.chain or wipe.statement is None or step.statement is None:
         return None
     return FixPlan(
