@@ -142,10 +142,11 @@ class _Run:
     def _judged(self, project: Project) -> list[Finding]:
         """All findings of a project that are neither suppressed nor switched off, in order of place."""
         raw = self._analysed(project)
-        raw += [
-            self._meta("LL001", Location(one.path, one.line, one.column, one.line, one.column), one.message)
-            for one in project.broken
-        ]
+        for one in project.broken:
+            place = Location(one.path, one.line, one.column, one.line, one.column)
+            found = self._meta("LL001", place, one.message)
+            # A cell that is no Python (commands for a terminal, a draft) keeps nothing else from being checked.
+            raw.append(replace(found, severity=Severity.WARNING) if one.path in project.units else found)
         by_path: dict[str, list[Finding]] = {path: [] for path in project.targets}
         for finding in dict.fromkeys(raw):
             by_path.setdefault(finding.location.path, []).append(finding)

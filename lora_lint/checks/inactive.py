@@ -158,6 +158,8 @@ def quantized_without_adapter(event: Event, trace: Trace) -> Iterator[Report]:
             help="attach one with get_peft_model, or pass peft_config= to the trainer",
             story=((event, "trained here"),),
             guards=tuple(trace.skipped),
+            # Where the user's settings can give this model an adapter, being without one is a matter of settings as well.
+            unless=frozenset({(Ev.INJECT.value, model.root.site)}),
         )
 
 

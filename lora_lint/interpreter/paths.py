@@ -36,6 +36,7 @@ class Oracle:
         self.guards: dict[Hashable, Any] = {}  # the condition behind each key that was decided or follows from one
         self.values: dict[Hashable, object] = {}
         self.excluded: dict[Hashable, set[object]] = {}
+        self.trail: Hashable = None  # a digest of all that happened on this path; None when that is not told
         self._ordinals: dict[object, int] = {}
 
     def known(self, key: Hashable) -> bool | None:
@@ -62,6 +63,10 @@ class Oracle:
             return (key[0], self._ordinals.setdefault(key[1], len(self._ordinals)))
         return tuple(self._stable(part) for part in key)
 
+    def whole_trail(self) -> Hashable:
+        """What happened on this path and which conditions it met; None when it is not told."""
+        return None if self.trail is None else (self.trail, frozenset(decision.key for decision in self.taken))
+
     def assume(self, key: Hashable, arm: bool) -> None:
         """Note what follows from a decision."""
         self.assumed.setdefault(key, arm)
@@ -71,20 +76,23 @@ def explore(run: Callable[[Oracle], tuple[int, bool]], max_paths: int, max_steps
     """Run an entry once per path, breadth first by the number of flipped decisions.
 
     run: follows one path with the given oracle; returns the steps it took and whether anything of the lifecycle happened
-    (if not, its neighbours are not worth a run). At most `max_paths` paths; no new path is begun once `max_steps` steps
+    (if not, its neighbours are not worth a run). A path on which the same happened as before the flip (`Oracle.trail`), and
+    which met the same conditions, has no neighbours of its own: they would repeat those of the other one. At most
+    `max_paths` paths; no new path is begun once `max_steps` steps
     were taken.
     """
-    queue: list[tuple[int, int, int, tuple[Decision, ...]]] = [(0, 0, 0, ())]
+    queue: list[tuple[int, int, int, tuple[Decision, ...], Hashable]] = [(0, 0, 0, (), None)]
     seen: set[frozenset[tuple[Hashable, bool]]] = set()
     steps = paths = pushed = 0
     while queue and paths < max_paths and steps < max_steps:
-        flips, _, _, prefix = heapq.heappop(queue)
+        flips, _, _, prefix, before = heapq.heappop(queue)
         oracle = Oracle(prefix)
         taken, eventful = run(oracle)
         steps += taken
         paths += 1
         yield oracle
-        if not eventful:
+        trail = oracle.whole_trail()
+        if not eventful or (trail is not None and trail == before):
             continue
         pinned = {decision.key for decision in prefix}
         free = [(decision.rank, at) for at, decision in enumerate(oracle.taken) if decision.key not in pinned]
@@ -95,4 +103,4 @@ def explore(run: Callable[[Oracle], tuple[int, bool]], max_paths: int, max_steps
             if signature not in seen:
                 seen.add(signature)
                 pushed += 1
-                heapq.heappush(queue, (flips + 1, rank, pushed, flipped))
+                heapq.heappush(queue, (flips + 1, rank, pushed, flipped, trail))

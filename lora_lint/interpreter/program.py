@@ -28,6 +28,7 @@ from lora_lint.syntax import ir
 MAX_PATHS = 24
 MAX_STEPS_PER_ENTRY = 30_000
 MAX_STEPS_PER_ORPHAN = 10_000  # for functions that others mention, but that no followed call reached
+MAX_STEPS_PER_SCRIPT = 20_000  # from then on functions that a module did not call start without what its body does
 MAX_STEPS_PER_FILE = 200_000  # from then on only one path per function, on a module that just defines things
 RECURSION_LIMIT = 4_000  # an interpreted call takes some twenty frames of ours
 MAX_CONDITIONS = 1
@@ -180,10 +181,11 @@ class Program:
         if id(one.node) in self._executed:
             return
 
+        outline = self._steps[path] > MAX_STEPS_PER_SCRIPT and not self._is_cold(path)
         frugal = self._steps[path] > MAX_STEPS_PER_FILE
 
         def go(run: Run) -> None:
-            entry.start(run, self._outline(run, path) if frugal else self.module(run, path), one)
+            entry.start(run, self._outline(run, path) if outline or frugal else self.module(run, path), one)
 
         self.explore(path, go, 1 if frugal else max_steps)
         self._executed.add(id(one.node))
@@ -225,6 +227,7 @@ class Program:
             for code, report in reports if not run.hypothetical else ():
                 self._consider(code, report)
             self._steps[path] += run.steps
+            oracle.trail = None if run.thorough else run.trace.digest()
             return run.steps, run.thorough or any(event.kind in _EVENTFUL for event in run.trace.events)
 
         with _deep_recursion():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from lora_lint.lifecycle.heap import Adapter, Obj
@@ -134,6 +135,10 @@ class Trace:
         """Events of these kinds so far, oldest first."""
         return (e for e in self.events if e.kind in kinds)
 
+    def digest(self) -> int:
+        """A number that is the same for paths on which the same happened, at the same places and with the same facts."""
+        return hash(tuple(_told(event) for event in self.events))
+
     def before(self, event: Event, *kinds: Ev) -> Iterator[Event]:
         """Events of these kinds before `event`, newest first."""
         for other in reversed(self.events):
@@ -143,6 +148,12 @@ class Trace:
     def made(self, *kinds: Kind) -> Iterator[Obj]:
         """Objects of these kinds made on this path."""
         return (o for o in self.objects if o.kind in kinds)
+
+
+def _told(event: Event) -> tuple[object, ...]:
+    roles = tuple((role, obj.root.site, obj.type) for role, obj in event.roles.items())
+    facts = tuple((k, v) for k, v in event.args.items() if v is None or isinstance(v, (str, bool, int, float, Enum)))
+    return event.kind, event.location, event.by, event.maybe, event.contexts, roles, facts
 
 
 def same_model(a: Obj | None, b: Obj | None) -> Tri:

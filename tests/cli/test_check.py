@@ -95,12 +95,12 @@ def test_broken_notebooks(tree: Write, lint: Run) -> None:
     tree({"lab.ipynb": json.dumps(book), "broken.ipynb": '{"cells": [peft', "list.ipynb": '["peft"]'})
     result = lint("--format", "concise")
     lines = result.stdout.splitlines()
-    assert [line.split(" [")[0] for line in lines[:-1]] == [
-        "broken.ipynb:1:1: LL001",
-        "lab.ipynb: cell 1, line 2, column 1: LL206",
-        "lab.ipynb: cell 2, line 1, column 1: LL001",
-        "lab.ipynb: cell 3, line 1, column 1: LL103",
-        "list.ipynb:1:1: LL001",
+    assert [line.split("]")[0] for line in lines[:-1]] == [
+        "broken.ipynb:1:1: LL001 [error",
+        "lab.ipynb: cell 1, line 2, column 1: LL206 [warning",
+        "lab.ipynb: cell 2, line 1, column 1: LL001 [warning",
+        "lab.ipynb: cell 3, line 1, column 1: LL103 [error",
+        "list.ipynb:1:1: LL001 [error",
     ]
 
 

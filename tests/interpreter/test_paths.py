@@ -29,3 +29,18 @@ def test_a_flipped_decision_on_such_a_key_is_followed() -> None:
     assert len(list(explore(run, 24, 100))) == 4
     assert sorted(seen) == [(False, False), (False, True), (True, False), (True, True)]
     assert Decision("a", True) == Decision("a", True, rank=1)
+
+
+def test_neighbours_of_a_flip_without_effect_are_not_run() -> None:
+    """Four conditions that change nothing take five paths, not sixteen; one that does is combined with all others."""
+
+    def paths(matters: str) -> int:
+        def run(oracle: Oracle) -> tuple[int, bool]:
+            arms = {name: oracle.decide(name, True) for name in "abcd"}
+            oracle.trail = arms.get(matters, True)
+            return 1, True
+
+        return len(list(explore(run, 100, 1000)))
+
+    assert paths("") == 5
+    assert 5 < paths("a") < 16
