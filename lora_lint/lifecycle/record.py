@@ -249,7 +249,7 @@ class RankRecord:
 
     def trained(self, tensor: TensorRecord) -> bool:
         """Whether the tensor belongs to a model that ran with gradients on."""
-        return self.models[tensor.model].role == "trained"
+        return tensor.model >= 0 and self.models[tensor.model].role == "trained"
 
 
 @dataclass(slots=True)

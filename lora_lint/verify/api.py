@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -45,7 +46,9 @@ class Session:
         """The verdict over what was seen."""
         if self._verdict is None:
             self._watch.close(self._probes)
-            self._verdict = judge(Observed(reports=[self._watch.report()], status=0), self._watch.observation.steps)
+            seconds = time.time() - self._watch.started_at
+            observed = Observed(reports=[self._watch.report()], status=0, seconds=seconds)
+            self._verdict = judge(observed, self._watch.observation.steps)
         return self._verdict
 
     def check(self) -> None:
@@ -61,11 +64,12 @@ class Session:
 
 
 @contextmanager
-def observe(steps: int = 3, probes: bool = False) -> Iterator[Session]:
+def observe(steps: int = 3, probes: bool = False, model: Any = None) -> Iterator[Session]:
     """Observe the training inside the block: models, optimizers and steps of this process.
 
-    Observation ends after `steps` optimizer cycles; the program goes on. `probes`: experiment with the model at the
-    end of the block (two evaluations, save and load). Raises RuntimeError when an observation is running already.
+    Observation ends after `steps` optimizer cycles; the program goes on. `probes`: experiment with the model then (two
+    evaluations, save and load). model: one that was made before, to be in the ledger from the
+    start. Raises RuntimeError when an observation is running already.
     """
     if slot.current is not slot.inactive:
         raise RuntimeError("an observation is running already")
@@ -76,11 +80,18 @@ def observe(steps: int = 3, probes: bool = False) -> Iterator[Session]:
     if torch is not None and not watch.started:
         watch.start(torch)
     session = Session(watch, probes)
+    if model is not None:
+        watch.recorder.guard(_register)(watch, model)
     try:
         yield session
     finally:
         watch.close(probes)
         slot.current = slot.inactive
+
+
+def _register(watch: Watch, model: Any) -> None:
+    live = watch.recorder.live(model, watch.recorder.frames.here())
+    watch.ledger("observation begins", watch.recorder.frames.here(), live)
 
 
 def assert_trains(

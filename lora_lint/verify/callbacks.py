@@ -22,9 +22,9 @@ class _Observer:
         self.session: Session | None = None
         self._context: AbstractContextManager[Session] | None = None
 
-    def begin(self) -> None:
+    def begin(self, model: Any) -> None:
         """Training begins."""
-        self._context = observe(self.steps)
+        self._context = observe(self.steps, model=model)
         self.session = self._context.__enter__()
 
     def end(self) -> None:
@@ -53,7 +53,7 @@ def _trainer_callback() -> type[Any]:
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             """Observation begins."""
-            self.observer.begin()
+            self.observer.begin(kwargs.get("model"))
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             """One step is done."""
@@ -84,7 +84,7 @@ def _lightning_callback() -> type[Any]:
 
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
             """Observation begins."""
-            self.observer.begin()
+            self.observer.begin(pl_module)
 
         def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
             """One batch is done."""

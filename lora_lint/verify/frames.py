@@ -21,6 +21,8 @@ def _library_roots() -> tuple[str, ...]:
     return tuple(os.path.realpath(root) + os.sep for root in found if root)
 
 
+# Another environment's packages on the path are libraries, too.
+_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 Point = tuple[CodeType, int, int]
 
 
@@ -39,7 +41,8 @@ class Frames:
         if known is None:
             made_up = filename.startswith("<")  # "<string>", "<stdin>"
             real = os.path.realpath(filename)
-            known = not made_up and (real in self._aliases or not real.startswith(self._roots))
+            installed = real.startswith(self._roots) or any(mark in real for mark in _INSTALLED)
+            known = not made_up and (real in self._aliases or not installed)
             self._users[filename] = known
         return known
 

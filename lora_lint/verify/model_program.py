@@ -175,6 +175,8 @@ def _adapted(job: ModelJob, model: Any, name: str, device: str) -> Any:
     options = lora_options(job.lora)
     if name == "vision language" and options.get("target_modules") == "all-linear":
         options["exclude_modules"] = _unused_by_text(job, model, device)
+    elif name == "token classification" and options.get("target_modules") == "all-linear":
+        options["exclude_modules"] = ["classifier", "score"]  # peft trains a copy of the head
     try:
         return get_peft_model(model, LoraConfig(task_type=_KINDS[name].task, **options))
     except ValueError as error:

@@ -120,11 +120,15 @@ class _Probe:
         yield ProbeRecord(
             "saved-tensors", True, f"{len(tensors)} tensors saved, {len(live)} in the model", float(len(tensors))
         )
-        config = self.model.peft_config[name]
-        if getattr(config, "is_prompt_learning", False):
-            return  # saved as what the encoder computes, not as its weights
+        if len(tensors) < len(live) and self._prompts(name):
+            text = "not made: the prompt is saved, without the encoder that computed it"
+            yield ProbeRecord("save-and-load", None, text)
+            return
         if all(bool(self.torch.isfinite(tensor).all()) for tensor in tensors.values()):
             yield self._loaded(tensors, name, before is not None)
+
+    def _prompts(self, name: str) -> bool:
+        return bool(getattr(self.model.peft_config.get(name), "is_prompt_learning", False))
 
     def _loaded(self, tensors: dict[str, Any], name: str, forward: bool) -> ProbeRecord:
         """Put the saved weights into an emptied adapter; its values decide, the output is told. The output before is

@@ -83,6 +83,8 @@ class Table:
                 entry = self.entries.get(id(row.parameter))
                 if entry is None or entry.row.parameter is not row.parameter:
                     added.append(self._add(row, live))
+                elif entry.live is None:
+                    self._adopt(entry, row, live)
                 elif entry.record.name != row.name:
                     entry.record.name, entry.record.layer = row.name, row.layer
         for parameter in extra:
@@ -122,6 +124,13 @@ class Table:
         entry = Entry(row, record, live)
         self.entries[id(parameter)] = entry
         return entry
+
+    def _adopt(self, entry: Entry, row: Row, live: Live) -> None:
+        """An optimizer held the parameter before its model was known: a closure runs the model inside the first step."""
+        entry.row, entry.live = row, live
+        record = entry.record
+        record.name, record.layer, record.part, record.adapter = row.name, row.layer, row.part.value, row.adapter
+        record.model = self.model_number(live)
 
     def _start(self, added: list[Entry]) -> None:
         """First values: a sample of frozen weights, checksums of trainable ones."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lora_lint.findings import Finding, Severity
 from lora_lint.lifecycle.record import RankRecord, RunRecord, rank_from
 from lora_lint.location import Location
+from lora_lint.verify import summary
 from lora_lint.verify.causes import Causes
 from lora_lint.verify.observed import Observed
 from lora_lint.verify.places import shown
@@ -104,6 +105,11 @@ def _trouble(observed: Observed, record: RunRecord, steps: int) -> tuple[str, bo
         return (
             f"the program ended after {fewest} optimizer step{'s' * (fewest != 1)}: too few to prove that it learns",
             False,
+        )
+    if any(summary.chain(rank) is None for rank in record.ranks):
+        return (
+            "no model was seen to run with the parameters that the optimizer holds: nothing proves that it learns",
+            True,
         )
     return "", False
 

@@ -150,7 +150,7 @@ class Watch:
             return
         self.outcome = reason or "done"
         if self.in_process:
-            self.close(probes=False)
+            self.close(probes=self.observation.probes and not reason)
             return
         on_main = threading.current_thread() is self._main_thread
         torch = self._torch
