@@ -11,10 +11,13 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
+from typing import Any
 
 from lora_lint.verify import config
-from lora_lint.verify.hooks import install_hooks, slot
+from lora_lint.verify.hooks import also, install_hooks, slot
+from lora_lint.verify.patching import wrap
+from lora_lint.verify.slot import Slot
 from lora_lint.verify.watch import Watch
 
 
@@ -23,6 +26,7 @@ def install(path: str) -> Watch:
     observation = config.read(path)
     watch = Watch(observation)
     slot.current = watch
+    also("multiprocessing.process", patch_process)
     install_hooks()
     _limit_memory(observation.memory_limit)
     _on_exception(watch)
@@ -45,8 +49,42 @@ def _at_exit(watch: Watch, owner: int) -> None:
 
 
 def _in_fork(watch: Watch) -> None:
-    """A forked child (a data loader's worker) is not observed."""
-    watch.recorder.active = False
+    """A child that was forked before the training began may be a process of it, and goes on as one; a later one is a
+    data loader's worker."""
+    rank = watch.recorder.rank
+    if rank.backwards or rank.steps:
+        watch.recorder.active = False
+        return
+    from multiprocessing import util
+
+    util.register_after_fork(watch, _as_process)
+
+
+def _as_process(watch: Watch) -> None:
+    """A forked process of multiprocessing does not come by the handlers of atexit, but by its finalizers."""
+    from multiprocessing import util
+
+    util.Finalize(None, _end_of_fork, (watch,), exitpriority=0)
+
+
+def _end_of_fork(watch: Watch) -> None:
+    rank = watch.recorder.rank
+    if watch.recorder.active and (rank.backwards or rank.steps or (watch.error is not None and watch.error["places"])):
+        watch.write()
+
+
+def patch_process(watch: Slot, module: ModuleType) -> None:
+    """multiprocessing.process: an exception that ends a process is printed by it and goes no further."""
+
+    def run(original: Any, self: Any) -> Any:
+        try:
+            return original(self)
+        except Exception as error:
+            if watch.current.error is None and watch.recorder.active:
+                watch.current.error = describe(watch.current, type(error), error, error.__traceback__)
+            raise
+
+    wrap(module.BaseProcess, "run", run)
 
 
 def _limit_memory(limit: int) -> None:

@@ -25,6 +25,14 @@ slot = Slot(_inactive())
 _installed: list[PostImport] = []
 
 
+_more: dict[str, Patcher] = {}
+
+
+def also(name: str, patch: object) -> None:
+    """Patch one more module when the hooks are installed."""
+    _more[name] = _bound(patch)
+
+
 def _torch(module: ModuleType) -> None:
     patch_torch(slot, module)
     if slot.current.recorder.active:
@@ -46,6 +54,7 @@ def install_hooks() -> None:
     }
     for table in (hooks_peft.PATCHERS, hooks_hf.PATCHERS, uploads.PATCHERS):
         patchers.update({name: _bound(patch) for name, patch in table.items()})
+    patchers.update(_more)
     finder = PostImport(patchers)
     _installed.append(finder)
     finder.install()
