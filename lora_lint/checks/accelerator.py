@@ -22,7 +22,7 @@ def backward_past_accelerator(event: Event, trace: Trace) -> Iterator[Report]:
     if accelerator is None or _plain(accelerator):
         return
     name = event.args.get("names", {}).get("loss")
-    text = f"{accelerator.name}.backward({name})" if name and accelerator.name else ""
+    text = f"{accelerator.name}.backward({name})" if name and _in_reach(accelerator, event, trace) else ""
     yield Report(
         event,
         "backward() goes past the accelerator that prepared the model: the loss is neither scaled nor divided",
@@ -40,7 +40,7 @@ def clip_past_accelerator(event: Event, trace: Trace) -> Iterator[Report]:
         return
     func = event.args.get("func")
     plan = None
-    if accelerator.name and func is not None:
+    if func is not None and _in_reach(accelerator, event, trace):
         text = f"{accelerator.name}.{event.by.rsplit('.', 1)[-1]}"
         plan = FixPlan(Applicability.SAFE, "clip through the accelerator", (ReplaceText(func, text),))
     yield Report(
@@ -49,6 +49,15 @@ def clip_past_accelerator(event: Event, trace: Trace) -> Iterator[Report]:
         help=f"{accelerator.name or 'accelerator'}.{event.by.rsplit('.', 1)[-1]}(…)",
         plan=plan,
     )
+
+
+def _in_reach(accelerator: Obj, event: Event, trace: Trace) -> bool:
+    """Whether the accelerator's name means the accelerator where an event happens: in the function that prepared the
+    model, or everywhere in a file that did so at its top. An attribute of `self` is taken to be there in the same file."""
+    prepared = next((e for e in trace.of(Ev.WRAP) if e.role("accelerator") is accelerator), None)
+    if not accelerator.name or prepared is None or prepared.location.path != event.location.path:
+        return False
+    return accelerator.name.startswith("self.") or not prepared.chain or prepared.chain == event.chain
 
 
 def _preparer(model: Obj | None) -> Obj | None:

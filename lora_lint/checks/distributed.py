@@ -64,7 +64,7 @@ def device_map_auto_in_distributed(event: Event, trace: Trace) -> Iterator[Repor
             "processes: each of them takes all GPUs, and the training fails",
             help='load it on the GPU of the process: device_map={"": local_rank}',
             story=((where, note), (use, "trained here")),
-            plan=_own_gpu(load),
+            plan=_own_gpu(load) if _by_launcher(trace) else None,
         )
 
 
@@ -90,6 +90,12 @@ def _launched(model: Obj, trace: Trace) -> tuple[Event | Location, str] | None:
             if isinstance(literal(argument(arguments, name)), str) and literal(argument(arguments, name)):
                 return arguments.site or trainer, f"trained with {name}, one process per GPU"
     return None
+
+
+def _by_launcher(trace: Trace) -> bool:
+    """Whether a launcher started the processes, which tells each its rank in LOCAL_RANK; a script that passes the rank to
+    init_process_group started them itself."""
+    return not any("rank" in event.args.get("written", ()) for event in trace.of(Ev.DISTRIBUTED))
 
 
 def _own_gpu(load: Event) -> FixPlan | None:

@@ -36,7 +36,7 @@ _LANGUAGE_TOWERS = frozenset({"language_model", "text_model", "llm", "decoder", 
 def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
     """A freeze that covers every adapter stands when training begins."""
     for _model, adapter, cause in frozen_at_training(event):
-        if cause.kind is Ev.FREEZE:
+        if cause.kind is Ev.FREEZE and not _thawed_in_vain(cause, trace):
             yield Report(
                 cause,
                 f"freezes the adapter of {name_of(cause, 'model', 'the model')} that was injected before: nothing is trained",
@@ -47,6 +47,12 @@ def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
     for model in trained(event):
         yield from _partial(event, model)
         yield from _frozen_children(event, model)
+
+
+def _thawed_in_vain(freeze: Event, trace: Trace) -> bool:
+    """Whether a filter on names was to thaw something after a freeze, and matches nothing: that is the mistake (LL605)."""
+    filters = (e for e in trace.of(Ev.FILTER) if e.seq > freeze.seq and e.model is not None)
+    return any(freeze.model is not None and e.model is not None and e.model.root is freeze.model.root for e in filters)
 
 
 @check("LL103", on=Ev.BACKWARD)

@@ -141,7 +141,11 @@ class _Fixer:
 
     def _is_wanted(self, finding: Finding) -> bool:
         """Whether the user asked for the fix of a finding."""
-        if finding.plan is None or not self._select(finding):
+        return self._select(finding) and self._is_allowed(finding)
+
+    def _is_allowed(self, finding: Finding) -> bool:
+        """Whether fixes of this kind are to be applied."""
+        if finding.plan is None:
             return False
         allowed = {Applicability.SAFE, Applicability.UNSAFE} if self._unsafe else {Applicability.SAFE}
         return finding.plan.applicability in allowed
@@ -161,6 +165,8 @@ class _Fixer:
         reason = self._objection([*kept, *batch])
         if not reason:
             return [*kept, *batch]
+        if len(batch) == 1 and self._completed([*kept, *batch]):
+            return [*kept, *batch]
         if len(batch) == 1:
             # The context identifies the finding in later rounds, when its line may have changed.
             finding = replace(batch[0].finding, context=_context(batch[0].finding, self._texts))
@@ -168,6 +174,40 @@ class _Fixer:
             return kept
         half = len(batch) // 2
         return self._settle(self._settle(kept, batch[:half]), batch[half:])
+
+    def _completed(self, candidates: list[Candidate]) -> bool:
+        """Whether fixes stand the test together with those of the findings that they bring: a tensor that no longer moves
+        in a data loader worker has to move in the training loop. If so, the result is noted as proven."""
+        texts = self._edited(candidates)
+        if texts is None:
+            return False
+        known = {_key(finding, self._texts) for finding in self._findings}
+        came = [finding for finding in self._analyze(texts) if _key(finding, texts) not in known]
+        builders = _Builders(texts, self._cells)
+        built = [(f, builders.build(f, f.location.path)) for f in came if self._is_allowed(f)]
+        if not came or len(built) < len(came) or any(fix.refused for _, fix in built):
+            return False
+        followers = [candidate(finding, fix, builders) for finding, fix in built]
+        texts = self._edited(followers, texts)
+        if texts is None:
+            return False
+        findings = list(self._analyze(texts))
+        if self._difference(candidates, texts, findings):
+            return False
+        self._proven = (candidates, texts, findings)
+        return True
+
+    def _edited(self, candidates: list[Candidate], before: Mapping[str, str] | None = None) -> dict[str, str] | None:
+        """The texts after some fixes, None when these do not fit together or the result does not parse."""
+        texts = dict(self._texts if before is None else before)
+        try:
+            for path, edits in merged_edits(candidates).items():
+                texts[path] = apply_edits(texts[path], edits)
+                if syntax_problem(texts[path], path):
+                    return None
+        except EditConflictError:
+            return None
+        return texts
 
     def _objection(self, candidates: list[Candidate]) -> str:
         """Why some fixes cannot be applied together; empty when they can, and then the result is noted as proven."""

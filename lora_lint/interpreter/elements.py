@@ -38,6 +38,17 @@ def representatives(run: Run, iterator: ParamIter, extra_names: tuple[str, ...])
             name = _full_name(name_prefixes(iterator.model), bare)
             suffix = "" if iterator.modules else ".weight"
             yield Element(iterator.model, Part.BASE, f"{name}{suffix}", iterator.modules, "matrix", bare)
+            if not iterator.modules and (iterator.parts is None or Part.ADAPTER in iterator.parts):
+                yield from _adapters_inside(iterator.model, name, bare)
+
+
+def _adapters_inside(model: Obj, name: str, bare: str) -> Iterator[Element]:
+    """What adapters have in a module that the user's conditions name: `"layers.30" in name and "lora_" in name`."""
+    for adapter in model.model.adapters:
+        label = adapter.name if isinstance(adapter.name, str) else "default"
+        for matrix in ("lora_A", "lora_B"):
+            path = f"{name}.self_attn.q_proj.{matrix}.{label}.weight"
+            yield Element(model, Part.ADAPTER, path, False, "matrix", bare, adapter)
 
 
 def _members(model: Obj) -> Iterator[tuple[Obj, str]]:
@@ -127,7 +138,7 @@ def element_attribute(run: Run, element: Element, name: str, node: ir.Node) -> V
 
 def _requires_grad(element: Element) -> Value:
     state = element.model.model
-    if element.extra and state.adapters:
+    if element.extra and state.adapters and element.part is not Part.ADAPTER:
         return Sym(("element", element.name, "requires_grad"), "requires_grad")  # stands for the adapters in there, too
     if element.part in (Part.ADAPTER, Part.COPY):
         adapters = state.adapters if element.adapter is None else [element.adapter]

@@ -41,9 +41,40 @@ def in_expression(expr: ir.Expr, scope: Scope) -> Iterator[str]:
             if isinstance(node.value, str):
                 yield node.value
             continue
+        if isinstance(node, ir.Op) and node.op == "fstring":
+            yield from _numbered(node, expr, scope)
         value = _value(node, scope)
         if value is not None:
             yield from _strings(value)
+        stack.extend(children(node))
+
+
+def _numbered(text: ir.Op, whole: ir.Expr, scope: Scope) -> Iterator[str]:
+    """What an f-string with one number in it may be, the number being one that stands around it:
+    `any(f"layers.{i}." in name for i in (20, 21))`."""
+    parts = [
+        part.value if isinstance(part, ir.Const) and isinstance(part.value, str) else None for part in text.operands
+    ]
+    if parts.count(None) != 1:
+        return
+    for number in list(dict.fromkeys(_numbers(whole, scope)))[:3]:
+        yield "".join(str(number) if part is None else part for part in parts)
+
+
+def _numbers(expr: ir.Expr, scope: Scope) -> Iterator[int]:
+    """Whole numbers in an expression, and in the lists that its names stand for."""
+    stack: list[object] = [expr]
+    budget = _BUDGET
+    while stack and budget:
+        budget -= 1
+        node = stack.pop()
+        if isinstance(node, ir.Const) and type(node.value) is int:
+            yield node.value
+            continue
+        value = _value(node, scope)
+        for item in value.items if isinstance(value, SeqVal) else ():
+            if isinstance(item, Const) and type(item.value) is int:
+                yield item.value
         stack.extend(children(node))
 
 

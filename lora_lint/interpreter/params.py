@@ -34,7 +34,7 @@ from lora_lint.interpreter.values import (
     SeqVal,
     Value,
 )
-from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.heap import Obj, trainable
 from lora_lint.lifecycle.vocabulary import ALL_PARTS, BASE_PARTS, Ev, Part, Tri
 from lora_lint.location import Location
 from lora_lint.syntax import ir
@@ -257,7 +257,12 @@ def _finish(run: Run, model: Obj, state: ParamLoop, seen: list[Element]) -> None
         answer = distinct.pop() if len(distinct) == 1 else Tri.UNKNOWN
         parts[part] = Tri.UNKNOWN if state.broke or answer is None else answer
     everywhere = set(parts.values()) if parts.keys() >= BASE_PARTS else set()
-    extras = {e.extra: state.writes[e.name] for e in seen if e.extra and e.name in state.writes}
+    inside = [e for e in seen if e.extra and e.part is Part.ADAPTER]
+    if any(not state.writes.get(e.name, Tri.NO).no for e in inside) and not parts.get(Part.ADAPTER, Tri.NO).yes:
+        if not all(trainable(model.model, adapter)[0].yes for adapter in model.model.adapters):
+            parts[Part.ADAPTER] = Tri.UNKNOWN  # some of the adapter's parameters train again
+    named = [e for e in seen if e.extra and e.part is not Part.ADAPTER]
+    extras = {e.extra: state.writes[e.name] for e in named if e.name in state.writes}
     extras = {name: answer for name, answer in extras.items() if {answer} != everywhere}  # told apart from the others
     wrote = frozenset((e.part, state.writes[e.name]) for e in seen if not e.extra and e.name in state.writes)
     emit_parts(run, model, parts, extras, state.where, state.statement, wrote)

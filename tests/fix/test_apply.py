@@ -227,6 +227,35 @@ def test_a_fix_may_change_another_file_than_the_finding_is_in() -> None:
     assert outcome.texts == {"helper.py": "load(a, trainable=True)\n"}
 
 
+def test_a_fix_that_brings_a_finding_with_a_fix_is_applied_with_it() -> None:
+    def analyze(texts: Mapping[str, str]) -> list[Finding]:
+        text = texts[PATH]
+        if "worker.to()" in text:
+            place = at(text, "worker.to()")
+            return [finding("LL1", place, ReplaceText(place, "worker"))]
+        if "move()" in text:
+            return []
+        place = at(text, "forward()")
+        return [finding("LL2", place, InsertStatement(place, "move()", False))]
+
+    outcome = run("worker.to()\nforward()\n", analyze)
+    assert outcome.texts == {PATH: "worker\nmove()\nforward()\n"}
+    assert [one.code for one, _ in outcome.applied] == ["LL1"]
+
+
+def test_a_fix_that_brings_a_finding_without_a_fix_is_dropped() -> None:
+    def analyze(texts: Mapping[str, str]) -> list[Finding]:
+        text = texts[PATH]
+        place = at(text, "worker.to()" if "worker.to()" in text else "forward()")
+        return (
+            [finding("LL1", place, ReplaceText(place, "worker"))] if "worker.to()" in text else [finding("LL2", place)]
+        )
+
+    outcome = run("worker.to()\nforward()\n", analyze)
+    assert not outcome.texts
+    assert [one.code for one, _ in outcome.reverted] == ["LL1"]
+
+
 def test_plans_for_several_or_unknown_files_are_refused() -> None:
     def analyze(current: Mapping[str, str]) -> list[Finding]:
         one, two = at(current[PATH], "f()"), at(current[PATH], "f()", path="gone.py")
