@@ -79,6 +79,8 @@ class ModuleIndex:
         if not parts or (parts[0] in self._libraries and not self._inside_library(importer, parts[0])):
             return None
         for base in self._search_path(folder):
+            if _is_installed(base) and not importer.startswith(os.path.join(base, parts[0], "")):
+                continue  # what is installed beside a library is no part of it
             found = self._file(base, parts)
             # A script that is called like what it imports (peft.py) does not mean itself.
             if found is not None and found != importer:
@@ -125,12 +127,17 @@ _PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg", "requirements.txt",
 _PROJECT_DEPTH = 4
 
 
+def _is_installed(folder: str) -> bool:
+    """Whether a folder is one into which packages of many projects are installed."""
+    return os.path.basename(folder) in ("site-packages", "dist-packages")
+
+
 def project_top(folder: str, cwd: str) -> str:
-    """The folder above which nothing of the project lies: the repository's root, else `cwd`, else the nearest folder
-    with a project's files, else the folder that holds the package.
+    """The folder above which nothing of the project lies: the repository's root or the folder of installed packages,
+    else `cwd`, else the nearest folder with a project's files, else the folder that holds the package.
     """
     current = folder
-    while not os.path.exists(os.path.join(current, ".git")):
+    while not (_is_installed(current) or os.path.exists(os.path.join(current, ".git"))):
         parent = os.path.dirname(current)
         if parent == current:
             return cwd if (folder + os.sep).startswith(cwd.rstrip(os.sep) + os.sep) else top_without_repository(folder)

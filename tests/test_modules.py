@@ -75,6 +75,19 @@ def test_nothing_above_the_repository(repository: Repository) -> None:
     assert index.resolve(str(script), "outside", 0) is None
 
 
+def test_installed_packages_know_only_themselves(tree: Write) -> None:
+    base = "env/lib/python3.11/site-packages"
+    names = ("kit/__init__.py", "kit/load.py", "kitten/__init__.py", "single.py")
+    top = tree({"tools.py": "", **{f"{base}/{name}": "" for name in names}})
+    index = ModuleIndex(str(top))
+    inside = str(top / base / "kit/load.py")
+    assert index.resolve(inside, "kit.load", 0) is None, "itself"
+    assert index.resolve(inside, "kit", 0) == str(top / base / "kit/__init__.py")
+    assert index.resolve(inside, "kitten", 0) is None
+    assert index.resolve(inside, "single", 0) is None
+    assert index.resolve(inside, "tools", 0) is None, "the project around the environment is another one"
+
+
 def test_linked_files_follow_chains_and_end(tree: Write) -> None:
     top = tree(
         {

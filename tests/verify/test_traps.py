@@ -6,10 +6,10 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-import peft
 import pytest
 
 torch = pytest.importorskip("torch")
+peft = pytest.importorskip("peft")
 
 from peft import PeftModel, get_peft_model  # noqa: E402
 from transformers import LlamaForSequenceClassification, get_scheduler  # noqa: E402
