@@ -19,9 +19,10 @@ from lora_lint.interpreter.execute import block
 from lora_lint.interpreter.linking import Linker
 from lora_lint.interpreter.paths import Oracle, explore
 from lora_lint.interpreter.relevance import Relevance
-from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.run import MAX_STEPS, Run
 from lora_lint.interpreter.targets import Targets, Versions
 from lora_lint.interpreter.values import Const, Jump, ModuleVal, OutOfBudget, Returned, Sym, Value
+from lora_lint.lifecycle.trace import Trace
 from lora_lint.lifecycle.vocabulary import Ev
 from lora_lint.syntax import ir
 
@@ -29,6 +30,9 @@ MAX_PATHS = 24
 MAX_STEPS_PER_ENTRY = 30_000
 MAX_STEPS_PER_ORPHAN = 10_000  # for functions that others mention, but that no followed call reached
 MAX_STEPS_PER_SCRIPT = 20_000  # from then on functions that a module did not call start without what its body does
+# Steps that a path gets before its first event: code that a framework calls is mostly about something else.
+PATIENCE = 15_000
+PATIENCE_FOR_ORPHANS = 4_000
 MAX_STEPS_PER_FILE = 200_000  # from then on only one path per function, on a module that just defines things
 RECURSION_LIMIT = 4_000  # an interpreted call takes some twenty frames of ours
 MAX_CONDITIONS = 1
@@ -187,7 +191,8 @@ class Program:
         def go(run: Run) -> None:
             entry.start(run, self._outline(run, path) if outline or frugal else self.module(run, path), one)
 
-        self.explore(path, go, 1 if frugal else max_steps)
+        patience = PATIENCE_FOR_ORPHANS if frugal or max_steps < MAX_STEPS_PER_ENTRY else PATIENCE
+        self.explore(path, go, 1 if frugal else max_steps, patience)
         self._executed.add(id(one.node))
 
     def _outline(self, run: Run, path: str) -> ModuleVal:
@@ -205,12 +210,18 @@ class Program:
         run.modules[path] = module
         return module
 
-    def explore(self, path: str, body: Callable[[Run], None], max_steps: int = MAX_STEPS_PER_ENTRY) -> None:
+    def explore(
+        self,
+        path: str,
+        body: Callable[[Run], None],
+        max_steps: int = MAX_STEPS_PER_ENTRY,
+        patience: int = MAX_STEPS,
+    ) -> None:
         """Run a body of a file once for each path through it."""
         self.statistics["entries"] += 1
 
         def follow(oracle: Oracle) -> tuple[int, bool]:
-            run = Run(self, oracle)
+            run = Run(self, oracle, patience)
             reports = self._subscribe(run)
             try:
                 body(run)
@@ -228,11 +239,15 @@ class Program:
                 self._consider(code, report)
             self._steps[path] += run.steps
             oracle.trail = None if run.thorough else run.trace.digest()
-            return run.steps, run.thorough or any(event.kind in _EVENTFUL for event in run.trace.events)
+            return run.steps, run.thorough or self.is_eventful(run.trace)
 
         with _deep_recursion():
             for _ in explore(follow, MAX_PATHS, max_steps):
                 self.statistics["paths"] += 1
+
+    def is_eventful(self, trace: Trace) -> bool:
+        """Whether anything happened that rules report on."""
+        return any(event.kind in _EVENTFUL for event in trace.events)
 
     def _subscribe(self, run: Run) -> list[tuple[str, Report]]:
         reports: list[tuple[str, Report]] = []

@@ -66,8 +66,10 @@ class Run:
     `witnesses` are facts that refute "never" findings of other paths ("this config was applied").
     """
 
-    def __init__(self, program: Program, oracle: Oracle) -> None:
+    def __init__(self, program: Program, oracle: Oracle, patience: int = MAX_STEPS) -> None:
+        """patience: steps after which the run ends when nothing of the lifecycle has happened yet."""
         self.program = program
+        self._limit = min(patience, MAX_STEPS)
         self.store = program.store
         self.oracle = oracle
         self.trace = Trace()
@@ -129,8 +131,10 @@ class Run:
     def step(self) -> None:
         """Count one step of work; OutOfBudget when this path had enough."""
         self.steps += 1
-        if self.steps > MAX_STEPS:
-            raise OutOfBudget
+        if self.steps > self._limit:
+            if self.steps > MAX_STEPS or not self.program.is_eventful(self.trace):
+                raise OutOfBudget
+            self._limit = MAX_STEPS
 
     def too_deep(self) -> None:
         """A statement is nested too deeply to follow: leave it out. It costs many steps, so that it cannot happen often."""
