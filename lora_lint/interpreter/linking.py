@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from lora_lint.apis.store import ApiStore
 from lora_lint.interpreter.relevance import children
 from lora_lint.modules import ModuleIndex, top_without_repository
 from lora_lint.syntax import ir
@@ -19,10 +20,19 @@ def _top(paths: Mapping[str, str]) -> str:
     return top_without_repository(os.path.commonpath([os.path.dirname(path) for path in paths]))
 
 
+def _provided(unit: ir.Module) -> Iterator[str]:
+    """Names that a module defines or passes on."""
+    for node in unit.body:
+        if isinstance(node, ir.Import) and node.names is not None:
+            yield from (bound for _, bound in node.names)
+        elif isinstance(node, (ir.FunctionDef, ir.ClassDef)):
+            yield node.name
+
+
 class Linker:
     """Resolves imports among the files of a project, and knows what each of them mentions."""
 
-    def __init__(self, units: Mapping[str, ir.Module]) -> None:
+    def __init__(self, units: Mapping[str, ir.Module], store: ApiStore) -> None:
         # Absolute, because the files of one project may be reported partly by relative, partly by absolute paths.
         self._paths = {os.path.abspath(path): path for path in units}
         self._index = ModuleIndex(_top(self._paths), exists=self._paths.__contains__)
@@ -31,14 +41,35 @@ class Linker:
         self._mentioning: Counter[str] | None = None  # how many files mention a name
         self._linked: dict[str, set[str]] | None = None
         self._found: dict[tuple[str, str, int], str | None] = {}
+        self._store = store
+        self._copies: dict[str, bool] = {}
 
     def find(self, importer: str, module: str, level: int) -> str | None:
         """Path of the module that `importer` imports, None when it is not a file of the project."""
         key = (importer, module, level)
         if key not in self._found:
-            found = self._index.resolve(os.path.abspath(importer), module, level)
-            self._found[key] = self._paths[found] if found is not None else None
+            copied = not level and self.copy_of(importer, module.split(".")[0]) is not None
+            self._found[key] = None if copied else self._resolve(importer, module, level)
         return self._found[key]
+
+    def _resolve(self, importer: str, module: str, level: int) -> str | None:
+        found = self._index.resolve(os.path.abspath(importer), module, level)
+        return self._paths[found] if found is not None else None
+
+    def copy_of(self, importer: str, library: str) -> ir.Module | None:
+        """The project's own copy of a library that specs describe, as `importer` would import it (or the library itself,
+        in its own repository): what its calls do is known, so it is not interpreted."""
+        if library not in self._store.libraries:
+            return None
+        path = self._resolve(importer, library, 0)
+        if path is None:
+            return None
+        if path not in self._copies:
+            self._copies[path] = any(
+                self._store.find_call(f"{library}.{name}") or self._store.type_of(f"{library}.{name}") is not None
+                for name in _provided(self._units[path])
+            )
+        return self._units[path] if self._copies[path] else None
 
     def submodule(self, package: str, name: str) -> str | None:
         """Path of `name` inside the package whose `__init__.py` is `package`."""

@@ -82,7 +82,7 @@ class Program:
         self.store = store
         self.checks = checks
         self.read_data = read_data
-        self.linker = Linker(units)
+        self.linker = Linker(units, store)
         self.relevance = Relevance(store, units.values())
         self.nowhere = ModuleVal("", "", ir.Module("", ()))
         self.statistics: dict[str, int] = {"files": 0, "entries": 0, "paths": 0, "not-followed": 0, "out-of-budget": 0}

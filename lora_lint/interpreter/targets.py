@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from lora_lint.interpreter.outdated import asks_for_version, imported, shown
 from lora_lint.syntax import ir
 
 _NEWEST = ">=9999"
+_VERSION = re.compile(r"\d+(\.\d+)*(\.?(dev|a|b|rc|post)\d*)?")
 
 
 class Versions(Protocol):
@@ -84,6 +86,10 @@ class Targets:
                 for library, specifier, why in self._shown_by(one):
                     if library not in patched:
                         versions = versions.with_evidence(library, specifier, why)
+            for library in sorted(self._store.libraries):
+                version = _version_of(self._linker.copy_of(path, library))
+                if version is not None:
+                    versions = versions.with_evidence(library, f"=={version}", "the copy in the project")
             self._dated[path] = versions
         return self._dated[path]
 
@@ -105,3 +111,12 @@ class Targets:
             libraries = {name for one in (path, *self._linker.neighbours(path)) for name in imported(self._units[one])}
             self._patched[path] = frozenset().union(*(renames().patched_by(name) for name in libraries))
         return self._patched[path]
+
+
+def _version_of(copy: ir.Module | None) -> str | None:
+    """The `__version__` that a library's copy gives itself."""
+    for node in copy.body if copy is not None else ():
+        if isinstance(node, ir.Assign) and isinstance(node.value, ir.Const) and isinstance(node.value.value, str):
+            if any(isinstance(target, ir.Name) and target.id == "__version__" for target in node.targets):
+                return node.value.value if _VERSION.fullmatch(node.value.value) else None
+    return None
