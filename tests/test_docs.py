@@ -90,7 +90,7 @@ print(load_dataset("tatsu-lab/alpaca", split="test"))
     tree({"lint/datasets.yaml": "datasets:\n  - name: corp/support-tickets\n    splits: [train]\n"})
     broken = CliRunner().invoke(cli, ["check"], catch_exceptions=False)
     assert broken.exit_code == 2
-    assert "datasets.yaml:2: a dataset needs a source" in broken.stderr
+    assert "datasets.yaml:2: a dataset needs fields" in broken.stderr
 
 
 @pytest.mark.slow

@@ -24,37 +24,41 @@ class KnownDataset:
     instead: PyMapping[str, str]
 
 
-@lru_cache(maxsize=8)
-def _table_of(own: tuple[Path, ...]) -> dict[str, tuple[KnownDataset, ...]]:
-    """By name: what the user's files say comes before what is bundled."""
+@lru_cache(maxsize=1)
+def _bundled() -> dict[str, tuple[KnownDataset, ...]]:
+    return _read("datasets.yaml")
+
+
+def _read(table: str | Path) -> dict[str, tuple[KnownDataset, ...]]:
+    """The rows of a table by name."""
     found: dict[str, tuple[KnownDataset, ...]] = {}
-    tables: tuple[str | Path, ...] = (*own, "datasets.yaml")
-    for table in tables:
-        for row in rows(read_table(table, frozenset({"datasets"})), "datasets", _KEYS):
-            if not row.data.get("source"):
-                raise row.error("a dataset needs a source")
-            for key in ("name", "splits", "fields"):
-                if not row.data.get(key):
-                    raise row.error(f"a dataset needs {key}")
-            for name in names(row.data.get("name")):
-                found[name] = (*found.get(name, ()), _known(name, row))
+    for row in rows(read_table(table, frozenset({"datasets"})), "datasets", _KEYS):
+        for key in ("name", "splits", "fields", "source"):
+            if not row.data.get(key):
+                raise row.error(f"a dataset needs {key}")
+        for name in names(row.data.get("name")):
+            found[name] = (*found.get(name, ()), _known(name, row))
     return found
 
 
 class _Own:
-    """The user's files of this run (`datasets = […]`)."""
+    """What the user's files of this run say (`datasets = […]`)."""
 
-    files: tuple[Path, ...] = ()
+    rows: PyMapping[str, tuple[KnownDataset, ...]] = {}
 
 
 def use_files(files: tuple[Path, ...]) -> None:
     """Take the user's own tables into account from now on. KnowledgeError with file:line when one is broken."""
-    _Own.files = files
-    _table_of(files)
+    found: dict[str, tuple[KnownDataset, ...]] = {}
+    for file in files:
+        for name, known in _read(file).items():
+            found[name] = (*found.get(name, ()), *known)
+    _Own.rows = found
 
 
-def _table() -> dict[str, tuple[KnownDataset, ...]]:
-    return _table_of(_Own.files)
+def _rows(name: str) -> tuple[KnownDataset, ...]:
+    """The rows of a name: what the user's files say comes before what is bundled."""
+    return (*_Own.rows.get(name, ()), *_bundled().get(name, ()))
 
 
 def _known(name: str, row: Mapping) -> KnownDataset:
@@ -73,9 +77,9 @@ def known_dataset(name: object, config: object) -> KnownDataset | None:
     is not known."""
     if not isinstance(name, str):
         return None
-    return next((one for one in _table().get(name, ()) if not one.config or one.config == config), None)
+    return next((one for one in _rows(name) if not one.config or one.config == config), None)
 
 
 def is_known(name: object) -> bool:
     """Whether something is known of a dataset of this name."""
-    return isinstance(name, str) and name in _table()
+    return isinstance(name, str) and bool(_rows(name))
