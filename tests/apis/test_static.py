@@ -20,6 +20,61 @@ config = LoraConfig(task_type="CAUSAL_LM")
 GIVEN = QLORA + "model = get_peft_model(model, config)\n"
 
 
+def test_outputs_that_a_model_of_the_user_makes() -> None:
+    """The loss in a ModelOutput is the user's own: read as an attribute and as an item."""
+    code = """
+    import torch
+    from torch import nn
+    from transformers import AutoModel
+    from transformers.modeling_outputs import SequenceClassifierOutput
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = AutoModel.from_pretrained("m")
+            self.head = nn.Linear(8, 2)
+
+        def forward(self, input_ids, labels):
+            logits = self.head(self.encoder(input_ids).last_hidden_state)
+            loss = nn.functional.cross_entropy(logits, labels)
+            return SequenceClassifierOutput(loss=loss{cut}, logits=logits)
+
+    model = Net()
+    output = model(input_ids=torch.ones(1, 2), labels=torch.ones(1))
+    output{how}.backward()
+    """
+    for how in (".loss", '["loss"]'):
+        for cut, graph in (("", Graph.ATTACHED), (".detach()", Graph.DETACHED)):
+            (backward,) = follow(code.replace("{cut}", cut).replace("{how}", how)).of(Ev.BACKWARD)
+            assert backward.args["loss"].graph is graph
+
+
+def test_an_optimizer_of_peft_holds_the_adapter() -> None:
+    code = (
+        GIVEN
+        + """
+import torch
+from peft.optimizers import create_loraplus_optimizer
+optimizer = create_loraplus_optimizer(model, torch.optim.AdamW, lr=1e-4, loraplus_lr_ratio=16)
+"""
+    )
+    seen = follow(code)
+    (adapter,) = seen.object("model").model.adapters
+    (capture,) = seen.object("optimizer", Kind.OPTIMIZER).facts["captures"]
+    assert capture.holds(adapter) is Tri.YES
+
+
+def test_a_device_hook_changes_nothing() -> None:
+    code = (
+        GIVEN
+        + """
+from accelerate.hooks import AlignDevicesHook, add_hook_to_module
+add_hook_to_module(model, AlignDevicesHook("cuda"))
+"""
+    )
+    assert not follow(code).object("model").model.escaped
+
+
 SECOND = {"DPO": "ref_model=None", "KTO": "ref_model=None", "GRPO": "reward_funcs=score", "RLOO": "reward_funcs=score"}
 
 
