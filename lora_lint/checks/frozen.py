@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import (
     ADAPTERS_LEARN,
@@ -15,6 +16,7 @@ from lora_lint.checks.common import (
     trained,
     variable_of,
 )
+from lora_lint.checks.values import enum_member, given
 from lora_lint.findings import (
     Applicability,
     FixPlan,
@@ -36,7 +38,7 @@ _LANGUAGE_TOWERS = frozenset({"language_model", "text_model", "llm", "decoder", 
 def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
     """A freeze that covers every adapter stands when training begins."""
     for _model, adapter, cause in frozen_at_training(event):
-        if cause.kind is Ev.FREEZE and not _thawed_in_vain(cause, trace):
+        if cause.kind is Ev.FREEZE and not (_thawed_in_vain(cause, trace) or _head_goes_on(adapter, cause)):
             yield Report(
                 cause,
                 f"freezes the adapter of {name_of(cause, 'model', 'the model')} that was injected before: nothing is trained",
@@ -53,6 +55,18 @@ def _thawed_in_vain(freeze: Event, trace: Trace) -> bool:
     """Whether a filter on names was to thaw something after a freeze, and matches nothing: that is the mistake (LL605)."""
     filters = (e for e in trace.of(Ev.FILTER) if e.seq > freeze.seq and e.model is not None)
     return any(freeze.model is not None and e.model is not None and e.model.root is freeze.model.root for e in filters)
+
+
+def _head_goes_on(adapter: Adapter, freeze: Event) -> bool:
+    """Whether a freeze picks the adapter's matrices out by name and leaves the trained copies of other modules (a head)
+    as they are: a stage in which these alone learn."""
+    parts = freeze.args.get("parts") or {}
+    if not parts.get(Part.ADAPTER, Tri.YES).no or Part.BASE in parts or parts.get(Part.COPY, Tri.YES).no:
+        return False
+    facts = adapter.config.facts if adapter.config is not None else {}
+    task = enum_member(facts["task_type"]) if given(facts, "task_type") else ""
+    copied = architectures().task_types.get(task, ()) if task is not None else ("unknown",)
+    return bool(copied) or adapter.config is None or given(facts, "modules_to_save") or given(facts, "loaded")
 
 
 @check("LL103", on=Ev.BACKWARD)
