@@ -21,9 +21,10 @@ from lora_lint.findings import (
     SetKeyword,
     Severity,
 )
-from lora_lint.lifecycle.heap import Obj, TrainOp
+from lora_lint.lifecycle.heap import WHOLE_PATHS, Obj, TrainOp
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Kind, Part, Tri
+from lora_lint.location import Location
 
 
 @check("LL101", on=Ev.END)
@@ -62,13 +63,25 @@ def _apply_config(made: Event, config: Obj, model: Obj, training: Event, trace: 
     imports = (("peft", "get_peft_model"),)
     anchor = None
     after = True
-    if user is not None and user.chain == made.chain and user.seq > made.seq and user.guards == made.guards:
+    collected = _collected(user, model)
+    if collected is not None and user is not None and collected.path == made.location.path and user.seq > made.seq:
+        anchor, after = collected, False
+    elif user is not None and user.chain == made.chain and user.seq > made.seq and user.guards == made.guards:
         anchor, after = user.statement, False
     elif loaded is not None and loaded.seq < made.seq and loaded.chain == made.chain:
         anchor = made.statement
     if anchor is None or (user is not None and user.seq < made.seq):
         return None
     return FixPlan(Applicability.UNSAFE, "inject the adapter", (InsertStatement(anchor, line, after),), imports)
+
+
+def _collected(user: Event | None, model: Obj) -> Location | None:
+    """The statement that collects the parameters of a model for an optimizer, when it is not the optimizer's own."""
+    optimizer = user.role("optimizer") if user is not None else None
+    captures = optimizer.facts.get("captures") if optimizer is not None else None
+    own = [c for c in captures or () if c.model.root is model.root and c.statement is not None]
+    first = min(own, key=lambda c: c.seq).statement if own else None
+    return first if user is not None and isinstance(first, Location) and first != user.statement else None
 
 
 @check("LL102", on=Ev.PREPARE)
@@ -186,7 +199,7 @@ def merge_result_discarded(event: Event, trace: Trace) -> Iterator[Report]:
     """merge_and_unload() or unload() as a statement of its own, the receiver saved or trained later."""
     for merge in trace.of(Ev.MERGE, Ev.UNLOAD):
         model = merge.model
-        if model is None or not merge.args.get("needs_result") or not merge.args.get("discarded"):
+        if model is None or not merge.args.get("needs_result") or not _unused(merge, trace):
             continue
         later = next(
             (
@@ -205,13 +218,23 @@ def merge_result_discarded(event: Event, trace: Trace) -> Iterator[Report]:
                 help=f"{name or 'model'} = {name or 'model'}.{call}()",
                 story=((later, "used here as if it were merged"),),
                 plan=FixPlan(Applicability.SAFE, "keep the merged model", (BindResult(merge.location, name),))
-                if name
+                if name and merge.args.get("discarded")
                 else None,
             )
 
 
+def _unused(merge: Event, trace: Trace) -> bool:
+    """Whether the result is thrown away: at once, or nothing ever asks for what it was bound to."""
+    if merge.args.get("discarded"):
+        return True
+    made = [view for view in trace.made(Kind.MODEL) if view.event is merge and view.wraps is not None]
+    return bool(made) and all(view.last_use < 0 for view in made)
+
+
 def _is_view_of(model: Obj, receiver: Obj) -> bool:
     """Whether a reference goes through the object on which merge was called (the base itself was merged in place)."""
+    while receiver.parent is not None and receiver.path in WHOLE_PATHS:
+        receiver = receiver.parent  # the tuner inside of a PeftModel
     here: Obj | None = model
     while here is not None:
         if here is receiver:

@@ -187,7 +187,7 @@ def adapter_loaded_frozen(event: Event, trace: Trace) -> Iterator[Report]:
                 help="pass is_trainable=True",
                 story=((event, "trained here"),),
                 plan=FixPlan(
-                    Applicability.SAFE,
+                    Applicability.UNSAFE if "is_trainable" in cause.args.get("written", ()) else Applicability.SAFE,
                     "load the adapter with is_trainable=True",
                     (SetKeyword(cause.location, "is_trainable", "True"),),
                 ),

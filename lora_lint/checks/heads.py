@@ -122,8 +122,10 @@ def _advice(head: Head) -> str:
 
 
 def _name_task(config: Obj, head: Head) -> FixPlan | None:
-    if config.site is None:
-        return None
+    written = config.event.args.get("written", ()) if config.event is not None else ()
+    name = "task_type" if head.task else "modules_to_save"
+    if config.site is None or (name in config.facts and name not in written):
+        return None  # it comes out of a dict: a second one would raise
     if head.task:
         intent = SetKeyword(config.site, "task_type", f'"{head.task}"')
         return FixPlan(Applicability.SAFE, f"set task_type to {head.task}", (intent,))

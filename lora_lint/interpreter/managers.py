@@ -11,7 +11,9 @@ import lora_lint.interpreter.execute as execution
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, FuncVal, Generator, Jump, Returned, Scope, Sym, Value
+from lora_lint.lifecycle import effects
 from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import Event
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
 from lora_lint.location import Location
 from lora_lint.syntax import ir
@@ -121,7 +123,13 @@ def enter_context(run: Run, context: Obj, at: Location, stack: ExitStack, form: 
     if isinstance(off, Obj):
         before = off.model.disabled
         off.model.disabled = run.emit(Ev.DISABLE, None, {"model": off}, {"context": True}, at=at)
-        stack.callback(setattr, off.model, "disabled", before)
+        stack.callback(_leave_disabled, off.model.disabled, off, before)
+
+
+def _leave_disabled(entered: Event, model: Obj, before: Event | None) -> None:
+    """Leaving switches the adapters on again, and in the releases that were looked at (0.17.1, 0.21.2) unfreezes them."""
+    model.model.disabled = before
+    effects.thaw_active(entered, model, Tri.UNKNOWN)
 
 
 def grad_answer(context: Obj) -> Tri:

@@ -308,7 +308,8 @@ def write_element(run: Run, element: Element, answer: Tri, node: ir.Node) -> Non
 def write_all(run: Run, value: ParamIter | ParamSet, answer: Tri, node: ir.Node) -> None:
     """requires_grad written on a whole collection (module.parameters() in a loop over modules)."""
     for capture in materialise(run, value, node).captures:
-        emit_parts(run, capture.model, dict.fromkeys(capture.parts, answer), {}, run.loc(node), run.statement)
+        held = {part: answer if there.yes else Tri.UNKNOWN for part, there in capture.parts.items() if not there.no}
+        emit_parts(run, capture.model, held, {}, run.loc(node), run.statement)
 
 
 # --- comprehensions ---------------------------------------------------------------------------------------------------

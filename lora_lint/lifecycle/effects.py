@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lora_lint.lifecycle.heap import Adapter, Obj, TrainOp, trainable
+from lora_lint.lifecycle.heap import WHOLE_PATHS, Adapter, Obj, TrainOp, trainable
 from lora_lint.lifecycle.trace import Event
 from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, ALL_PARTS, BASE_PARTS, Ev, Mode, Part, Quant, Tri
 
@@ -110,7 +110,7 @@ def _freeze_thaw(event: Event, model: Obj) -> None:
 
 def _mode(event: Event, model: Obj) -> None:
     for member in model.models():
-        if not member.full_path or member is not model:
+        if member is not model or WHOLE_PATHS.issuperset(member.full_path.split(".")):
             member.model.mode = event.args.get("mode", Mode.UNKNOWN)
             member.model.mode_event = event
 
@@ -168,9 +168,20 @@ def _disable(event: Event, model: Obj) -> None:
 
 
 def _enable(event: Event, model: Obj) -> None:
+    """args: thaws (bool: the active adapters require gradients from now on, whatever they did before)."""
     model.model.disabled = None
+    if event.args.get("thaws"):
+        thaw_active(event, model)
     if merged_in_place(model) is not None:
         model.model.merged = None
+
+
+def thaw_active(event: Event, model: Obj, answer: Tri = Tri.YES) -> None:
+    """Active adapters that were frozen require gradients now (or may)."""
+    for adapter in model.model.adapters:
+        if not adapter.active.no and not trainable(model.model, adapter)[0].yes:
+            value = answer if adapter.active.yes else Tri.UNKNOWN
+            model.model.ops.append(TrainOp(event, dict.fromkeys(ADAPTER_PARTS, value), "", adapter))
 
 
 def merged_in_place(model: Obj) -> Event | None:
