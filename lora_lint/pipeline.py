@@ -377,7 +377,7 @@ def _lowered(source: SourceFile) -> ir.Module | SyntaxProblem:
 
 def _texts(project: Project) -> dict[str, str]:
     """The texts that fixes may change: those of the files that were asked for."""
-    return {path: project.sources[path].text for path in project.targets}
+    return {path: source.text for path, source in project.sources.items() if path in project.asked}
 
 
 def _cells(project: Project) -> dict[str, list[int]]:

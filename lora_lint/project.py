@@ -31,13 +31,15 @@ class Project:
     """Sources and modules by path, as reported.
 
     sources: text of every file that is analysed. units: their modules, as far as they parse.
-    targets: files to analyse, a part of units; the others are only looked into. checked: how many files were asked for.
+    targets: files to analyse, a part of units; the others are only looked into. asked: the files that were asked for,
+    also those that mention nothing we model. checked: how many they are.
     broken: what is wrong with files that do not parse. errors: files that cannot be read, one line each.
     """
 
     sources: dict[str, SourceFile] = field(default_factory=dict)
     units: dict[str, ir.Module] = field(default_factory=dict)
     targets: list[str] = field(default_factory=list)
+    asked: set[str] = field(default_factory=set)
     broken: list[SyntaxProblem] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     checked: int = 0
@@ -78,6 +80,7 @@ class Loader:
             if data is None:
                 continue
             project.checked += 1
+            project.asked.add(path)
             if self._is_wanted(path, data):
                 self._take(path, is_target=True)
             else:

@@ -14,8 +14,8 @@ from tests.fixture_proof.run import Evidence, run_side
 
 RULES = {
     "LL101", "LL102", "LL103", "LL104", "LL105", "LL106", "LL107", "LL108", "LL109", "LL110", "LL111", "LL112",
-    "LL113", "LL114", "LL115", "LL117",
-    "LL201", "LL202", "LL203", "LL204", "LL206",
+    "LL113", "LL114", "LL115", "LL116", "LL117",
+    "LL201", "LL202", "LL203", "LL204", "LL205", "LL206",
     "LL301", "LL302", "LL303", "LL304", "LL305", "LL306", "LL307", "LL308",
     "LL401", "LL402", "LL403", "LL404", "LL405", "LL407", "LL409",
     "LL501", "LL502", "LL503", "LL504", "LL505",

@@ -28,6 +28,7 @@ _HOW = {
     Cut.DATA: "is taken out of the graph through `.data`",
     Cut.NUMPY: "goes through numpy",
     Cut.REBUILT: "is rebuilt as a new tensor",
+    Cut.COMPARED: "is made of comparisons, which have no gradient,",
 }
 
 

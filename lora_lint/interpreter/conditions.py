@@ -34,7 +34,7 @@ from lora_lint.interpreter.values import (
 )
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Guard, Tensor
-from lora_lint.lifecycle.vocabulary import Tri
+from lora_lint.lifecycle.vocabulary import Cut, Tri
 from lora_lint.syntax import ir
 
 COMPARISONS = frozenset({"==", "!=", "<", ">", "<=", ">=", "in", "not in", "is", "is not"})
@@ -275,7 +275,7 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
     if known is not None:
         return Const(known)
     if any(isinstance(v, Tensor) for v in values):
-        return tensors.combine(run, values, node)
+        return tensors.cut(run, tensors.combine(run, values, node), Cut.COMPARED, node)
     if op in ("==", "is") and isinstance(right, Const) and isinstance(left, Sym):
         key = ("==", left.key, key_of(right))
         default = Const(left.default.value == right.value) if left.default is not None else None
