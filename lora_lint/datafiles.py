@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from lora_lint.launches import Launch, find_launches
 from lora_lint.modules import project_top
 
 if sys.version_info >= (3, 11):
@@ -44,6 +45,7 @@ class DataFiles:
     def __init__(self, cwd: str) -> None:
         self._cwd = cwd
         self._read: dict[tuple[str, str], dict[str, Any] | None] = {}
+        self._launches: dict[str, tuple[Launch, ...]] = {}
 
     def load(self, script: str, name: str, kind: str) -> dict[str, Any] | None:
         """The mapping in the file that a script calls `name`, None when it is not known.
@@ -63,6 +65,27 @@ class DataFiles:
                 found.append(self._read[key])
         # Two files that say different things: which one is meant shows only when the program is started.
         return found[0] if found and all(one == found[0] for one in found) else None
+
+    def launched(self, script: str) -> str:
+        """The place of a command that starts a script as several processes, with their number; "" without one."""
+        absolute = os.path.realpath(os.path.join(self._cwd, script))
+        top = project_top(os.path.dirname(absolute), self._cwd)
+        if top not in self._launches:
+            self._launches[top] = tuple(
+                find_launches(top, self._shown, lambda shell, name: self.load(shell, name, "yaml"))
+            )
+        for one in self._launches[top]:
+            if os.path.basename(one.script) != os.path.basename(script):
+                continue
+            # A relative path may mean the shell script's folder or the top of the project.
+            folder = os.path.dirname(os.path.join(self._cwd, one.where.rpartition(":")[0]))
+            if any(os.path.realpath(os.path.join(base, one.script)) == absolute for base in (folder, top)):
+                return f"{one.where} starts it as {one.processes} processes"
+        return ""
+
+    def _shown(self, path: str) -> str:
+        prefix = self._cwd.rstrip(os.sep) + os.sep
+        return path[len(prefix) :] if path.startswith(prefix) else path
 
 
 def _lies_below(path: str, folder: str) -> bool:

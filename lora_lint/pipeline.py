@@ -174,6 +174,7 @@ class _Run:
                 versions_for,
                 knowledge.registry.render,
                 self._data.load,
+                self._data.launched,
             ),
         )
         if program is None:

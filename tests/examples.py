@@ -81,7 +81,14 @@ def analyse_texts(texts: Mapping[str, str], versions: Mapping[str, str], root: P
     finder = VersionFinder({k: str(v) for k, v in versions.items()}, root)
     units = {path: lower_module(text, path) for path, text in texts.items()}
     data = DataFiles(str(root))
-    program = Program(units, STORE, load_checks().checks, lambda path: finder.for_file(path, ()), read_data=data.load)
+    program = Program(
+        units,
+        STORE,
+        load_checks().checks,
+        lambda path: finder.for_file(path, ()),
+        read_data=data.load,
+        launched=data.launched,
+    )
     found: list[Finding] = []
     for path in units:
         found += program.run(path)

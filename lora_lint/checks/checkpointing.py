@@ -8,7 +8,7 @@ from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import TRAINING, name_of, part_trainable, trained
 from lora_lint.checks.embeddings import adapts_embeddings, saves_embeddings
-from lora_lint.checks.values import given
+from lora_lint.checks.values import given, literal
 from lora_lint.findings import Applicability, FixPlan, SetKeyword, Severity
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Trace
@@ -122,10 +122,20 @@ def _given_embeddings(forward: Event) -> bool:
     return isinstance(named, dict) and "inputs_embeds" in named
 
 
+def _may_be_zero3(arguments: Obj) -> bool:
+    """Whether DeepSpeed may shard the parameters: its configuration says so, or cannot be read."""
+    kwargs = getattr(arguments.facts.get("kwargs"), "items", {})
+    if "deepspeed" not in kwargs:
+        return False
+    given_as, read = kwargs["deepspeed"], arguments.facts.get("deepspeed")
+    config = getattr(given_as, "items", None) or getattr(read, "items", None)
+    zero = getattr(config.get("zero_optimization"), "items", None) if isinstance(config, dict) else None
+    return not (isinstance(zero, dict) and literal(zero.get("stage")) in (0, 1, 2))
+
+
 def _not_reentrant(call: Location, arguments: Obj | None) -> FixPlan | None:
     """Ask for the other kind of checkpointing. DeepSpeed ZeRO-3 needs the reentrant one."""
-    kwargs = getattr(arguments.facts.get("kwargs"), "items", {}) if arguments is not None else {}
-    if "deepspeed" in kwargs:
+    if arguments is not None and _may_be_zero3(arguments):
         return None
     intent = SetKeyword(call, "gradient_checkpointing_kwargs", '{"use_reentrant": False}')
     return FixPlan(Applicability.SAFE, "use non-reentrant checkpointing", (intent,))

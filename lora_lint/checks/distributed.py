@@ -78,7 +78,8 @@ def _launched(model: Obj, trace: Trace) -> tuple[Event | Location, str] | None:
     """What shows that the program runs as several processes."""
     start = next(trace.of(Ev.DISTRIBUTED), None)
     if start is not None:
-        return start, "one of several processes, as this shows"
+        how = start.args.get("how")
+        return start, how if isinstance(how, str) else "one of several processes, as this shows"
     wrap = next(iter(_wraps(model, frozenset({"ddp", "fsdp", "fsdp2"}))), None)
     if wrap is not None:
         return wrap, "wrapped for several processes here"

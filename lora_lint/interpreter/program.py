@@ -24,6 +24,7 @@ from lora_lint.interpreter.targets import Targets, Versions
 from lora_lint.interpreter.values import Const, Jump, ModuleVal, OutOfBudget, Returned, Sym, Value
 from lora_lint.lifecycle.trace import Trace
 from lora_lint.lifecycle.vocabulary import Ev
+from lora_lint.location import Location
 from lora_lint.syntax import ir
 
 MAX_PATHS = 24
@@ -66,6 +67,7 @@ class Program:
 
     units: path -> module. checks: the rules to run. versions_for: path -> target versions of the project it belongs to.
     read_data: the mapping in a configuration file, by script, name and kind (see `DataFiles.load`).
+    launched: what starts a script as several processes, "" when nothing is known to.
     `run` analyses one file, `finish` what only shows when all files were seen.
     """
 
@@ -77,11 +79,13 @@ class Program:
         versions_for: Callable[[str], Versions],
         render: Callable[[str, Report], Finding] | None = None,
         read_data: Callable[[str, str, str], dict[str, Any] | None] = lambda script, name, kind: None,
+        launched: Callable[[str], str] = lambda script: "",
     ) -> None:
         self.units = dict(units)
         self.store = store
         self.checks = checks
         self.read_data = read_data
+        self._launched = launched
         self.linker = Linker(units, store)
         self.relevance = Relevance(store, units.values())
         self.nowhere = ModuleVal("", "", ir.Module("", ()))
@@ -166,7 +170,15 @@ class Program:
         refute come from `finish`."""
         self.statistics["files"] += 1
         unit = self.units[path]
-        self.explore(path, lambda run: self._execute_module(run, self._fresh_module(run, path), "__main__"))
+        launched = self._launched(path)
+
+        def start(run: Run) -> None:
+            module = self._fresh_module(run, path)
+            if launched:
+                run.emit(Ev.DISTRIBUTED, None, args={"how": launched}, at=Location(path, 1, 1, 1, 1))
+            self._execute_module(run, module, "__main__")
+
+        self.explore(path, start)
         for one in entry.entries(unit, self.relevance):
             if self.linker.referenced_elsewhere(path, one.name):
                 self._postponed.append((path, one))
