@@ -20,6 +20,10 @@ from tests.fixture_proof.run import run_program
 
 # Fixtures whose finding is not fixed, and why: the test fails when one of them is fixed, or another one is not.
 NOT_FIXED: dict[str, str] = {}
+# Fixtures whose fixed program cannot run here, and why; the rest of the proof holds for them.
+NOT_RUN = {
+    "LL601-auto-map-in-two-processes": "the fix gives each process the GPU of its number, and there is none",
+}
 
 
 def _cases() -> list[ParameterSet]:
@@ -59,6 +63,8 @@ def test_fixed_by_the_tool(fixture: Fixture, tmp_path: Path) -> None:
         ast.parse(text, path)
     assert _fix(work, fixture.code) == [], "findings are left, or new ones came"
     assert _texts(work) == once, "a second run changes more"
+    if fixture.name in NOT_RUN:
+        pytest.skip(NOT_RUN[fixture.name])
     evidence = run_program(fixture, work, envs.interpreter(fixture.stack))
     found = problems(fixture.cure, evidence)
     assert not found, "\n".join([*found, "--- output", evidence.output[-3000:]])

@@ -84,7 +84,32 @@ def fp16_without_scaler(event: Event, trace: Trace) -> Iterator[Report]:
             "backward of an fp16 forward without a gradient scaler: small gradients become zero",
             help="use scaler.scale(loss).backward(), scaler.step(optimizer) and scaler.update(), or bfloat16",
             story=((source, "forward under fp16 autocast"), (event, "optimizer steps here")),
+            plan=_scale(source, backward, event, trace),
         )
+
+
+def _scale(source: Event, backward: Event, step: Event, trace: Trace) -> FixPlan | None:
+    """Put a scaler around backward and step, where the optimizer is made in the same function and no gradient is touched
+    in between."""
+    optimizer = step.role("optimizer")
+    made = next((e for e in trace.of(Ev.OPTIMIZER) if e.role("optimizer") is optimizer), None)
+    context = next((c for c in reversed(source.within) if "precision" in c.facts), None)
+    device = literal(context.facts.get("device")) if context is not None else None
+    loss, name = variable_of(backward, "loss"), variable_of(step, "optimizer")
+    if made is None or made.statement is None or step.statement is None or device not in ("cuda", "cpu"):
+        return None
+    if not loss or not name or not made.chain == backward.chain == step.chain or made.loop is not None:
+        return None
+    others = [e for e in trace.of(Ev.BACKWARD, Ev.STEP) if e.location not in (backward.location, step.location)]
+    if others or any(backward.seq < clip.seq < step.seq for clip in trace.of(Ev.CLIP)):
+        return None
+    intents = (
+        InsertStatement(made.statement, f'scaler = GradScaler("{device}")', after=True),
+        ReplaceText(backward.location, f"scaler.scale({loss}).backward()"),
+        ReplaceText(step.location, f"scaler.step({name})"),
+        InsertStatement(step.statement, "scaler.update()", after=True),
+    )
+    return FixPlan(Applicability.UNSAFE, "scale the loss with GradScaler", intents, (("torch.amp", "GradScaler"),))
 
 
 @check("LL503", on=Ev.STEP)
