@@ -83,6 +83,13 @@ class Relevance:
         )
         self._memo: dict[int, bool] = {}
         self._keep: list[object] = []  # memo keys are identities: keep their objects alive
+        units = list(units)
+        self._names.update(
+            alias
+            for unit in units
+            for name, alias in _aliases(unit.body)
+            if name in self._names or name.endswith(_HOT_ENDINGS)
+        )
         callers: dict[str, list[str]] = {}
         for function in (node for unit in units for node in _functions(unit.body)):
             for name in set(_called_names(function)):
@@ -122,6 +129,17 @@ class Relevance:
 
     def _mentions(self, name: str) -> bool:
         return name in self._names or name.endswith(_HOT_ENDINGS)
+
+
+def _aliases(body: Iterable[ir.Stmt]) -> Iterator[tuple[str, str]]:
+    """Names that are imported under another one: `from torch.nn.parallel import DistributedDataParallel as DDP`."""
+    stack: list[object] = list(body)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ir.Import):
+            yield from ((name, alias) for name, alias in node.names or () if name != alias)
+        elif isinstance(node, ir.Node):
+            stack.extend(children(node))
 
 
 def _functions(body: Iterable[ir.Stmt]) -> Iterator[ir.FunctionDef]:
