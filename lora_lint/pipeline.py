@@ -146,7 +146,8 @@ class _Run:
             place = Location(one.path, one.line, one.column, one.line, one.column)
             found = self._meta("LL001", place, one.message)
             # A cell that is no Python (commands for a terminal, a draft) keeps nothing else from being checked.
-            raw.append(replace(found, severity=Severity.WARNING) if one.path in project.units else found)
+            mild = one.valid or one.path in project.units
+            raw.append(replace(found, severity=Severity.WARNING) if mild else found)
         by_path: dict[str, list[Finding]] = {path: [] for path in project.targets}
         for finding in dict.fromkeys(raw):
             by_path.setdefault(finding.location.path, []).append(finding)

@@ -1,10 +1,11 @@
-"""Reading what projects say about versions: lock files, requirement files, pyproject.toml, setup.cfg, conda, pip lines.
+"""Reading what projects say about versions: lock files, requirement files, pyproject.toml, setup.cfg, setup.py, conda, pip lines.
 
 A file that cannot be read gives a note and nothing else.
 """
 
 from __future__ import annotations
 
+import ast
 import configparser
 import json
 import re
@@ -34,6 +35,7 @@ _GIT = re.compile(
 )
 _RELEASE_TAG = re.compile(r"^v?(\d+(?:\.\d+)+(?:[.\w]*))$")
 _CONDA = re.compile(r"^(?:[\w-]+::)?(?P<name>[\w.-]+)\s*(?P<range>[^\s\[]*)")
+_REQUIRES = re.compile(r"requires?\b|requirements|extras?\b|extras?_require|dependencies|\bdeps\b|_deps\b", re.IGNORECASE)
 _CONDA_NAMES = {"pytorch": "torch", "pytorch-gpu": "torch"}
 
 
@@ -257,6 +259,34 @@ def _setup_cfg(path: Path) -> Iterator[Wanted]:
             yield from _wanted(line.split("#")[0].strip())
 
 
+def _setup_py(path: Path) -> Iterator[Wanted]:
+    """setup.py: the strings of lists and dicts that are given or assigned as requirements. The file is not run."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise ValueError(str(error)) from error
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg is not None and _REQUIRES.search(node.arg):
+            yield from _strings_wanted(node.value)
+        elif isinstance(node, ast.Assign) and any(_REQUIRES.search(ast.unparse(one)) for one in node.targets):
+            yield from _strings_wanted(node.value)
+
+
+def _strings_wanted(node: ast.expr) -> Iterator[Wanted]:
+    """The requirements among the strings of nested displays; what is computed is left out."""
+    if isinstance(node, (ast.List, ast.Tuple)):
+        for item in node.elts:
+            yield from _strings_wanted(item)
+    elif isinstance(node, ast.Dict):
+        for value in node.values:
+            yield from _strings_wanted(value)
+    elif isinstance(node, ast.BinOp):
+        yield from _strings_wanted(node.left)
+        yield from _strings_wanted(node.right)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield from _wanted(node.value)
+
+
 def _conda(path: Path) -> Iterator[Wanted]:
     """environment.yml: conda packages and the pip section."""
     import yaml  # dear to import, and hardly any project has such a file
@@ -295,6 +325,7 @@ _LOCKS: tuple[tuple[str, Reader], ...] = (
 _PROJECT_FILES: tuple[tuple[str, Reader], ...] = (
     ("pyproject.toml", _pyproject),
     ("setup.cfg", _setup_cfg),
+    ("setup.py", _setup_py),
     ("environment.yml", _conda),
     ("environment.yaml", _conda),
 )

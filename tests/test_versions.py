@@ -301,6 +301,27 @@ def test_poetry_range(text: str, expected: str) -> None:
     assert poetry_range(text) == SpecifierSet(expected)
 
 
+def test_setup_py(repository: Path) -> None:
+    """Literal lists count, whatever they are called on the way; what is computed, and other strings, do not."""
+    write(
+        repository,
+        "setup.py",
+        """
+from setuptools import setup
+
+extras = {"dpo": ["trl==0.8.0"], "all": []}
+extras["train"] = ["accelerate>=0.26"] + ["torch>=2"]
+with open("requirements.txt") as file:
+    install_requires = [line.strip() for line in file]
+setup(name="lm", install_requires=["peft>=0.10,<0.12", f"bitsandbytes=={1}"], extras_require=extras, packages=["datasets"])
+""",
+    )
+    assert found(repository).describe("trl") == "trl 0.8.0 (setup.py)"
+    assert found(repository).describe("peft") == "peft >=0.10,<0.12 (setup.py)"
+    assert found(repository).describe("torch") == "torch >=2 (setup.py)"
+    assert found(repository).describe("datasets") is None
+
+
 def test_setup_cfg(repository: Path) -> None:
     write(
         repository,

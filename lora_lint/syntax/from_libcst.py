@@ -73,4 +73,4 @@ def _explain(text: str, path: str, message: str) -> SyntaxProblem:
     line, column = (int(found[1]), int(found[2])) if found else (1, 1)
     if column == 0 and line > 1:  # behind the end of a line: blame that line
         line -= 1
-    return SyntaxProblem(path, line, max(column, 1), "valid for this Python, but LibCST cannot parse it")
+    return SyntaxProblem(path, line, max(column, 1), "valid for this Python, but LibCST cannot parse it", valid=True)
