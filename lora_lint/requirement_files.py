@@ -35,7 +35,9 @@ _GIT = re.compile(
 )
 _RELEASE_TAG = re.compile(r"^v?(\d+(?:\.\d+)+(?:[.\w]*))$")
 _CONDA = re.compile(r"^(?:[\w-]+::)?(?P<name>[\w.-]+)\s*(?P<range>[^\s\[]*)")
-_REQUIRES = re.compile(r"requires?\b|requirements|extras?\b|extras?_require|dependencies|\bdeps\b|_deps\b", re.IGNORECASE)
+_REQUIRES = re.compile(
+    r"requires?\b|requirements|extras?\b|extras?_require|dependencies|\bdeps\b|_deps\b", re.IGNORECASE
+)
 _CONDA_NAMES = {"pytorch": "torch", "pytorch-gpu": "torch"}
 
 
@@ -266,9 +268,13 @@ def _setup_py(path: Path) -> Iterator[Wanted]:
     except SyntaxError as error:
         raise ValueError(str(error)) from error
     for node in ast.walk(tree):
-        if isinstance(node, ast.keyword) and node.arg is not None and _REQUIRES.search(node.arg):
-            yield from _strings_wanted(node.value)
-        elif isinstance(node, ast.Assign) and any(_REQUIRES.search(ast.unparse(one)) for one in node.targets):
+        if isinstance(node, ast.keyword):
+            names = [node.arg or ""]
+        elif isinstance(node, ast.Assign):
+            names = [ast.unparse(target) for target in node.targets]
+        else:
+            continue
+        if any(_REQUIRES.search(name) for name in names):
             yield from _strings_wanted(node.value)
 
 

@@ -41,7 +41,9 @@ def test_syntax_error_has_a_place_and_a_reason(text: str, line: int, column: int
 
 
 def test_valid_python_that_the_parser_refuses_says_so() -> None:
-    with pytest.raises(SyntaxProblem, match=r"^f\.py:2:\d+: valid for this Python, but LibCST cannot parse it$") as caught:
+    with pytest.raises(
+        SyntaxProblem, match=r"^f\.py:2:\d+: valid for this Python, but LibCST cannot parse it$"
+    ) as caught:
         lower_module("x = 1\nclass A(b=1, *c): pass\n", "f.py")
     assert caught.value.valid
 
