@@ -218,6 +218,24 @@ for ids in loader:
 """
 )
 
+
+def forked(program: str) -> str:
+    """A program for torchrun as one that forks its second process itself; its argument is a free port."""
+    opening = 'def main():\n    dist.init_process_group("gloo")'
+    assert opening in program
+    alone = (
+        "def main(rank):\n"
+        '    dist.init_process_group("gloo", f"tcp://127.0.0.1:{sys.argv[1]}", rank=rank, world_size=2)'
+    )
+    start = """    import multiprocessing
+    peer = multiprocessing.get_context("fork").Process(target=main, args=(1,))
+    peer.start()
+    main(0)
+    peer.join()
+"""
+    return program.replace(opening, alone).replace("    main()\n", start)
+
+
 SHARDED = (
     HEAD
     + """

@@ -294,6 +294,37 @@ def compute_loss_that_detaches(tmp: Any) -> None:
     Detaching(model=model, args=arguments(TrainingArguments, tmp), train_dataset=rows()).train()
 
 
+@broken("LL308")
+def step_inside_training_step(tmp: Any) -> None:
+    class Stepping(Trainer):
+        def training_step(self, model: Any, inputs: Any, *more: Any) -> Any:
+            loss = super().training_step(model, inputs, *more)
+            self.optimizer.step()
+            return loss
+
+    model = get_peft_model(llama(), lora())
+    Stepping(model=model, args=arguments(TrainingArguments, tmp), train_dataset=rows()).train()
+
+
+def _weighted(features: list[dict[str, Any]]) -> dict[str, Any]:
+    made = {key: torch.tensor([f[key] for f in features]) for key in ("input_ids", "labels")}
+    return {**made, "labels": made["labels"] + int(sum(f.get("weight", 0) for f in features))}
+
+
+@broken("LL407")
+def collator_reads_a_dropped_column(tmp: Any) -> None:
+    data = rows().add_column("weight", [0] * 16)
+    model = get_peft_model(llama(), lora())
+    Trainer(model=model, args=arguments(TrainingArguments, tmp), train_dataset=data, data_collator=_weighted).train()
+
+
+@healthy
+def collator_reads_a_kept_column(tmp: Any) -> None:
+    data = rows().add_column("weight", [0] * 16)
+    args = arguments(TrainingArguments, tmp, remove_unused_columns=False)
+    Trainer(model=get_peft_model(llama(), lora()), args=args, train_dataset=data, data_collator=_weighted).train()
+
+
 @pytest.mark.parametrize("program", HEALTHY, ids=lambda f: f.__name__)
 def test_healthy(program: Callable[[Any], None], tmp_path: Any) -> None:
     with observe(steps=3, probes=True) as session:

@@ -158,6 +158,29 @@ def test_torchrun_as_launcher(tmp_path: Path) -> None:
     assert [one["rank"] for one in report["processes"]] == [0, 1]
 
 
+def free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
+def test_processes_that_the_program_forks_are_ranks(tmp_path: Path) -> None:
+    status, report, _ = verify(tmp_path, programs.forked(programs.DDP_HEALTHY), after=("--", free_port()))
+    assert (status, report["verdict"]) == (0, "PASS"), report
+    assert [one["rank"] for one in report["processes"]] == [0, 1]
+    status, report, _ = verify(tmp_path, programs.forked(programs.DDP_BYPASSED), after=("--", free_port()))
+    assert (status, report["verdict"]) == (1, "FAIL"), report
+    assert report["findings"][0]["code"] == "LL607"
+
+
+def test_error_in_a_forked_process_is_told(tmp_path: Path) -> None:
+    program = programs.forked(programs.DDP_HEALTHY).replace(
+        "    gen = ", '    assert rank == 0, "rank 1 is ill"\n    gen = '
+    )
+    status, report, _ = verify(tmp_path, program, "--timeout", "60", after=("--", free_port()))
+    assert (status, report["verdict"]) == (2, "INCONCLUSIVE"), report
+
+
 def test_bypassed_wrapper_diverges(tmp_path: Path) -> None:
     status, report, _ = verify(tmp_path, programs.DDP_BYPASSED, "--launch", "torchrun --standalone --nproc-per-node 2")
     assert (status, report["verdict"]) == (1, "FAIL")
