@@ -15,7 +15,7 @@ export TOKENIZERS_PARALLELISM := false
 
 help:
 	@echo "make test   set up, then lint, type check and run all tests"
-	@echo "make demo   set up, then find, explain and fix the problems of two bundled training scripts"
+	@echo "make demo   set up, then find, prove, explain and fix the problems of two bundled training scripts"
 	@echo "make lint   ruff and mypy        make fast   the tests that take no seconds"
 	@echo "make readme refresh the generated parts of README.md"
 	@echo "make docs   build the documentation, with a page per rule, into build/site"

@@ -1,4 +1,5 @@
-"""The demo: find what is wrong with two training scripts, explain it, fix it, and find nothing any more.
+"""The demo: find what is wrong with two training scripts, run one under observation to see that it learns nothing, explain
+it, fix it, find nothing any more, and see that it learns.
 
 The scripts in `demo/scripts` look fine and run to the end without an error. They are copied first, so that the demo can
 be run again.
@@ -32,11 +33,13 @@ def main() -> None:
         folder = Path(temporary) / "scripts"
         shutil.copytree(SCRIPTS, folder, ignore=shutil.ignore_patterns("__pycache__"))
         step("Find: these scripts run to the end, and learn nothing", folder, ".", expect=1)
+        step("Run: three steps prove that it does not learn, and why", folder, "verify", "train.py", expect=1)
         step("Explain one of the rules", folder, "explain", "optimizer-before-adapter", expect=0)
         step("Show what the fixes would change", folder, "--diff", "--unsafe-fixes", ".", expect=1)
         step("Fix", folder, "--fix", "--unsafe-fixes", ".", expect=0)
         step("Find nothing any more", folder, ".", expect=0)
-    print("\n=== The demo is over: the mistakes were found, explained and fixed, and nothing is found any more.")
+        step("Run again: now every adapter tensor learns", folder, "verify", "train.py", expect=0)
+    print("\n=== The demo is over: the mistakes were found, proved, explained and fixed, and the training learns.")
 
 
 if __name__ == "__main__":

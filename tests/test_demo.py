@@ -30,12 +30,15 @@ def _scripts(folder: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.torch
 def test_the_demo_runs_and_leaves_its_scripts_alone(tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in (ROOT / "demo" / "scripts").glob("*.py")}
     shown = _python(tmp_path, str(ROOT / "demo" / "run.py"))
     for code in ("LL105", "LL206", "LL301", "LL302"):
-        assert code in shown.split("=== Explain")[0]
+        assert code in shown.split("=== Run")[0]
+    assert "FAIL  train.py does not learn as it should: LL301" in shown.split("=== Run:")[1].split("=== Explain")[0]
     assert "All clear: 3 files checked." in shown.split("=== Find nothing")[1]
+    assert "PASS  train.py learns" in shown.split("=== Run again")[1]
     assert {path: path.read_bytes() for path in (ROOT / "demo" / "scripts").glob("*.py")} == before
 
 

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from lora_lint.verify.config import Observation
@@ -117,6 +117,9 @@ def assert_trains(
                 output = model(**batch) if isinstance(batch, dict) else model(batch)
                 value = loss(output, batch) if loss is not None else output.loss
                 optimizer.zero_grad()
+                if not value.requires_grad:
+                    _backward_of_nothing(value)
+                    break
                 value.backward()
                 optimizer.step()
         finally:
@@ -130,6 +133,12 @@ def assert_trains(
     if verdict.verdict != PASS:
         raise NotLearning(verdict)
     return verdict
+
+
+def _backward_of_nothing(loss: Any) -> None:
+    """The backward that torch refuses: seen by the observation, which knows more about why than torch's message says."""
+    with suppress(RuntimeError):
+        loss.backward()
 
 
 def ensure_adapters_trainable(model: Any, adapter_names: tuple[str, ...] | None = None) -> list[str]:

@@ -212,7 +212,7 @@ def _environment(verdict: Verdict, paint: Paint) -> list[str]:
 
 def _end(verdict: Verdict) -> list[str]:
     lines = []
-    codes = sorted({f.code for f in verdict.findings if f.severity is not Severity.INFO})
+    codes = list(dict.fromkeys(f.code for f in verdict.findings if f.severity is not Severity.INFO))
     if codes:
         lines.append(
             f"`lora-lint explain {codes[0]}` says more" + (f" (also {', '.join(codes[1:])})." if codes[1:] else ".")
