@@ -38,8 +38,8 @@ def environment(settings: Path | None) -> dict[str, str]:
     return found
 
 
-def started(settings: Path | None, rounds: int, tokens: int) -> subprocess.Popen[str]:
-    words = [sys.executable, TRAINEE, str(rounds), "--paced", "--tokens", str(tokens)]
+def started(settings: Path | None, rounds: int, tokens: int, *more: str) -> subprocess.Popen[str]:
+    words = [sys.executable, TRAINEE, str(rounds), "--paced", "--tokens", str(tokens), *more]
     return subprocess.Popen(
         words,
         env=environment(settings),
@@ -59,13 +59,13 @@ def step(process: subprocess.Popen[str]) -> tuple[float, float]:
     return cpu, wall
 
 
-def steps(rounds: int, tokens: int) -> None:
+def steps(rounds: int, tokens: int, *more: str) -> None:
     """Each round: one step of each process, in changing order. The first steps of both are left out: there observation
     does more (it looks at every module until the first optimizer step), and the plain process warms up, too."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "observation.json"
         Observation(folder=folder, cwd=os.getcwd(), steps=10**6, probes=False).write(settings)
-        plain, observed = started(None, rounds, tokens), started(settings, rounds, tokens)
+        plain, observed = started(None, rounds, tokens, *more), started(settings, rounds, tokens, *more)
         assert plain.stdout is not None
         assert observed.stdout is not None
         total, trainable = map(int, plain.stdout.readline().split())
@@ -78,6 +78,9 @@ def steps(rounds: int, tokens: int) -> None:
             else:
                 first = step(plain)
                 pairs.append((first, step(observed)))
+        if "cuda" in more:
+            peaks = [int(process.stdout.readline()) / 2**20 for process in (plain, observed) if process.stdout]
+            print(f"peak device memory: plain {peaks[0]:.0f} MB, observed {peaks[1]:.0f} MB")
         for process in (plain, observed):
             process.kill()
             process.wait()

@@ -198,6 +198,52 @@ trainer.fit(Module(), torch.utils.data.DataLoader(rows, batch_size=2))
 """
 )
 
+# Rank 1 ends without a word.
+LOST = (
+    HEAD
+    + LOOP
+    + """
+import torch.distributed as dist
+dist.init_process_group("gloo")
+model = make()
+if dist.get_rank() == 1:
+    os._exit(3)
+train(torch.nn.parallel.DistributedDataParallel(model), 6)
+"""
+)
+
+# Two workers in sessions of their own, and a child of theirs, none of which cares for SIGTERM.
+STUBBORN = """
+import os, signal, subprocess, time
+import torch.distributed as dist
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+dist.init_process_group("gloo")
+child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+rank = dist.get_rank()
+with open(f"pids-{rank}.new", "w") as stream:
+    stream.write(f"{os.getpid()} {child.pid}")
+os.rename(f"pids-{rank}.new", f"pids-{rank}")
+time.sleep(600)
+"""
+
+# What `push_to_hub=True` and a logger do before the first step.
+UPLOADS = (
+    HEAD
+    + LOOP
+    + """
+import huggingface_hub
+from huggingface_hub import HfApi
+
+made = huggingface_hub.create_repo("someone/adapter", token="none")
+assert made.repo_id == "someone/adapter"
+assert HfApi().upload_folder(repo_id="someone/adapter", folder_path=".", token="none").oid == "0" * 40
+HfApi().create_commit("someone/adapter", operations=[], commit_message="x", run_as_future=True).result()
+assert os.environ["WANDB_MODE"] == "offline"
+assert os.environ["MLFLOW_TRACKING_URI"].startswith("file:")
+train(make(), 6)
+"""
+)
+
 ACCELERATE = (
     HEAD
     + """

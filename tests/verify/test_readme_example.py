@@ -15,7 +15,9 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 def test_the_example_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
-    found = re.search(r"<!-- run by \S*test_readme_example\.py -->\n```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    found = re.search(
+        r"<!-- run by \S*test_readme_example\.py -->\n```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL
+    )
     assert found is not None
     exec(compile(found.group(1), "README.md", "exec"), {"__name__": "example"})
     said = capsys.readouterr().out

@@ -295,6 +295,91 @@ def test_interrupt_ends_all_children(tmp_path: Path) -> None:
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
+def test_sigterm_ends_workers_that_do_not_care_for_it(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(programs.STUBBORN, encoding="utf-8")
+    words = command("--launch", "torchrun --standalone --nproc-per-node 2", "train.py")
+    running = subprocess.Popen(words, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True)
+    files = [tmp_path / "pids-0", tmp_path / "pids-1"]
+    limit = time.time() + 180
+    while not all(file.exists() for file in files):
+        assert time.time() < limit
+        assert running.poll() is None
+        time.sleep(0.1)
+    running.terminate()
+    out, _ = running.communicate(timeout=60)
+    assert running.returncode == 2
+    assert out.startswith("INCONCLUSIVE  no verdict on train.py: interrupted")
+    for pid in (int(word) for file in files for word in file.read_text().split()):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_lost_rank_is_named(tmp_path: Path) -> None:
+    status, report, _ = verify(tmp_path, programs.LOST, "--launch", "torchrun --standalone --nproc-per-node 2")
+    assert (status, report["verdict"]) == (2, "INCONCLUSIVE")
+    assert "rank 1 ended first, with exit code 3" in report["reason"] or "1 of 2 processes" in report["reason"]
+
+
+def test_a_launcher_that_starts_one_process_is_no_lost_rank(tmp_path: Path) -> None:
+    status, report, _ = verify(tmp_path, programs.ACCELERATE, "--launch", "accelerate launch --num_processes 2 --cpu")
+    assert (status, report["verdict"]) == (0, "PASS"), report
+    assert "2 processes were asked for" in report["notes"][0]
+
+
+def test_nothing_is_uploaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9/")
+    status, report, _ = verify(tmp_path, programs.UPLOADS)
+    assert (status, report["verdict"]) == (0, "PASS"), report
+    remarks = [remark for remark in report["environment"]["remarks"] if "held back" in remark]
+    assert [remark.split("(")[0] for remark in remarks] == ["create_repo", "upload_folder", "create_commit"]
+    assert f"at train.py:{line_of(programs.UPLOADS, 'huggingface_hub.create_repo')}" in remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import nowhere_at_all\n", "at train.py:1 with ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("def f(:\n", "at train.py:1 with SyntaxError"),
+        ("import argparse\np = argparse.ArgumentParser()\np.add_argument('--x', required=True)\np.parse_args()\n",
+         "exit status 2: train.py: error: the following arguments are required: --x"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n", "SIGKILL: often the system's out-of-memory killer"),
+        ("import sys\nsys.excepthook = lambda *a: None\n1 / 0\n", "at train.py:3 with ZeroDivisionError: division by zero"),
+    ],
+    ids=["import", "syntax", "usage", "killed", "own hook"],
+)  # fmt: skip
+def test_early_ends_have_a_reason(tmp_path: Path, text: str, said: str) -> None:
+    status, report, _ = verify(tmp_path, text)
+    assert (status, report["verdict"]) == (2, "INCONCLUSIVE")
+    assert said in report["reason"]
+    assert "lora_lint" not in report["traceback"]
+
+
+def test_progress_on_a_terminal(tmp_path: Path) -> None:
+    """In a pseudo-terminal: one line that is drawn over, then the report in colour."""
+    pty = pytest.importorskip("pty")
+    (tmp_path / "train.py").write_text(programs.HEALTHY, encoding="utf-8")
+    main, side = pty.openpty()
+    running = subprocess.Popen(
+        command("train.py"), cwd=tmp_path, env=environment(), stdout=side, stderr=side, stdin=side
+    )
+    os.close(side)
+    shown = b""
+    while True:
+        try:
+            part = os.read(main, 65536)
+        except OSError:  # the other side is closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(main)
+    assert running.wait(30) == 0
+    text = shown.decode()
+    assert text.startswith("lora-lint verify: executes `train.py` with your data and devices")
+    assert "\r\033[Kstarting · 1 s" in text
+    assert "\r\033[K\033[32m\033[1mPASS\033[0m  train.py learns" in text
+
+
 def test_missing_script_is_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         command("nowhere.py"), cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False
