@@ -158,8 +158,9 @@ def test(run: Run, node: ir.Expr, scope: Scope, owner: ir.Node) -> Tri:
 def as_condition(run: Run, value: Value) -> Value:
     """The value as a condition sees it: a setting may be another one in another configuration, and a name of a module that
     nothing is known of may stand for anything."""
-    if isinstance(value, LibRef) and not (run.store.find_call(value.name) or run.store.type_of(value.name)):
-        return Sym(key_of(value), value.name)
+    if isinstance(value, LibRef) and value.name.split(".", 1)[0] not in run.store.libraries and "." in value.name:
+        named = run.store.find_call(value.name) or run.store.type_of(value.name) or run.store.default(value.name)
+        return value if named else Sym(key_of(value), value.name)
     return value.symbol if isinstance(value, Setting) else value
 
 
@@ -252,6 +253,7 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
             result.fixed = all(isinstance(value, Const) or (isinstance(value, Sym) and value.fixed) for value in values)
         return result
     if op == "not":
+        values = [as_condition(run, values[0])]
         answer = truth(run, values[0])
         if answer.known:
             return Const(answer.no)
