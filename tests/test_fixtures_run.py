@@ -29,7 +29,7 @@ ALL = load_fixtures()
 def _cases() -> list[ParameterSet]:
     cases = []
     for fixture in ALL:
-        marks = [pytest.mark.torch, pytest.mark.slow, *[pytest.mark.old_stack] * bool(fixture.stack)]
+        marks = [pytest.mark.torch, pytest.mark.proof, *[pytest.mark.old_stack] * bool(fixture.stack)]
         cases.append(pytest.param(fixture, id=fixture.name, marks=marks))
     return cases
 
