@@ -296,7 +296,7 @@ def thaw_lost_on_injection(event: Event, trace: Trace) -> Iterator[Report]:
                 what = op.path or _attribute(member, model) or ", ".join(op.event.args.get("extras", ())) or _parts(op)
                 yield Report(
                     call_site(op.event, lost.event),
-                    f"unfreezes {what} before the adapter is injected, and the injection freezes it again: it is never trained",
+                    f"unfreezes {what} before the adapter is injected, and the injection undoes that: never trained",
                     help="unfreeze after the injection, or list the module in modules_to_save",
                     story=((lost.event, "frozen again here"), (event, "trained here")),
                     plan=_move_below(op.event, lost.event),
