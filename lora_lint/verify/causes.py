@@ -65,7 +65,7 @@ _EXPLAINS = {
     "LL904": frozenset({"LL903"}),
 }
 # Rules about what comes after the observed steps, or about what no hook sees: what the static check says of them stands.
-_ONLY_READ = frozenset(
+ONLY_READ = frozenset(
     {
         "LL108",
         "LL110",
@@ -143,7 +143,7 @@ class Causes:
         return [
             f
             for f in self._read
-            if f.code in _ONLY_READ
+            if f.code in ONLY_READ
             or (f.code not in _MEASURABLE and not self._seen.isdisjoint(_NEEDS_PROOF.get(f.code, frozenset())))
         ]
 

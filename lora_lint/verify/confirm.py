@@ -11,6 +11,7 @@ from lora_lint.checks.registry import load_checks
 from lora_lint.config import Configuration
 from lora_lint.findings import Finding, Severity
 from lora_lint.pipeline import Request, run
+from lora_lint.verify.causes import ONLY_READ
 from lora_lint.verify.verdict import PASS, Verdict
 
 CONFIRMED, REFUTED, NOT_REACHED, OPEN = "confirmed", "refuted", "not reached", "open"
@@ -21,7 +22,7 @@ class Confirmation:
     """A static finding and what became of it.
 
     confirmed: the run reports the same rule. refuted: its function ran, the rule judges runs, and the run learns.
-    not reached: its function did not run. open: anything else, e.g. a rule that no run can judge.
+    not reached: its function did not run. open: anything else, e.g. a rule about what comes after the observed steps.
     """
 
     finding: Finding
@@ -34,7 +35,7 @@ def static_findings(targets: Sequence[str]) -> tuple[Finding, ...]:
 
 
 def confirm(findings: Sequence[Finding], verdict: Verdict) -> list[Confirmation]:
-    """What the run says about each finding."""
+    """What the run says about each finding. verdict: of the run alone, without what was read."""
     said = {f.code for f in verdict.findings if f.severity is not Severity.INFO}
     ran = {(path, line) for report in verdict.observed.reports for path, line in report["functions"]}
     return [Confirmation(finding, _state(finding, verdict, said, ran)) for finding in findings]
@@ -48,7 +49,7 @@ def _state(finding: Finding, verdict: Verdict, said: set[str], ran: set[tuple[st
         return NOT_REACHED
     card = load_checks().cards.get(finding.code)
     judged = card is not None and card.runtime
-    return REFUTED if judged and verdict.verdict == PASS else OPEN
+    return REFUTED if judged and verdict.verdict == PASS and finding.code not in ONLY_READ else OPEN
 
 
 def _function_around(path: str, line: int) -> int:

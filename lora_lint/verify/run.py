@@ -76,7 +76,8 @@ def run(request: Request) -> tuple[str, str, int]:
     if request.confirm:
         from lora_lint.verify.confirm import confirm
 
-        verdict = replace(verdict, confirmations=tuple(confirm(read, verdict)))
+        alone = judge(merged, request.steps)  # what was read must not confirm itself
+        verdict = replace(verdict, confirmations=tuple(confirm(read, alone)))
     return render(verdict, request), report_text.headline(verdict, request.title), verdict.exit_code
 
 

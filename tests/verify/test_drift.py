@@ -71,3 +71,48 @@ def test_remarks_on_an_environment() -> None:
     assert any("RANK is missing" in text for text in about(WORLD_SIZE="2", MASTER_ADDR="a", MASTER_PORT="1"))
     full = {"name": "GPU", "free_gb": 1.0, "total_gb": 80.0}
     assert remarks({"variables": {}, "devices": [full]}) == ["GPU has only 1.0 GB free"]
+
+
+def test_what_was_read_does_not_confirm_itself() -> None:
+    """LL206 speaks of code after the observed steps: a healthy run of three steps neither confirms nor refutes it."""
+    from lora_lint.findings import Finding, Severity
+    from lora_lint.verify import observe
+    from lora_lint.verify.confirm import confirm
+    from tests.verify.tiny import adamw, adapted, train
+
+    with observe() as session:
+        model = adapted()
+        train(model, adamw(model))
+    verdict = session.verdict
+    assert verdict.verdict == "PASS"
+    path, line = verdict.observed.reports[0]["functions"][0]
+
+    def found(code: str, at: int) -> Finding:
+        return Finding(code, "some-name", Severity.ERROR, "message", Location(path, at, 1, at, 2))
+
+    states = [
+        one.state for one in confirm([found("LL206", line), found("LL103", line), found("LL103", 10**6)], verdict)
+    ]
+    assert states[0] == "open"
+    assert states[1] == "refuted"
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"variables": {"OMP_NUM_THREADS": "64"}, "cores": 8}, "OMP_NUM_THREADS is 64 on 8 cores"),
+        ({"variables": {"WORLD_SIZE": "2", "RANK": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}}, "RANK is 2, but"),
+        (
+            {"variables": {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "a", "MASTER_PORT": "1"}, "group": False},
+            "no process group was made: every process trains alone",
+        ),
+        ({"variables": {}, "unused_gpu": "torch 2.13.0+cpu is built without CUDA"}, "there is an NVIDIA GPU here, but"),
+    ],
+)
+def test_what_looks_wrong(found: dict[str, object], said: str) -> None:
+    assert [text for text in remarks({"devices": [], **found}) if said in text]
+
+
+def test_a_usual_environment_has_no_remarks() -> None:
+    variables = {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "a", "MASTER_PORT": "1", "OMP_NUM_THREADS": "4"}
+    assert remarks({"devices": [], "variables": variables, "cores": 8, "group": True, "start_method": "fork"}) == []
