@@ -6,6 +6,7 @@ Nothing here starts a process. The hooks are the ones of `lora-lint verify`; the
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from lora_lint.verify.hooks import install_hooks, slot
 from lora_lint.verify.observed import Observed
 from lora_lint.verify.verdict import FAIL, PASS, Verdict, judge
 from lora_lint.verify.watch import Watch
+
+_WRAPPED = re.compile(r"(?:(?<=\.)|^)(?:_fsdp_wrapped_module|_orig_mod|_checkpoint_wrapped_module)\.")
 
 
 class NotLearning(AssertionError):  # noqa: N818 - reads as what it says in `pytest.raises(NotLearning)`
@@ -174,7 +177,8 @@ def _active(model: Any) -> set[str] | None:
 def gradient_report(model: Any) -> dict[str, dict[str, Any]]:
     """Gradient norms after a backward: parameter name -> part, adapter, trainable, grad (None when there is none).
 
-    Names are those of the unwrapped model: prefixes of DDP, FSDP and torch.compile are taken off.
+    Names are those of the unwrapped model: what DDP, FSDP, torch.compile and activation checkpointing put into them is
+    taken out.
     """
     from lora_lint.verify.models import unwrapped
     from lora_lint.verify.parts import walk
@@ -184,7 +188,7 @@ def gradient_report(model: Any) -> dict[str, dict[str, Any]]:
     present = [row for row in rows if row.parameter.grad is not None]
     values = dict(zip((row.name for row in present), norms([row.parameter.grad for row in present]), strict=True))
     return {
-        row.name: {
+        _WRAPPED.sub("", row.name): {
             "part": row.part.value,
             "adapter": row.adapter,
             "trainable": bool(row.parameter.requires_grad),

@@ -58,6 +58,18 @@ def test_gradient_report_names_are_those_of_the_inner_model() -> None:
     assert any(entry["grad"] for name, entry in found.items() if "lora_B" in name)
 
 
+def test_gradient_report_takes_out_what_wrappers_put_into_names() -> None:
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+
+    model = adapted()
+    wanted = set(gradient_report(model))
+    layers = model.base_model.model.model.layers
+    layers[0] = checkpoint_wrapper(layers[0])
+    layers[1] = torch.compile(layers[1], backend="eager")
+    assert any("_orig_mod" in name for name, _ in model.named_parameters())
+    assert set(gradient_report(model)) == wanted
+
+
 def test_observations_do_not_nest() -> None:
     with observe(), pytest.raises(RuntimeError, match="running already"), observe():
         pass
