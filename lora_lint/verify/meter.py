@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 @dataclass(eq=False)
 class Watched:
     """One optimizer. pending: a backward ran since its last step or clearing. wiped: gradients were cleared unused
-    since its last step. measured: the state before the running step was read (closures: after their first
-    evaluation)."""
+    since its last step; at_wipe: the values at that moment. measured: the state before the running step was read
+    (closures: after their first evaluation)."""
 
     reference: weakref.ref[Any]
     record: OptimizerRecord
     number: int
     pending: bool = False
     wiped: bool = False
+    at_wipe: list[tuple[Any, Any]] = field(default_factory=list)
     measured: list[Entry] = field(default_factory=list)
     grads: list[float | None] = field(default_factory=list)
     lrs: dict[int, float | None] = field(default_factory=dict)
@@ -79,6 +80,9 @@ class Meter:
         watched.measured = [e for e in entries if e.row.parameter.requires_grad or e.row.parameter.grad is not None]
         watched.grads = self._gradients(watched.measured)
         self._values_before(watched.measured)
+        if watched.wiped and _moved(watched.at_wipe):
+            watched.wiped = False  # the gradients were used by hand: two-step methods move the weights there and back
+        watched.at_wipe = []
         watched.in_step = True
         record = watched.record
         record.tensors = len(held)
@@ -217,9 +221,19 @@ class Meter:
             watched.pending = False
             if mine and any(value for value in norms([p.grad for p in mine])):
                 watched.wiped = True
+                watched.at_wipe = [
+                    (p, value) for p, value in zip(mine, gathered([sample(p) for p in mine]), strict=True)
+                ]
                 watched.record.wiped_at = self._recorder.frames.here(2)
                 found = True
         return found
+
+
+def _moved(kept: list[tuple[Any, Any]]) -> bool:
+    """Whether some parameter has another value than the sample that was kept of it."""
+    now = gathered([sample(parameter) for parameter, _ in kept])
+    same = [i for i, (_, old) in enumerate(kept) if old.shape == now[i].shape]
+    return not all(equal([now[i] for i in same], [kept[i][1] for i in same]))
 
 
 def _rate(group: dict[str, Any]) -> float | None:

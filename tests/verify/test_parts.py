@@ -351,6 +351,22 @@ def rewards_without_an_advantage_at_first(tmp: Any) -> None:
         optimizer.step()
 
 
+@healthy
+def weights_moved_there_and_back(tmp: Any) -> None:
+    model = adapted(init_lora_weights="gaussian")
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(parameters, lr=1e-2)
+    for step in range(4):
+        model(**batch(step)).loss.backward()
+        moves = [0.05 * p.grad for p in parameters]
+        torch._foreach_add_([p.data for p in parameters], moves)
+        optimizer.zero_grad()
+        model(**batch(step)).loss.backward()
+        torch._foreach_sub_([p.data for p in parameters], moves)
+        optimizer.step()
+        optimizer.zero_grad()
+
+
 @broken("LL704")
 def backward_past_the_accelerator(tmp: Any) -> None:
     accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
