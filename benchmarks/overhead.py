@@ -125,6 +125,8 @@ def verdict(rounds: int, tokens: int, size: str) -> None:
         names = list(commands)
         for name in names[number % 3 :] + names[: number % 3]:
             found[name].append(run(commands[name]))
+        told = ", ".join(f"{name} {found[name][-1][0]:.2f} s CPU, {found[name][-1][1]:.1f} s wall" for name in commands)
+        print(f"round {number + 1}: {told}", flush=True)
     print(f"{size}, 2 x {tokens} tokens, 3 steps, {rounds} rounds")
     for name in ("verify", "without probes"):
         for kind, index in (("CPU", 0), ("wall", 1)):
