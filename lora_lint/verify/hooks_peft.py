@@ -27,13 +27,12 @@ def patch_config(watch: Slot, module: ModuleType) -> None:
         at = recorder.frames.here()
         obj = recorder.make(config, Kind.ADAPTER_CONFIG, at)
         inference = bool(getattr(config, "inference_mode", False))
-        obj.facts.update(
-            inference=known("saved" if loaded else "yes" if inference else "no"),
-            target_modules=known(getattr(config, "target_modules", None)),
-            task_type=known(getattr(config, "task_type", None)),
-            modules_to_save=known(getattr(config, "modules_to_save", None)),
-            loaded=loaded,
-        )
+        given = {key: known(getattr(config, key, None)) for key in ("target_modules", "task_type", "modules_to_save")}
+        # As in a program that is read: a fact that is there was given.
+        obj.facts.update({key: value for key, value in given.items() if value is not None})
+        obj.facts["inference"] = known("saved" if loaded else "yes" if inference else "no")
+        if loaded:
+            obj.facts["loaded"] = True
         if obj.event is None:
             watch.configs.append((config, at))
             recorder.emit(Ev.CONFIGURE, {"config": obj}, by=obj.type, at=at)

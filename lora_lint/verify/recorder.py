@@ -165,6 +165,8 @@ class Recorder:
         for part in {row.part for row in touched}:
             parts[part] = _answer([value(row) for row in inside if row.part is part])
         whole = all(row.part not in parts or row in inside for row in rows)
+        if not any(row.part is Part.COPY for row in rows):
+            parts.setdefault(Part.COPY, parts.get(Part.ADAPTER, Tri.UNKNOWN))  # none is left that goes on
         target = live.obj if whole else Obj(Kind.MODEL, live.obj.type, live.obj.site, parent=live.obj, path=path)
         frozen = not all(group.changed.values())
         self._emit(

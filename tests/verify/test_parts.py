@@ -130,7 +130,7 @@ def tower_frozen_after_injection(tmp: Any) -> None:
     fit(model)
 
 
-@broken("LL103")
+@broken("LL901")
 def all_but_the_head_frozen_by_name(tmp: Any) -> None:
     model = get_peft_model(classifier(), lora(task_type="SEQ_CLS"))
     for name, parameter in model.named_parameters():
