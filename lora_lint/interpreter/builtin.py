@@ -5,47 +5,37 @@ from __future__ import annotations
 
 import copy
 import posixpath
-from collections.abc import Callable, Hashable
 
 import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
-import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import argparser, config_files, patterns, records, tensors
+from lora_lint.interpreter import argparser, builtin_collections, config_files, patterns, records, tensors
 from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.builtin_collections import Handler
 from lora_lint.interpreter.keys import compound
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.turns import Turn
 from lora_lint.interpreter.values import (
-    PARAMETERS,
     Bound,
     ClassVal,
     Const,
     DictVal,
     Element,
     FuncVal,
-    Generator,
-    LazyFilter,
     LibRef,
-    ParamIter,
-    ParamSet,
     Partial,
     Scope,
     SeqVal,
     Super,
     Sym,
     Value,
-    constant,
     key_of,
 )
 from lora_lint.lifecycle.heap import Adapter, ModelState, Obj, TrainOp
 from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Kind, Tri
 from lora_lint.syntax import ir
-
-Handler = Callable[[Run, Args, ir.Node, Scope], Value]
 
 _QUERY_PREFIXES = ("is_", "has_", "should_", "use_", "get_", "exists", "isdir", "isfile", "os.path")
 
@@ -81,11 +71,6 @@ def super_value(run: Run, scope: Scope, node: ir.Node) -> Value:
     return run.fresh(node)
 
 
-def _first(args: Args) -> Value:
-    value = args.first()
-    return value if value is not None else Const(None)
-
-
 def _partial(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     if not args.positional:
         return run.fresh(node)
@@ -101,118 +86,6 @@ def _method_type(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     if len(values) == 2 and isinstance(values[0], FuncVal):
         return Bound(values[0], values[1])
     return run.fresh(node)
-
-
-def _to_list(kind: str) -> Handler:
-    def handler(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-        if not args.positional:
-            return SeqVal(kind, [])
-        value = args.positional[0][0]
-        if isinstance(value, (ParamIter, ParamSet)):
-            return params.materialise(run, value, node)
-        return SeqVal(kind, *_items(run, value, node))
-
-    return handler
-
-
-def _items(run: Run, value: Value, node: ir.Node) -> tuple[list[Value], bool]:
-    """The known items of an iterable, and whether there may be more."""
-    if isinstance(value, SeqVal):
-        return list(value.items), value.open
-    if isinstance(value, DictVal):
-        return [Const(k) for k in value.items], value.open
-    if isinstance(value, Generator):
-        return calls.iterate_generator(run, value, node), True
-    if isinstance(value, Const) and isinstance(value.value, (str, tuple)) and len(value.value) < 50:
-        return [Const(item) for item in value.value], False
-    if isinstance(value, (ParamIter, ParamSet)):
-        return [value], True
-    return [execution.item_of(run, value, node)], True
-
-
-def _same(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    return _first(args)
-
-
-def _sequence(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    value = _first(args)
-    if isinstance(value, (ParamIter, ParamSet)):
-        return value
-    return SeqVal("list", *_items(run, value, node))
-
-
-def _enumerate(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    value = _first(args)
-    if isinstance(value, ParamIter):
-        return value
-    items, opened = _items(run, value, node)
-    start = args.get(1, "start")
-    begin = 0 if start is None else constant(start)
-    if not opened and type(begin) is int:
-        return SeqVal("list", [SeqVal("tuple", [Const(begin + i), item]) for i, item in enumerate(items)])
-    items = items or [run.fresh(node)]
-    turns = _turns(run, node, begin, ("len", key_of(value)))
-    return SeqVal(
-        "list", [SeqVal("tuple", [turn, items[min(i, len(items) - 1)]]) for i, turn in enumerate(turns)], True
-    )
-
-
-def _turns(run: Run, node: ir.Node, start: object, stop: Hashable) -> list[Value]:
-    """The counter of a loop in the two turns that are followed."""
-    key = run.fresh(node).key
-    begin = start if type(start) is int else None
-    return [Sym(key, "index", turn=Turn(first, begin, stop)) for first in (True, False)]
-
-
-def _range(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    values = [value for value, _ in args.positional]
-    numbers = [constant(value) for value in values]
-    whole_numbers = [number for number in numbers if type(number) is int]
-    if numbers and len(whole_numbers) == len(numbers) <= 3 and 0 not in whole_numbers[2:]:
-        whole = range(*whole_numbers)
-        if len(whole) <= 2:
-            return SeqVal("list", [Const(i) for i in whole])
-    if not 1 <= len(values) <= 2 or args.open_positional:
-        return run.fresh(node)
-    start = 0 if len(values) == 1 else numbers[0]
-    return SeqVal("list", _turns(run, node, start, key_of(values[-1])), True)
-
-
-def _zip(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    columns = [_items(run, v, node) for v, _ in args.positional]
-    if not columns:
-        return SeqVal("list", [])
-    length = max(1, min(len(items) for items, _ in columns))
-    rows: list[Value] = []
-    for i in range(min(length, 8)):
-        rows.append(SeqVal("tuple", [items[i] if i < len(items) else run.fresh(node) for items, _ in columns]))
-    return SeqVal("list", rows, any(opened for _, opened in columns))
-
-
-def _filter(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    if len(args.positional) < 2:
-        return run.fresh(node)
-    predicate, value = args.positional[0][0], args.positional[1][0]
-    if isinstance(value, ParamIter):
-        return ParamIter(
-            value.model, value.named, value.modules, value.parts, LazyFilter(None, None, predicate), value.collected
-        )
-    if isinstance(value, ParamSet):
-        return params.subset(run, value, node)
-    items, _ = _items(run, value, node)
-    return SeqVal("list", items, open=True)
-
-
-def _map(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    if len(args.positional) < 2:
-        return run.fresh(node)
-    function, iterable = args.positional[0][0], args.positional[1][0]
-    if isinstance(iterable, (ParamIter, ParamSet)):
-        params.each(run, function, iterable, node, scope)
-        return run.fresh(node)
-    items, opened = _items(run, iterable, node)
-    out = [calls.call_value(run, function, Args([(item, None)]), node, scope) for item in items[:4]]
-    return SeqVal("list", out, opened or len(items) > 4)
 
 
 def _isinstance(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
@@ -312,24 +185,15 @@ def _setattr(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     return Const(None)
 
 
-def _len(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    value = _first(args)
-    if isinstance(value, SeqVal) and not value.open:
-        return Const(len(value.items))
-    if isinstance(value, Const) and isinstance(value.value, (str, bytes, tuple)):
-        return Const(len(value.value))
-    return compound(("len", key_of(value)), [value], "len(…)")
-
-
 def _str(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     """A text is itself, a path its text."""
-    value = config_files.place(_first(args))
+    value = config_files.place(builtin_collections.first(args))
     run.touch_args(args)
     return value if isinstance(value, (Const, Sym)) and len(args.positional) == 1 else run.fresh(node)
 
 
 def _number(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    value = _first(args)
+    value = builtin_collections.first(args)
     if isinstance(value, Tensor):
         return tensors.cut(run, value, Cut.ITEM, node)
     if isinstance(value, Const):
@@ -340,61 +204,15 @@ def _number(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 
 
 def _bool(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    value = _first(args)
+    value = builtin_collections.first(args)
     answer = conditions.truth(run, value)
     if answer.known:
         return Const(answer.yes)
     return value if isinstance(value, Sym) else run.fresh(node)
 
 
-def _any_all(stop: bool) -> Handler:
-    def handler(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-        value = _first(args)
-        if isinstance(value, Generator):
-            value = SeqVal("list", *_items(run, value, node))
-        if isinstance(value, SeqVal):
-            answers = [conditions.truth(run, item) for item in value.items]
-            if any(a.known and a.yes == stop for a in answers):
-                return Const(stop)
-            if not value.open and all(a.known for a in answers):
-                return Const(not stop)
-        return run.fresh(node)
-
-    return handler
-
-
-def _sum(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    value = _first(args)
-    if isinstance(value, (ParamIter, ParamSet)):
-        return run.fresh(node)
-    return tensors.combine(run, [value], node)
-
-
-def _dict(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    out = DictVal({}, args.open_keywords)
-    if args.positional:
-        value = args.positional[0][0]
-        if isinstance(value, DictVal):
-            out.items.update(value.items)
-            out.open = out.open or value.open
-        else:
-            out.open = True
-            if isinstance(value, (ParamIter, ParamSet)):
-                out.items[PARAMETERS] = params.materialise(run, value, node)
-    out.items.update({name: value for name, (value, _) in args.keywords.items()})
-    return out
-
-
-def _next(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    value = _first(args)
-    if isinstance(value, ParamIter):
-        return run.fresh(node)
-    items, _ = _items(run, value, node)
-    return items[0] if items else run.fresh(node)
-
-
 def _deepcopy(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    value = _first(args)
+    value = builtin_collections.first(args)
     if not isinstance(value, Obj):
         if isinstance(value, (SeqVal, DictVal)):
             return copy.copy(value)
@@ -425,16 +243,12 @@ def clone(run: Run, obj: Obj, node: ir.Node) -> Obj:
 
 
 def _type(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    value = _first(args)
+    value = builtin_collections.first(args)
     if isinstance(value, Obj):
         return (
             value.user_class if value.user_class is not None else LibRef(value.type) if value.type else run.fresh(node)
         )
     return run.fresh(node)
-
-
-def _chain(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    return SeqVal("list", [v for v, _ in args.positional], args.open_positional)
 
 
 def _nullcontext(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
@@ -456,7 +270,7 @@ def object_method(run: Run, obj: Obj, name: str, args: Args, node: ir.Node) -> V
 
 
 def _decorator(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    value = _first(args)
+    value = builtin_collections.first(args)
     return value if isinstance(value, (FuncVal, ClassVal)) else LibRef("builtins.decorator")
 
 
@@ -471,25 +285,10 @@ def _field(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 
 
 def _replace(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    value = _first(args)
+    value = builtin_collections.first(args)
     if isinstance(value, Obj) and value.user_class is not None and records.is_record(value.user_class):
         return records.replaced(run, value, args, node)
     return run.fresh(node)
-
-
-def _reduce(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    given = [value for value, _ in args.positional]
-    if len(given) < 2:
-        return run.fresh(node)
-    items, opened = _items(run, given[1], node)
-    if opened or len(items) > 20:
-        calls.escape(run, args, node)
-        return run.fresh(node)
-    queue = [*given[2:3], *items]
-    result = queue.pop(0) if queue else Const(None)
-    for item in queue:
-        result = calls.call_value(run, given[0], Args([(result, None), (item, None)]), node, scope)
-    return result
 
 
 def _globals(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
@@ -498,7 +297,7 @@ def _globals(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 
 def _fields(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     """`asdict(record)`, `vars(record)`: its fields by name; of anything else (or without an argument) nothing is known."""
-    value = _first(args)
+    value = builtin_collections.first(args)
     if isinstance(value, Obj) and value.user_class is not None and records.is_record(value.user_class):
         found = DictVal({})
         found.items.update(value.attrs)
@@ -507,14 +306,8 @@ def _fields(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 
 
 def _round(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    value = _first(args)
+    value = builtin_collections.first(args)
     return value if isinstance(value, Const) else _number(run, args, node, scope)
-
-
-def _join_max(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    if any(isinstance(v, Tensor) for v in args.values()):
-        return tensors.combine(run, args.values(), node)
-    return compound(("max", tuple(key_of(v) for v in args.values())), args.values())
 
 
 def _join_path(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
@@ -531,55 +324,30 @@ def _match(how: str) -> Handler:
 
 
 _HANDLERS: dict[str, Handler] = {
+    **builtin_collections.HANDLERS,
     "functools.partial": _partial,
     "types.MethodType": _method_type,
     "re.compile": lambda run, args, node, scope: patterns.compile_(run, args, node),
     **{f"re.{how}": _match(how) for how in patterns.FUNCTIONS},
     "os.path.join": _join_path,
     "functools.wraps": lambda run, args, node, scope: LibRef("builtins.decorator"),
-    "builtins.decorator": _same,
     "functools.lru_cache": lambda run, args, node, scope: LibRef("functools.cache"),
     "functools.cached_property": _decorator,
-    "builtins.list": _to_list("list"),
-    "builtins.tuple": _to_list("tuple"),
-    "builtins.set": _to_list("set"),
-    "builtins.frozenset": _to_list("set"),
-    "builtins.sorted": _sequence,
-    "builtins.reversed": _sequence,
-    "builtins.iter": _same,
-    "builtins.next": _next,
-    "builtins.enumerate": _enumerate,
-    "builtins.range": _range,
-    "builtins.zip": _zip,
-    "builtins.filter": _filter,
-    "builtins.map": _map,
     "builtins.isinstance": _isinstance,
     "builtins.hasattr": _hasattr,
     "builtins.getattr": _getattr,
     "builtins.setattr": _setattr,
-    "builtins.len": _len,
     "builtins.str": _str,
     "builtins.float": _number,
     "builtins.int": _number,
     "builtins.bool": _bool,
     "builtins.round": _round,
-    "builtins.abs": _join_max,
-    "builtins.max": _join_max,
-    "builtins.min": _join_max,
-    "builtins.any": _any_all(True),
-    "builtins.all": _any_all(False),
-    "builtins.sum": _sum,
-    "builtins.dict": _dict,
     "builtins.type": _type,
     "builtins.globals": _globals,
     "builtins.locals": _globals,
     "builtins.vars": _fields,
-    "collections.OrderedDict": _dict,
     "copy.deepcopy": _deepcopy,
     "copy.copy": _deepcopy,
-    "itertools.chain": _chain,
-    "itertools.islice": _same,
-    "itertools.cycle": _same,
     "contextlib.nullcontext": _nullcontext,
     "argparse.ArgumentParser": lambda run, args, node, scope: argparser.parser(run, node),
     "contextlib.ExitStack": lambda run, args, node, scope: run.make(Kind.CONTEXT, managers.EXIT_STACK, node),
@@ -587,7 +355,6 @@ _HANDLERS: dict[str, Handler] = {
     "dataclasses.field": _field,
     "dataclasses.replace": _replace,
     "copy.replace": _replace,
-    "functools.reduce": _reduce,
     "dataclasses.asdict": _fields,
     "typing.cast": lambda run, args, node, scope: args.positional[-1][0] if args.positional else Const(None),
 }

@@ -7,48 +7,41 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import lora_lint.interpreter.attributes as attributes
-import lora_lint.interpreter.calls as calls
+import lora_lint.interpreter.branches as branches
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.definitions as definitions
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.items as items
+import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import containers, encodings, rows, tensors
-from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter import encodings, rows, tensors
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.keys import joined
 from lora_lint.interpreter.relevance import called_names
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
-    Bound,
     Choice,
     Const,
     DictVal,
     Element,
-    FuncVal,
-    Generator,
     Jump,
     LibMethod,
     ParamIter,
     ParamSet,
-    Partial,
     Returned,
     Scope,
     SeqVal,
     Sym,
     Value,
-    join,
     key_of,
 )
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.trace import Guard, Tensor
-from lora_lint.lifecycle.vocabulary import Graph, Kind
+from lora_lint.lifecycle.trace import Tensor
+from lora_lint.lifecycle.vocabulary import Kind
 from lora_lint.location import Location
 from lora_lint.syntax import ir
-
-LOOP_TURNS = 2
 
 
 def block(run: Run, body: Iterable[ir.Stmt], scope: Scope) -> None:
@@ -189,155 +182,6 @@ def _assert(run: Run, node: ir.Assert, scope: Scope) -> None:
             run.oracle.assume(value.key, True)
 
 
-# --- branches ---------------------------------------------------------------------------------------------------------
-
-
-def _if(run: Run, node: ir.If, scope: Scope) -> None:
-    answer = conditions.test(run, node.test, scope, node)
-    if answer.known:
-        with run.guarded(conditions.behind(run, node)):
-            block(run, node.body if answer.yes else node.orelse, scope)
-        return
-    remembered = run.last_condition
-    if run.param_loops:
-        _weakly(run, node, scope)
-        return
-    leaves_then, leaves_else = _leaves(node.body), _leaves(node.orelse)
-    hot_then, hot_else = run.program.hot_block(node.body), run.program.hot_block(node.orelse)
-    if leaves_then == "gives-up" and not hot_then and not run.thorough:
-        _assume(run, remembered, False)
-        block(run, node.orelse, scope)
-        return
-    if leaves_else == "gives-up" and not hot_else and not run.thorough:
-        _assume(run, remembered, True)
-        block(run, node.body, scope)
-        return
-    if hot_then or hot_else or leaves_then or leaves_else or _touches_objects(run, node, scope):
-        run.last_condition = remembered
-        default = False if leaves_then and not leaves_else else True if leaves_else and not leaves_then else None
-        guard = conditions.choose(run, node.test, node, default, rank=0 if hot_then or hot_else else 1)
-        taken, other_leaves = (node.body, leaves_else) if guard.arm else (node.orelse, leaves_then)
-        if hot_else if guard.arm else hot_then:
-            run.trace.skipped.append(guard)
-        with run.guarded(guard):
-            block(run, taken, scope)
-        if other_leaves == "returns":
-            run.guards.append(Guard(guard.key, guard.text, guard.arm, True))  # the rest of this function
-        return
-    _join_arms(run, node, scope)
-
-
-def _assume(run: Run, remembered: tuple[ir.Node, Value] | None, arm: bool) -> None:
-    if remembered is not None and isinstance(remembered[1], Sym):
-        run.oracle.assume(remembered[1].key, arm)
-
-
-def _leaves(body: tuple[ir.Stmt, ...]) -> str:
-    """How a block ends: "" falls through, "gives-up" raises or returns nothing of use, "returns" returns a value,
-    "jumps" continues or breaks a loop."""
-    if not body:
-        return ""
-    last = body[-1]
-    if isinstance(last, ir.Raise):
-        return "gives-up"
-    if isinstance(last, ir.Return):
-        return "gives-up" if last.value is None or isinstance(last.value, ir.Const) else "returns"
-    if isinstance(last, ir.Jump) and last.kind in ("continue", "break"):
-        return "gives-up"
-    if isinstance(last, ir.ExprStmt) and isinstance(last.value, ir.Call):
-        func = last.value.func
-        if (isinstance(func, ir.Attr) and func.name in ("exit", "_exit", "abort", "error")) or (
-            isinstance(func, ir.Name) and func.id in ("exit", "quit")
-        ):
-            return "gives-up"
-    return ""
-
-
-def _touches_objects(run: Run, node: ir.If, scope: Scope) -> bool:
-    """Whether an arm rebinds something to (or away from) an object with a lifecycle."""
-    for statement in (*node.body, *node.orelse):
-        if isinstance(statement, ir.Assign) and statement.value is not None:
-            sources: list[ir.Expr] = [statement.value]
-            if isinstance(statement.value, (ir.Seq,)):
-                sources = list(statement.value.items)
-            elif isinstance(statement.value, ir.Call):
-                sources = [a.value for a in statement.value.args]
-            for expr in (*sources, *statement.targets):
-                if isinstance(expr, ir.Name):
-                    value = scope.lookup(expr.id)
-                    if isinstance(value, (Obj, ParamIter, ParamSet)) or (
-                        isinstance(value, Tensor) and value.graph is not Graph.PLAIN
-                    ):
-                        return True
-        elif isinstance(statement, ir.If) and _touches_objects(run, statement, scope):
-            return True
-    return False
-
-
-def _join_arms(run: Run, node: ir.If, scope: Scope) -> None:
-    """Run both arms of a condition that decides nothing about the lifecycle, and join what they assign."""
-    names = _assigned((*node.body, *node.orelse))
-    before = {name: scope.names[name] for name in names if name in scope.names}
-    results: list[dict[str, Value]] = []
-    for arm in (node.body, node.orelse):
-        for name in names:
-            scope.names.pop(name, None)
-        scope.names.update(before)
-        try:
-            block(run, arm, scope)
-        except Jump as jump:
-            if jump.kind not in ("break", "continue"):
-                raise
-        results.append({name: scope.names[name] for name in names if name in scope.names})
-    for name in names:
-        values = [r[name] for r in results if name in r]
-        if len(values) == 2:
-            scope.names[name] = join(values[0], values[1])
-        elif values:
-            scope.names[name] = values[0]
-
-
-def _assigned(body: Iterable[ir.Stmt]) -> list[str]:
-    """Names that statements bind, nested blocks included."""
-    out: dict[str, None] = {}
-    stack: list[Any] = list(body)
-    while stack:
-        node = stack.pop()
-        if isinstance(node, ir.Assign):
-            stack.extend(node.targets)
-        elif isinstance(node, ir.AugAssign):
-            stack.append(node.target)
-        elif isinstance(node, ir.Name):
-            out[node.id] = None
-        elif isinstance(node, ir.Seq):
-            stack.extend(node.items)
-        elif isinstance(node, (ir.If, ir.For, ir.While)):
-            stack.extend([*node.body, *node.orelse])
-            if isinstance(node, ir.For):
-                stack.append(node.target)
-        elif isinstance(node, ir.With):
-            stack.extend(node.body)
-            stack.extend(item.target for item in node.items if item.target is not None)
-        elif isinstance(node, ir.Try):
-            stack.extend([*node.body, *node.orelse, *node.final, *(s for h in node.handlers for s in h.body)])
-    return list(out)
-
-
-def _weakly(run: Run, node: ir.If, scope: Scope) -> None:
-    """A condition on a parameter that cannot be read: both arms, what they write becomes unknown."""
-    state = run.param_loops[-1]
-    state.weak += 1
-    try:
-        for arm in (node.body, node.orelse):
-            try:
-                block(run, arm, scope)
-            except Jump as jump:
-                state.broke = state.broke or jump.kind == "break"
-                state.doubt = True  # of what follows in this turn
-    finally:
-        state.weak -= 1
-
-
 # --- loops ------------------------------------------------------------------------------------------------------------
 
 
@@ -349,7 +193,9 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
         params.loop(run, node, iterable, scope)
         return
     hot = run.program.hot_block(node.body)
-    items, _ = items_for_loop(run, iterable, node.iter, 8 if hot or _callables(iterable) else 2)
+    items, _ = iteration.items_for_loop(
+        run, iterable, node.iter, 8 if hot or iteration.holds_callables(iterable) else 2
+    )
     outer, run.loop = run.loop, run.loc(node)
     run.loops.append(run.loop)
     try:
@@ -358,20 +204,13 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
             if not _turn(run, node.body, scope):
                 return
         if len(items) == 1 and hot and not isinstance(iterable, (SeqVal, DictVal)):
-            bind_target(run, node.target, item_of(run, iterable, node.iter), scope)
+            bind_target(run, node.target, iteration.item_of(run, iterable, node.iter), scope)
             if not _turn(run, node.body, scope):
                 return
     finally:
         run.loops.pop()
         run.loop = outer
     block(run, node.orelse, scope)
-
-
-def _callables(value: Value) -> bool:
-    """Whether a value is a collection of the user's functions: `for step in (load, adapt, fit): step()`."""
-    items = value.items if isinstance(value, SeqVal) else value.items.values() if isinstance(value, DictVal) else ()
-    flat = [each for item in items for each in (item.items if isinstance(item, SeqVal) else (item,))]
-    return any(isinstance(each, (FuncVal, Bound, Partial)) for each in flat)
 
 
 def _turn(run: Run, body: tuple[ir.Stmt, ...], scope: Scope) -> bool:
@@ -386,67 +225,11 @@ def _turn(run: Run, body: tuple[ir.Stmt, ...], scope: Scope) -> bool:
     return True
 
 
-def items_for_loop(run: Run, iterable: Value, node: ir.Node, limit: int) -> tuple[list[Value], bool]:
-    """The first items of an iterable, and whether there may be others."""
-    if isinstance(iterable, SeqVal):
-        if not iterable.items and not iterable.open:
-            return [], False
-        items = list(iterable.items[:limit])
-        if not items or (iterable.open and len(items) < 2):
-            items.extend(items or [run.fresh(node)])
-        return items[: max(limit, 2)], iterable.open or len(iterable.items) > limit
-    if isinstance(iterable, DictVal):
-        keys: list[Value] = [containers.key_value(k) for k in list(iterable.items)[:limit]]
-        return keys or [run.fresh(node)], iterable.open
-    if isinstance(iterable, Generator):
-        return calls.iterate_generator(run, iterable, node)[:limit] or [run.fresh(node)], True
-    if isinstance(iterable, Const):
-        if isinstance(iterable.value, (str, tuple)) and iterable.value:
-            return [Const(c) for c in iterable.value[:limit]], len(iterable.value) > limit
-        return [run.fresh(node)], True
-    return [item_of(run, iterable, node) for _ in range(min(limit, LOOP_TURNS))], True
-
-
-def item_of(run: Run, iterable: Value, node: ir.Node) -> Value:
-    """One item of an iterable whose items are not known."""
-    if isinstance(iterable, Obj):
-        if iterable.user_class is not None:
-            maker = iterable.user_class.find("__iter__")
-            if isinstance(maker, FuncVal):
-                inner = calls.call_value(run, Bound(maker, iterable), Args(), node, run.module.scope)
-                if isinstance(inner, Generator):
-                    produced = calls.iterate_generator(run, inner, node)
-                    return produced[0] if produced else run.fresh(node)
-        if rows.tells_fields(iterable):
-            return rows.make(run, iterable, node)
-        if iterable.kind in (Kind.LOADER, Kind.DATASET):
-            batch = run.fresh(node, "batch", data=True)
-            batch.loader = iterable if iterable.kind is Kind.LOADER else None
-            return batch
-        if iterable.kind is Kind.MODEL:
-            return Obj(Kind.MODEL, "torch.nn.Module", iterable.site, parent=iterable, path="*")
-    if isinstance(iterable, Tensor):
-        return iterable
-    if isinstance(iterable, Sym) and _is_data(iterable):
-        return run.fresh(node, "batch", data=True)
-    return run.fresh(node)
-
-
-def _is_data(value: Sym) -> bool:
-    """Whether iterating an unknown value gives batches of data, judged by what the user calls it."""
-    text = value.text.lower()
-    return (
-        value.data
-        or any(word in text for word in ("loader", "dataset", "batches", "_dl", "data"))
-        or text in ("dl", "ds")
-    )
-
-
 def _while(run: Run, node: ir.While, scope: Scope) -> None:
     outer, run.loop = run.loop, run.loc(node)
     run.loops.append(run.loop)
     try:
-        for _ in range(LOOP_TURNS):
+        for _ in range(iteration.LOOP_TURNS):
             if conditions.test(run, node.test, scope, node).no:
                 break
             if not _turn(run, node.body, scope):
@@ -462,7 +245,7 @@ def _while(run: Run, node: ir.While, scope: Scope) -> None:
 
 def _try(run: Run, node: ir.Try, scope: Scope) -> None:
     try:
-        hot = [h for h in node.handlers if run.program.hot_block(h.body) and _leaves(h.body) != "gives-up"]
+        hot = [h for h in node.handlers if run.program.hot_block(h.body) and branches.leaves(h.body) != "gives-up"]
         if hot and not run.param_loops:
             value = run.fresh(node, "an exception is raised")
             run.last_condition = (node, value)
@@ -517,7 +300,7 @@ _HANDLERS: dict[type, Callable[[Run, Any, Scope], None]] = {
     ir.AugAssign: _augment,
     ir.Delete: _delete,
     ir.Assert: _assert,
-    ir.If: _if,
+    ir.If: branches.if_,
     ir.For: _for,
     ir.While: _while,
     ir.With: managers.with_,

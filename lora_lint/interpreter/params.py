@@ -14,6 +14,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.execute as execution
+import lora_lint.interpreter.iteration as iteration
 from lora_lint.interpreter import filters, mentions
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.elements import element_attribute, element_is, element_method, representatives
@@ -399,7 +400,7 @@ def _clauses(
 ) -> bool:
     """Run the clauses from `index` on; whether there may be more items than collected."""
     clause = node.clauses[index]
-    items, opened = execution.items_for_loop(run, iterable, clause.iter, 3)
+    items, opened = iteration.items_for_loop(run, iterable, clause.iter, 3)
     for item in items:
         execution.bind_target(run, clause.target, item, local)
         answers = [conditions.truth(run, evaluation.evaluate(run, c, local)) for c in clause.conditions]

@@ -1,0 +1,170 @@
+"""Branches: one arm is followed, or both when they decide nothing about the lifecycle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import lora_lint.interpreter.conditions as conditions
+import lora_lint.interpreter.execute as execution
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import (
+    Jump,
+    ParamIter,
+    ParamSet,
+    Scope,
+    Sym,
+    Value,
+    join,
+)
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import Guard, Tensor
+from lora_lint.lifecycle.vocabulary import Graph
+from lora_lint.syntax import ir
+
+
+def if_(run: Run, node: ir.If, scope: Scope) -> None:
+    """Follow an `if`: the arm that is known, the one that this path takes, or both."""
+    answer = conditions.test(run, node.test, scope, node)
+    if answer.known:
+        with run.guarded(conditions.behind(run, node)):
+            execution.block(run, node.body if answer.yes else node.orelse, scope)
+        return
+    remembered = run.last_condition
+    if run.param_loops:
+        _weakly(run, node, scope)
+        return
+    leaves_then, leaves_else = leaves(node.body), leaves(node.orelse)
+    hot_then, hot_else = run.program.hot_block(node.body), run.program.hot_block(node.orelse)
+    if leaves_then == "gives-up" and not hot_then and not run.thorough:
+        _assume(run, remembered, False)
+        execution.block(run, node.orelse, scope)
+        return
+    if leaves_else == "gives-up" and not hot_else and not run.thorough:
+        _assume(run, remembered, True)
+        execution.block(run, node.body, scope)
+        return
+    if hot_then or hot_else or leaves_then or leaves_else or _touches_objects(run, node, scope):
+        run.last_condition = remembered
+        default = False if leaves_then and not leaves_else else True if leaves_else and not leaves_then else None
+        guard = conditions.choose(run, node.test, node, default, rank=0 if hot_then or hot_else else 1)
+        taken, other_leaves = (node.body, leaves_else) if guard.arm else (node.orelse, leaves_then)
+        if hot_else if guard.arm else hot_then:
+            run.trace.skipped.append(guard)
+        with run.guarded(guard):
+            execution.block(run, taken, scope)
+        if other_leaves == "returns":
+            run.guards.append(Guard(guard.key, guard.text, guard.arm, True))  # the rest of this function
+        return
+    _join_arms(run, node, scope)
+
+
+def _assume(run: Run, remembered: tuple[ir.Node, Value] | None, arm: bool) -> None:
+    if remembered is not None and isinstance(remembered[1], Sym):
+        run.oracle.assume(remembered[1].key, arm)
+
+
+def leaves(body: tuple[ir.Stmt, ...]) -> str:
+    """How a block ends: "" falls through, "gives-up" raises or returns nothing of use, "returns" returns a value,
+    "jumps" continues or breaks a loop."""
+    if not body:
+        return ""
+    last = body[-1]
+    if isinstance(last, ir.Raise):
+        return "gives-up"
+    if isinstance(last, ir.Return):
+        return "gives-up" if last.value is None or isinstance(last.value, ir.Const) else "returns"
+    if isinstance(last, ir.Jump) and last.kind in ("continue", "break"):
+        return "gives-up"
+    if isinstance(last, ir.ExprStmt) and isinstance(last.value, ir.Call):
+        func = last.value.func
+        if (isinstance(func, ir.Attr) and func.name in ("exit", "_exit", "abort", "error")) or (
+            isinstance(func, ir.Name) and func.id in ("exit", "quit")
+        ):
+            return "gives-up"
+    return ""
+
+
+def _touches_objects(run: Run, node: ir.If, scope: Scope) -> bool:
+    """Whether an arm rebinds something to (or away from) an object with a lifecycle."""
+    for statement in (*node.body, *node.orelse):
+        if isinstance(statement, ir.Assign) and statement.value is not None:
+            sources: list[ir.Expr] = [statement.value]
+            if isinstance(statement.value, (ir.Seq,)):
+                sources = list(statement.value.items)
+            elif isinstance(statement.value, ir.Call):
+                sources = [a.value for a in statement.value.args]
+            for expr in (*sources, *statement.targets):
+                if isinstance(expr, ir.Name):
+                    value = scope.lookup(expr.id)
+                    if isinstance(value, (Obj, ParamIter, ParamSet)) or (
+                        isinstance(value, Tensor) and value.graph is not Graph.PLAIN
+                    ):
+                        return True
+        elif isinstance(statement, ir.If) and _touches_objects(run, statement, scope):
+            return True
+    return False
+
+
+def _join_arms(run: Run, node: ir.If, scope: Scope) -> None:
+    """Run both arms of a condition that decides nothing about the lifecycle, and join what they assign."""
+    names = _assigned((*node.body, *node.orelse))
+    before = {name: scope.names[name] for name in names if name in scope.names}
+    results: list[dict[str, Value]] = []
+    for arm in (node.body, node.orelse):
+        for name in names:
+            scope.names.pop(name, None)
+        scope.names.update(before)
+        try:
+            execution.block(run, arm, scope)
+        except Jump as jump:
+            if jump.kind not in ("break", "continue"):
+                raise
+        results.append({name: scope.names[name] for name in names if name in scope.names})
+    for name in names:
+        values = [r[name] for r in results if name in r]
+        if len(values) == 2:
+            scope.names[name] = join(values[0], values[1])
+        elif values:
+            scope.names[name] = values[0]
+
+
+def _assigned(body: Iterable[ir.Stmt]) -> list[str]:
+    """Names that statements bind, nested blocks included."""
+    out: dict[str, None] = {}
+    stack: list[Any] = list(body)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ir.Assign):
+            stack.extend(node.targets)
+        elif isinstance(node, ir.AugAssign):
+            stack.append(node.target)
+        elif isinstance(node, ir.Name):
+            out[node.id] = None
+        elif isinstance(node, ir.Seq):
+            stack.extend(node.items)
+        elif isinstance(node, (ir.If, ir.For, ir.While)):
+            stack.extend([*node.body, *node.orelse])
+            if isinstance(node, ir.For):
+                stack.append(node.target)
+        elif isinstance(node, ir.With):
+            stack.extend(node.body)
+            stack.extend(item.target for item in node.items if item.target is not None)
+        elif isinstance(node, ir.Try):
+            stack.extend([*node.body, *node.orelse, *node.final, *(s for h in node.handlers for s in h.body)])
+    return list(out)
+
+
+def _weakly(run: Run, node: ir.If, scope: Scope) -> None:
+    """A condition on a parameter that cannot be read: both arms, what they write becomes unknown."""
+    state = run.param_loops[-1]
+    state.weak += 1
+    try:
+        for arm in (node.body, node.orelse):
+            try:
+                execution.block(run, arm, scope)
+            except Jump as jump:
+                state.broke = state.broke or jump.kind == "break"
+                state.doubt = True  # of what follows in this turn
+    finally:
+        state.weak -= 1

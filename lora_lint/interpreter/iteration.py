@@ -1,0 +1,88 @@
+"""What a loop goes over: the first items of an iterable, as far as they are known."""
+
+from __future__ import annotations
+
+import lora_lint.interpreter.calls as calls
+from lora_lint.interpreter import containers, rows
+from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import (
+    Bound,
+    Const,
+    DictVal,
+    FuncVal,
+    Generator,
+    Partial,
+    SeqVal,
+    Sym,
+    Value,
+)
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import Tensor
+from lora_lint.lifecycle.vocabulary import Kind
+from lora_lint.syntax import ir
+
+LOOP_TURNS = 2
+
+
+def holds_callables(value: Value) -> bool:
+    """Whether a value is a collection of the user's functions: `for step in (load, adapt, fit): step()`."""
+    items = value.items if isinstance(value, SeqVal) else value.items.values() if isinstance(value, DictVal) else ()
+    flat = [each for item in items for each in (item.items if isinstance(item, SeqVal) else (item,))]
+    return any(isinstance(each, (FuncVal, Bound, Partial)) for each in flat)
+
+
+def items_for_loop(run: Run, iterable: Value, node: ir.Node, limit: int) -> tuple[list[Value], bool]:
+    """The first items of an iterable, and whether there may be others."""
+    if isinstance(iterable, SeqVal):
+        if not iterable.items and not iterable.open:
+            return [], False
+        items = list(iterable.items[:limit])
+        if not items or (iterable.open and len(items) < 2):
+            items.extend(items or [run.fresh(node)])
+        return items[: max(limit, 2)], iterable.open or len(iterable.items) > limit
+    if isinstance(iterable, DictVal):
+        keys: list[Value] = [containers.key_value(k) for k in list(iterable.items)[:limit]]
+        return keys or [run.fresh(node)], iterable.open
+    if isinstance(iterable, Generator):
+        return calls.iterate_generator(run, iterable, node)[:limit] or [run.fresh(node)], True
+    if isinstance(iterable, Const):
+        if isinstance(iterable.value, (str, tuple)) and iterable.value:
+            return [Const(c) for c in iterable.value[:limit]], len(iterable.value) > limit
+        return [run.fresh(node)], True
+    return [item_of(run, iterable, node) for _ in range(min(limit, LOOP_TURNS))], True
+
+
+def item_of(run: Run, iterable: Value, node: ir.Node) -> Value:
+    """One item of an iterable whose items are not known."""
+    if isinstance(iterable, Obj):
+        if iterable.user_class is not None:
+            maker = iterable.user_class.find("__iter__")
+            if isinstance(maker, FuncVal):
+                inner = calls.call_value(run, Bound(maker, iterable), Args(), node, run.module.scope)
+                if isinstance(inner, Generator):
+                    produced = calls.iterate_generator(run, inner, node)
+                    return produced[0] if produced else run.fresh(node)
+        if rows.tells_fields(iterable):
+            return rows.make(run, iterable, node)
+        if iterable.kind in (Kind.LOADER, Kind.DATASET):
+            batch = run.fresh(node, "batch", data=True)
+            batch.loader = iterable if iterable.kind is Kind.LOADER else None
+            return batch
+        if iterable.kind is Kind.MODEL:
+            return Obj(Kind.MODEL, "torch.nn.Module", iterable.site, parent=iterable, path="*")
+    if isinstance(iterable, Tensor):
+        return iterable
+    if isinstance(iterable, Sym) and _is_data(iterable):
+        return run.fresh(node, "batch", data=True)
+    return run.fresh(node)
+
+
+def _is_data(value: Sym) -> bool:
+    """Whether iterating an unknown value gives batches of data, judged by what the user calls it."""
+    text = value.text.lower()
+    return (
+        value.data
+        or any(word in text for word in ("loader", "dataset", "batches", "_dl", "data"))
+        or text in ("dl", "ds")
+    )
