@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import TRAINING, call_site, has_adapters, name_of, order_sites, trained, variable_of
 from lora_lint.checks.values import literal
@@ -349,8 +350,15 @@ def _kept(member: Obj, op: TrainOp) -> bool:
         if any(name in wanted or any(str(name) in w for w in wanted if w) for name in names):
             return True
         if names and not op.path and not op.event.args.get("extras"):
-            return True
+            if not all(_outside(str(name), op) for name in names):
+                return True
     return False
+
+
+def _outside(name: str, op: TrainOp) -> bool:
+    """Whether a saved module is certainly none of the parts that were thawed: a head beside norms or embeddings."""
+    known = any(name in head.modules for head in architectures().heads)
+    return known and op.parts.get(Part.HEAD, Tri.NO).no
 
 
 def _parts(op: TrainOp) -> str:

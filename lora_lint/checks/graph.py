@@ -73,7 +73,7 @@ def loss_requires_grad_hack(event: Event, trace: Trace) -> Iterator[Report]:
     if loss is None or loss.hack_at is None:
         return
     story: list[tuple[Event, str]] = [(event, "backward here")]
-    certain = loss.graph is not Graph.ATTACHED
+    certain = loss.graph is not Graph.ATTACHED or loss.leaf
     yield Report(
         loss.hack_at,
         "requires_grad is set on the loss by hand: backward() runs, but no gradient reaches the model"
@@ -91,7 +91,7 @@ def _drop_hack(loss: Tensor) -> FixPlan | None:
     without it: that is for a reader."""
     if loss.hack_statement is None or loss.hack_at is None or loss.hack_statement.line != loss.hack_at.line:
         return None
-    if loss.cut is Cut.REBUILT:
+    if loss.cut is Cut.REBUILT or loss.leaf:
         return None
     drop = RemoveStatement(loss.hack_statement)
     if loss.graph is Graph.ATTACHED:

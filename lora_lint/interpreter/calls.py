@@ -178,16 +178,15 @@ def call_library(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -
     if special is not NotImplemented:
         return special
     found = run.store.find_call(name)
+    if found and specs.of_instance(found) and isinstance(args.first(), Obj):
+        (receiver, written), rest = _unbound(args)
+        return specs.apply_call(run, found, name, receiver, rest, node, scope, written)
     if found:
         return specs.apply_call(run, found, name, None, args, node, scope)
     outdated.note_call(run, name, args, node)
     owner, _, method = name.rpartition(".")
     if owner and args.positional and run.store.type_of(owner) is not None and run.store.find_method(owner, method):
-        # Class.method(receiver, …): an unbound call, as in `Trainer.__init__(self, model)`
-        receiver, rest = (
-            args.positional[0][0],
-            Args(args.positional[1:], args.keywords, args.open_positional, args.open_keywords),
-        )
+        (receiver, _), rest = _unbound(args)
         return methods.call_method(run, receiver, method, rest, node, scope, None)
     behaviour = run.store.default(run.store.canonical(name))
     type_spec = run.store.type_of(name)
@@ -211,6 +210,12 @@ def call_library(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -
     if run.grad[-1].on.no:
         return unknown_call(run, Sym(("lib", name), name), Args(), node)
     return run.fresh(node, f"{name}(…)")
+
+
+def _unbound(args: Args) -> tuple[tuple[Value, ir.Expr | None], Args]:
+    """The receiver of `Class.method(receiver, …)`, as in `nn.Module.requires_grad_(model, False)`, and the other arguments."""
+    receiver, *others = args.positional
+    return receiver, Args(others, args.keywords, args.open_positional, args.open_keywords)
 
 
 def _stable(args: Args) -> bool:

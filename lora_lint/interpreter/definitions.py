@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.execute as execution
@@ -125,6 +127,26 @@ def import_(run: Run, node: ir.Import, scope: Scope) -> None:
                         scope.bind(key, value)
             continue
         scope.bind(bound, _imported(run, module, node, name))
+
+
+def from_star(run: Run, module: ModuleVal, name: str, seen: tuple[str, ...] = ()) -> Value | None:
+    """What an unbound name means through `from library import *`: a name that the specs of that library know. None when
+    none knows it, or when a later star may have brought anything under this name."""
+    if name.startswith("_") or module.path in seen:
+        return None
+    stars = [n for n in module.node.body if isinstance(n, ir.Import) and n.names is not None and ("*", "*") in n.names]
+    for node in reversed(stars):
+        library = node.module.split(".")[0]
+        inner = run.program.resolve(run, node.module, node.level)
+        if inner is not None:
+            found = from_star(run, inner, name, (*seen, module.path))
+            if found is not None:
+                return found
+        elif node.level or (library not in run.store.libraries and library not in sys.stdlib_module_names):
+            return None
+        elif run.store.exports(f"{node.module}.{name}"):
+            return LibRef(f"{node.module}.{name}")
+    return None
 
 
 def _imported(run: Run, module: ModuleVal | None, node: ir.Import, name: str) -> Value:

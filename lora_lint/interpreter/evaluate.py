@@ -13,7 +13,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.items as items
 import lora_lint.interpreter.params as params
 import lora_lint.interpreter.specs as specs
-from lora_lint.interpreter import encodings, tensors
+from lora_lint.interpreter import definitions, encodings, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import MAX_CONSTANT, compound, joined
@@ -53,9 +53,10 @@ def _const(run: Run, node: ir.Const, scope: Scope) -> Value:
 def _name(run: Run, node: ir.Name, scope: Scope) -> Value:
     value = scope.lookup(node.id)
     if value is None:
-        return (
-            LibRef(f"builtins.{node.id}") if node.id in BUILTINS else Sym(("name", run.module.path, node.id), node.id)
-        )
+        if node.id in BUILTINS:
+            return LibRef(f"builtins.{node.id}")
+        starred = definitions.from_star(run, scope.module, node.id)
+        return starred if starred is not None else Sym(("name", run.module.path, node.id), node.id)
     if isinstance(value, Sym) and value.obj is not None:
         value = value.obj
     run.use(value)

@@ -186,6 +186,10 @@ def _assert(run: Run, node: ir.Assert, scope: Scope) -> None:
 
 
 def _for(run: Run, node: ir.For, scope: Scope) -> None:
+    counted = params.counted(run, node.iter, scope)
+    if counted is not None:
+        params.loop(run, node, counted, scope, by_place=True)
+        return
     iterable = evaluation.evaluate(run, node.iter, scope)
     if isinstance(iterable, Choice):
         iterable = next((v for v in iterable.values if not isinstance(v, Const)), iterable)

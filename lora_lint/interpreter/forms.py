@@ -209,6 +209,8 @@ def _parameters(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Va
 
 
 def _attached(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+    if fields["attached"] is None:
+        return tensors.parameter(run, node)
     last = run.trace.events[-1] if run.trace.events else None
     inputs = [env.values[name] for name in ("args", "kwargs") if name in env.values]
     return tensors.attached(run, last if last is not None and last.kind is Ev.FORWARD else None, node, inputs)

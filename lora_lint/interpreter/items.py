@@ -44,7 +44,8 @@ def read_item(run: Run, value: Value, index: Value, node: ir.Node) -> Value:
     if isinstance(value, Const):
         return _of_constant(run, value, index, node)
     if isinstance(value, (ParamSet, ParamIter)):
-        return params.subset(run, value, node)
+        element = params.at_place(run, value, index)
+        return element if element is not None else params.subset(run, value, node)
     if isinstance(value, LibRef):
         getter = f"{value.name}.__getitem__"
         if run.store.find_call(getter):

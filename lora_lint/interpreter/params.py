@@ -33,6 +33,7 @@ from lora_lint.interpreter.values import (
     ParamSet,
     Scope,
     SeqVal,
+    Sym,
     Value,
 )
 from lora_lint.lifecycle.heap import Obj, trainable
@@ -181,15 +182,43 @@ def _gathered(run: Run, model: Obj, certain: bool) -> Iterator[tuple[ParamLoop, 
     _finish(run, model, state, seen)
 
 
-def loop(run: Run, node: ir.For, value: ParamIter | ParamSet, scope: Scope) -> None:
-    """`for p in model.parameters(): …`: run the body once per representative, then make what it wrote happen."""
+def counted(run: Run, node: ir.Expr, scope: Scope) -> ParamIter | ParamSet | None:
+    """The collection of parameters in `range(len(collection))`, None when the expression is anything else."""
+    inner = _only_argument(node, "range", scope)
+    collection = _only_argument(inner, "len", scope) if inner is not None else None
+    value = evaluation.evaluate(run, collection, scope) if isinstance(collection, ir.Name) else None
+    return value if isinstance(value, (ParamIter, ParamSet)) else None
+
+
+def _only_argument(node: ir.Expr, name: str, scope: Scope) -> ir.Expr | None:
+    """The argument of a call of a builtin with one plain argument."""
+    if not isinstance(node, ir.Call) or not isinstance(node.func, ir.Name) or node.func.id != name:
+        return None
+    plain = len(node.args) == 1 and not node.args[0].star and not node.args[0].name
+    return node.args[0].value if plain and scope.lookup(name) is None else None
+
+
+def at_place(run: Run, value: ParamIter | ParamSet, index: Value) -> Element | None:
+    """The parameter that a counter points at in a collection of the same model's parameters."""
+    element = run.places.get(index.key) if isinstance(index, Sym) else None
+    models = [value.model] if isinstance(value, ParamIter) else [capture.model for capture in value.captures]
+    return element if element is not None and any(m.root is element.model.root for m in models) else None
+
+
+def loop(run: Run, node: ir.For, value: ParamIter | ParamSet, scope: Scope, by_place: bool = False) -> None:
+    """`for p in model.parameters(): …`: run the body once per representative, then make what it wrote happen.
+    by_place: the loop counts, and its body reads the parameters at those places."""
     names = tuple(mentions.in_body(node.body, scope))
     for iterator, certain in _iterators(value):
         with _gathered(run, iterator.model, certain) as (state, seen):
             for element, sure in _iterate(run, iterator, node, names):
                 seen.append(element)
                 state.doubt = not sure
-                execution.bind_target(run, node.target, _loop_item(node.target, element, iterator.named), scope)
+                item = _loop_item(node.target, element, iterator.named)
+                if by_place:
+                    item = Sym(("place", element.name), "index")
+                    run.places[item.key] = element
+                execution.bind_target(run, node.target, item, scope)
                 try:
                     execution.block(run, node.body, scope)
                 except Jump as jump:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.paths import Oracle
-from lora_lint.interpreter.values import ModuleVal, OutOfBudget, Sym, Value
+from lora_lint.interpreter.values import Element, ModuleVal, OutOfBudget, Sym, Value
 from lora_lint.lifecycle import effects
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Guard, Trace
@@ -83,6 +83,7 @@ class Run:
         self.entered: tuple[Obj, Location] | None = None
         self.grad: list[GradMode] = [GradMode(Tri.YES)]
         self.param_loops: list[ParamLoop] = []
+        self.places: dict[Hashable, Element] = {}  # the parameter that a counter over a list of them points at
         self.filters: dict[Location, tuple[set[str], set[str], tuple[str, str]]] = {}
         self.statement: Location | None = None
         self.process = Obj(Kind.PROCESS, "process")

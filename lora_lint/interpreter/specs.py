@@ -72,6 +72,11 @@ def apply_call(
     return Const(None) if result is UNSET and spec.effects else run.fresh(node) if result is UNSET else result
 
 
+def of_instance(specs: tuple[CallSpec, ...]) -> bool:
+    """Whether a spec tells what a method does to its receiver: not a constructor, a class method or a function."""
+    return any(Ref("self") in effect.roles.values() for spec in specs for effect in spec.effects)
+
+
 @dataclass(slots=True)
 class Site:
     """A call whose effects are made to happen. first: events before it; name: what the user called."""

@@ -13,12 +13,18 @@ from lora_lint.syntax import ir
 
 
 def attached(run: Run, event: Event | None, node: ir.Node, inputs: Iterable[Value] = ()) -> Tensor:
-    """The result of a forward (or a new learnable leaf): on the graph, unless gradients are off here. It hangs on the
+    """The result of a forward: on the graph, unless gradients are off here. It hangs on the
     forwards behind its inputs too."""
     sources = (event,) if event is not None else ()
     before = (t for t in _leaves(inputs) if isinstance(t, Tensor) and t.graph in (Graph.ATTACHED, Graph.UNKNOWN))
     sources = tuple(dict.fromkeys((*sources, *(source for tensor in before for source in tensor.sources))))
     return _under_grad_mode(run, Tensor(Graph.ATTACHED, sources), node)
+
+
+def parameter(run: Run, node: ir.Node) -> Tensor:
+    """A new learnable leaf: no model computed it, and it wants gradients whatever the mode is. What is computed from it has
+    a graph; a backward on itself has nowhere to go."""
+    return Tensor(Graph.ATTACHED, leaf=True, hack_at=run.loc(node), hack_statement=run.statement)
 
 
 def plain(device: str = "unknown") -> Tensor:
@@ -52,7 +58,8 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
     doubt = False
     for value in _leaves(values):
         if isinstance(value, Tensor):
-            kept = value.hack_at is None or value is receiver or _stays_hacked(value, node)
+            hacked_loss = not value.leaf and (value is receiver or _stays_hacked(value, node))
+            kept = value.hack_at is None or hacked_loss
             tensors.append(value if kept else Tensor(Graph.ATTACHED, leaf=True))
         elif isinstance(value, Obj) and value.kind is Kind.MODEL:
             doubt = True  # e.g. a weight of the model in the loss
