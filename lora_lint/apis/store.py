@@ -70,11 +70,9 @@ class ApiStore:
         """Whether specs know a function or class under this name."""
         return name in self.specs.calls or name in self.specs.types or f"{name}.__init__" in self.specs.calls
 
-    def exports(self, name: str) -> bool:
-        """Whether specs know a function or class that is imported under this name, or a type that classes so named are."""
-        return self._is_named(self.canonical(name)) or (
-            name.rpartition(".")[2][:1].isupper() and self.type_of(name) is not None
-        )
+    def is_named(self, name: str) -> bool:
+        """Whether specs know a function or class that is imported under this name."""
+        return self._is_named(self.canonical(name))
 
     def _type_of(self, name: str) -> TypeSpec | None:
         """The type a class name is, by name or by pattern."""

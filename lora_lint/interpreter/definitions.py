@@ -129,24 +129,36 @@ def import_(run: Run, node: ir.Import, scope: Scope) -> None:
         scope.bind(bound, _imported(run, module, node, name))
 
 
-def from_star(run: Run, module: ModuleVal, name: str, seen: tuple[str, ...] = ()) -> Value | None:
+def from_star(run: Run, module: ModuleVal, name: str) -> Value | None:
     """What an unbound name means through `from library import *`: a name that the specs of that library know. None when
     none knows it, or when a later star may have brought anything under this name."""
-    if name.startswith("_") or module.path in seen:
+    if name.startswith("_"):
         return None
+    names = [f"{library}.{name}" for library in _starred(run, module, ()) if library]
+    known = [full for full in names if run.store.is_named(full)][:1]
+    if not known and name[:1].isupper():
+        # A pattern of types fits names of other libraries too, so one library alone may have it.
+        known = [full for full in names if run.store.type_of(full) is not None]
+    return LibRef(known[0]) if len(known) == 1 else None
+
+
+def _starred(run: Run, module: ModuleVal, seen: tuple[str, ...]) -> list[str]:
+    """Modules of libraries whose names a module has through stars, newest first. "" ends the list where a star
+    is of something unknown."""
+    found: list[str] = []
     stars = [n for n in module.node.body if isinstance(n, ir.Import) and n.names is not None and ("*", "*") in n.names]
-    for node in reversed(stars):
+    for node in reversed(stars) if module.path not in seen else ():
         library = node.module.split(".")[0]
         inner = run.program.resolve(run, node.module, node.level)
         if inner is not None:
-            found = from_star(run, inner, name, (*seen, module.path))
-            if found is not None:
-                return found
+            found += _starred(run, inner, (*seen, module.path))
+            if "" in found:
+                break
         elif node.level or (library not in run.store.libraries and library not in sys.stdlib_module_names):
-            return None
-        elif run.store.exports(f"{node.module}.{name}"):
-            return LibRef(f"{node.module}.{name}")
-    return None
+            return [*found, ""]
+        else:
+            found.append(node.module)
+    return found
 
 
 def _imported(run: Run, module: ModuleVal | None, node: ir.Import, name: str) -> Value:
