@@ -26,8 +26,9 @@ def dataset_field_mismatch(event: Event, trace: Trace) -> Iterator[Report]:
     if known is None or dataset is None or "fallback" in event.contexts:
         return
     if "split" in event.args:
-        yield from _wrong_split(event, known)
-    elif event.args["certain"] and not event.args["row"].facts.get("tested") and not _changed(dataset):
+        if not _marked(dataset, "resplit"):
+            yield from _wrong_split(event, known)
+    elif event.args["certain"] and not event.args["row"].facts.get("tested") and not _marked(dataset, "changed"):
         name = event.args["name"]
         if name not in known.fields:
             yield Report(
@@ -43,11 +44,11 @@ def _known(dataset: Obj) -> KnownDataset | None:
     return known_dataset(literal(facts.get("path")), literal(facts.get("config")))
 
 
-def _changed(dataset: Obj) -> bool:
-    """Whether fields were added, renamed or removed since it was loaded."""
+def _marked(dataset: Obj, mark: str) -> bool:
+    """Whether something was done to it since it was loaded: its fields changed, its rows split anew."""
     here: Obj | None = dataset
     while here is not None:
-        if here.facts.get("changed"):
+        if here.facts.get(mark):
             return True
         here = here.wraps
     return False

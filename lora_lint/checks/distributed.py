@@ -1,4 +1,4 @@
-"""Programs of several processes: LL601 to LL607."""
+"""Programs of several processes: LL601 to LL605, LL607."""
 
 from __future__ import annotations
 
@@ -196,10 +196,10 @@ def _changes(member: Obj, op: TrainOp, wrap: Event) -> set[Tri]:
     written = set(op.parts.items()) | set(op.event.args.get("wrote", ()))
     written |= {(Part.BASE, answer) for answer in op.event.args.get("extras", {}).values()}
     opposite = {Tri.YES: Tri.NO, Tri.NO: Tri.YES}
-    return {answer for part, answer in written if answer.known and _before(member, part, wrap) is opposite[answer]}
+    return {answer for part, answer in written if answer.known and before(member, part, wrap) is opposite[answer]}
 
 
-def _before(member: Obj, part: Part, wrap: Event) -> Tri:
+def before(member: Obj, part: Part, wrap: Event) -> Tri:
     """Whether a part of the model required gradients when it was wrapped."""
     state = member.model
     for op in reversed(state.ops):
@@ -213,7 +213,7 @@ def _before(member: Obj, part: Part, wrap: Event) -> Tri:
     return Tri.UNKNOWN
 
 
-# --- LL604, LL606 -----------------------------------------------------------------------------------------------------
+# --- LL604, LL605 -----------------------------------------------------------------------------------------------------
 
 
 @check("LL604", on=Ev.WRAP)
@@ -298,28 +298,6 @@ def _marked_twice(where: Event | Location, plan: FixPlan | None, user: Event, no
         story=((user, note),),
         plan=plan,
     )
-
-
-@check("LL606", on=Ev.WRAP)
-def fsdp_mixed_requires_grad(event: Event, trace: Trace) -> Iterator[Report]:
-    """FSDP flattens frozen and trainable parameters into one."""
-    model = event.model
-    if model is None or event.args.get("by") != "fsdp":
-        return
-    if event.args.get("original") is not Tri.NO or event.args.get("apart") is not Tri.NO:
-        return
-    for member, adapter in adapters_of(model):
-        if trainable(member.model, adapter)[0].yes and _before(member, Part.BASE, event).no:
-            intent = SetKeyword(event.location, "use_orig_params", "True")
-            yield Report(
-                event,
-                f"shards {name_of(event, 'model')} with use_orig_params=False, but only its adapter requires gradients: "
-                "wrapping fails",
-                help="pass use_orig_params=True, or peft's fsdp_auto_wrap_policy",
-                story=((adapter.event, "adapter injected here"),),
-                plan=FixPlan(Applicability.SAFE, "set use_orig_params=True", (intent,)),
-            )
-            return
 
 
 @check("LL605", on=Ev.END)

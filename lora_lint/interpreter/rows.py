@@ -97,6 +97,8 @@ def is_cold(run: Run, function: Value) -> Tri:
     """Whether a function of the user cannot change the state of any object with a lifecycle."""
     while isinstance(function, (Partial, Bound)):
         function = function.func
+    if isinstance(function, Obj) and function.kind is Kind.OBJECT and function.user_class is not None:
+        function = function.user_class.find("__call__")
     if not isinstance(function, FuncVal):
         return Tri.UNKNOWN
     body = function.node.body
