@@ -8,9 +8,10 @@ from typing import Any
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import TRAINING, argument, loss_of, name_of, trained, variable_of
+from lora_lint.checks.heads import trains_head
 from lora_lint.checks.values import literal
 from lora_lint.findings import Applicability, FixPlan, MoveStatement, ReplaceText, SetKeyword
-from lora_lint.lifecycle.heap import Obj, TrainOp, adapters_of, covers, trainable
+from lora_lint.lifecycle.heap import Obj, TrainOp, adapters_of, covers
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, BASE_PARTS, Ev, Kind, Part, Tri
 from lora_lint.location import Location
@@ -155,8 +156,8 @@ def requires_grad_changed_after_wrap(event: Event, trace: Trace) -> Iterator[Rep
                 continue
             after = [op for op in member.model.ops if op.event.seq > wrap.seq and op.event.kind in (Ev.FREEZE, Ev.THAW)]
             changed = _changes(member, after[0], wrap) if len({op.event for op in after}) == 1 else set()
-            if not changed:
-                continue
+            if not changed or (Tri.YES not in changed and not wrap.args.get("unused", Tri.NO).no):
+                continue  # DDP that looks for unused parameters finds those that were frozen, and waits for none
             training = next(
                 (
                     e
@@ -194,7 +195,11 @@ def _changes(member: Obj, op: TrainOp, wrap: Event) -> set[Tri]:
     if op.parts.get(Part.ADAPTER, Tri.UNKNOWN).no and not op.path:
         return set()
     written = set(op.parts.items()) | set(op.event.args.get("wrote", ()))
-    written |= {(Part.BASE, answer) for answer in op.event.args.get("extras", {}).values()}
+    for name, answer in op.event.args.get("extras", {}).items():
+        copied = any(
+            trains_head(adapter.config, name) for adapter in member.model.adapters if adapter.config is not None
+        )
+        written.add((Part.COPY if copied else Part.BASE, answer))
     opposite = {Tri.YES: Tri.NO, Tri.NO: Tri.YES}
     return {answer for part, answer in written if answer.known and before(member, part, wrap) is opposite[answer]}
 

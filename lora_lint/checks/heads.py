@@ -74,6 +74,13 @@ def _covered(head: Head, config: Obj) -> bool:
     return any(given(facts, key) for key in ("modules_to_save", "loaded", "layers_to_save")) or _targeted(head, config)
 
 
+def trains_head(config: Obj, name: str) -> bool:
+    """Whether a config certainly trains a copy of the module that a name ends in: for its task, or as asked."""
+    task = enum_member(config.facts["task_type"]) if given(config.facts, "task_type") else None
+    saved = strings(config.facts["modules_to_save"]) if given(config.facts, "modules_to_save") else None
+    return name.split(".")[-1] in (*architectures().task_types.get(task or "", ()), *(saved or ()))
+
+
 def _targeted(head: Head, config: Obj) -> bool:
     """Whether the head has an adapter of its own, or may."""
     if not given(config.facts, "target_modules"):

@@ -49,5 +49,9 @@ def settle(run: Run, model: Obj) -> None:
     for place, (hits, misses, (owner, start)) in found.items():
         if misses and not hits and not misses & hit:
             run.emit(
-                Ev.FILTER, None, {"model": model}, {"variable": owner, "start": start, "name": min(misses)}, at=place
+                Ev.FILTER,
+                None,
+                {"model": model},
+                {"variable": owner, "start": start, "name": min(misses, key=lambda name: (len(name), name))},
+                at=place,
             )
