@@ -295,6 +295,9 @@ class _Run:
         for finding, reason in fixed.reverted:
             place = f"{finding.location}: {finding.code}"
             self._notes.append(f"{place}: fix dropped, please report it as a bug of lora-lint: {reason}")
+        for finding, reason in fixed.uncovering:
+            place = f"{finding.location}: {finding.code}"
+            self._notes.append(f"{place}: fix not applied, it is not enough by itself: after it {reason}")
         return fixed
 
     def _with_texts(self, texts: Mapping[str, str]) -> Project:

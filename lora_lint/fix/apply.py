@@ -27,7 +27,8 @@ class FixOutcome:
 
     texts: new text of every changed file. applied: findings that are gone, with the title of the fix. refused: findings
     whose fix cannot be done safely, with the reason. reverted: fixes that a new analysis did not confirm, with the
-    reason; each is a bug of ours. remaining: findings after all fixes, at their new places.
+    reason; each is a bug of ours. uncovering: fixes that were not kept because another finding would come up, with it.
+    remaining: findings after all fixes, at their new places.
     """
 
     texts: Mapping[str, str]
@@ -35,6 +36,7 @@ class FixOutcome:
     refused: tuple[tuple[Finding, str], ...]
     reverted: tuple[tuple[Finding, str], ...]
     remaining: tuple[Finding, ...]
+    uncovering: tuple[tuple[Finding, str], ...] = ()
 
 
 def fix_project(
@@ -63,6 +65,14 @@ def with_fixes(
         finding if finding.plan is None else replace(finding, fix=builders.build(finding, finding.location.path))
         for finding in findings
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Objection:
+    """Why fixes are not kept. uncovers: they do what they should, and another finding shows that was hidden before."""
+
+    reason: str
+    uncovers: bool = False
 
 
 class _Builders(dict[str, Builder]):
@@ -108,7 +118,7 @@ class _Fixer:
         self._findings = list(analyze(self._texts))
         self._applied: list[tuple[Finding, str]] = []
         self._refused: list[tuple[Finding, str]] = []
-        self._reverted: list[tuple[Finding, str]] = []
+        self._reverted: list[tuple[Finding, _Objection]] = []
         self._proven: tuple[list[Candidate], dict[str, str], list[Finding]] | None = None
 
     def run(self) -> FixOutcome:
@@ -120,7 +130,12 @@ class _Fixer:
             self._round(batch)
         changed = {path: text for path, text in self._texts.items() if text != self._original[path]}
         return FixOutcome(
-            changed, tuple(self._applied), tuple(self._refused), tuple(self._reverted), tuple(self._findings)
+            changed,
+            tuple(self._applied),
+            tuple(self._refused),
+            tuple((finding, objection.reason) for finding, objection in self._reverted if not objection.uncovers),
+            tuple(self._findings),
+            tuple((finding, objection.reason) for finding, objection in self._reverted if objection.uncovers),
         )
 
     def _batch(self) -> list[Candidate]:
@@ -162,15 +177,15 @@ class _Fixer:
 
     def _settle(self, kept: list[Candidate], batch: list[Candidate]) -> list[Candidate]:
         """Those of `kept` and the batch that can be applied together; halves the batch to find the bad ones."""
-        reason = self._objection([*kept, *batch])
-        if not reason:
+        objection = self._objection([*kept, *batch])
+        if objection is None:
             return [*kept, *batch]
         if len(batch) == 1 and self._completed([*kept, *batch]):
             return [*kept, *batch]
         if len(batch) == 1:
             # The context identifies the finding in later rounds, when its line may have changed.
             finding = replace(batch[0].finding, context=_context(batch[0].finding, self._texts))
-            self._reverted.append((finding, reason))
+            self._reverted.append((finding, objection))
             return kept
         half = len(batch) // 2
         return self._settle(self._settle(kept, batch[:half]), batch[half:])
@@ -192,7 +207,7 @@ class _Fixer:
         if texts is None:
             return False
         findings = list(self._analyze(texts))
-        if self._difference(candidates, texts, findings):
+        if self._difference(candidates, texts, findings) is not None:
             return False
         self._proven = (candidates, texts, findings)
         return True
@@ -209,30 +224,32 @@ class _Fixer:
             return None
         return texts
 
-    def _objection(self, candidates: list[Candidate]) -> str:
-        """Why some fixes cannot be applied together; empty when they can, and then the result is noted as proven."""
+    def _objection(self, candidates: list[Candidate]) -> _Objection | None:
+        """Why some fixes cannot be applied together; None when they can, and then the result is noted as proven."""
         texts = dict(self._texts)
         try:
             for path, edits in merged_edits(candidates).items():
                 texts[path] = apply_edits(texts[path], edits)
                 if problem := syntax_problem(texts[path], path):
-                    return f"the result does not parse ({problem})"
+                    return _Objection(f"the result does not parse ({problem})")
         except EditConflictError:
-            return "its changes overlap those of another fix"
+            return _Objection("its changes overlap those of another fix")
         findings = list(self._analyze(texts))
-        reason = self._difference(candidates, texts, findings)
-        if not reason:
+        objection = self._difference(candidates, texts, findings)
+        if objection is None:
             self._proven = (candidates, texts, findings)
-        return reason
+        return objection
 
-    def _difference(self, candidates: Sequence[Candidate], texts: Mapping[str, str], after: Sequence[Finding]) -> str:
+    def _difference(
+        self, candidates: Sequence[Candidate], texts: Mapping[str, str], after: Sequence[Finding]
+    ) -> _Objection | None:
         """What is wrong with the findings after some fixes: one is still there, or one is new."""
         old = Counter(_key(finding, self._texts) for finding in self._findings)
         new = Counter(_key(finding, texts) for finding in after)
         targets = Counter(_key(one.finding, self._texts) for one in candidates)
         gone, came = old - new, new - old
         if still := targets - gone:
-            return f"{min(still)[0]} would still be reported"
+            return _Objection(f"{min(still)[0]} would still be reported")
         # A finding on a line that a fix changed is the same one with a new context, as long as there are not more.
         touched = Counter(
             (finding.code, finding.location.path)
@@ -243,8 +260,9 @@ class _Fixer:
             known = min(count, touched[code, path])
             touched[code, path] -= known
             if count > known:
-                return f"{code} would be reported at {context!r}"
-        return ""
+                another = all(one.finding.code != code for one in candidates)
+                return _Objection(f"{code} would be reported at {context!r}", uncovers=another)
+        return None
 
 
 def _touches(finding: Finding, candidates: Sequence[Candidate]) -> bool:
