@@ -1,4 +1,4 @@
-"""The three kinds of error: the user's input, a broken knowledge file, and (everything else) our own bug."""
+"""The kinds of error: the user's input, a broken knowledge file, and (everything else) our own bug."""
 
 from __future__ import annotations
 
@@ -9,3 +9,7 @@ class InputError(Exception):
 
 class KnowledgeError(Exception):
     """A broken YAML file of rules or API specs, the user's own included. The message starts with file:line."""
+
+
+class InternalError(Exception):
+    """A bug of ours outside any single file. The message names the exception; the cause is chained."""

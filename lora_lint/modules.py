@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 _IMPORT = re.compile(
@@ -171,24 +172,32 @@ def module_name(path: str, is_file: Callable[[str], bool] = os.path.isfile) -> s
 
 
 def linked_files(
-    start: Iterable[str], read: Callable[[str], bytes | None], index: ModuleIndex, limit: int
+    start: Iterable[str], read: Callable[[str], bytes | None], index: ModuleIndex, limit: int, most_bytes: int
 ) -> list[str]:
-    """Absolute paths of project files that the start files import, directly or not; the start files excluded.
+    """Absolute paths of project files that the start files import, directly or not, closest first; the start files
+    excluded.
 
-    read: the bytes of a file, None when it cannot be read. limit: how many files to follow at most.
+    read: the bytes of a file, None when it cannot be read. limit, most_bytes: how many files, and bytes of files, to
+    follow at most.
     """
-    queue = list(start)
-    seen = set(queue)
+    queue = deque(start)
+    starts = frozenset(queue)
+    seen = set(starts)
     found: list[str] = []
-    while queue and len(found) < limit:
-        importer = queue.pop()
+    size = 0
+    while queue:
+        importer = queue.popleft()
         data = read(importer)
         if data is None:
             continue
+        if importer not in starts:
+            size += len(data)
+            if len(found) == limit or size > most_bytes:
+                break
+            found.append(importer)
         for module, level in imported_modules(data):
             path = index.resolve(importer, module, level)
             if path is not None and path not in seen:
                 seen.add(path)
-                found.append(path)
                 queue.append(path)
     return found

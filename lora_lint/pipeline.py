@@ -18,7 +18,7 @@ from lora_lint.baseline import fingerprints, read_baseline, write_baseline
 from lora_lint.config import Configuration
 from lora_lint.datafiles import DataFiles
 from lora_lint.discovery import discover, is_excluded
-from lora_lint.errors import InputError
+from lora_lint.errors import InputError, InternalError, KnowledgeError
 from lora_lint.findings import Applicability, Finding, FixPlan, ReplaceComment, Severity
 from lora_lint.fix.apply import FixOutcome, fix_project, with_fixes
 from lora_lint.fix.diff import unified_diff
@@ -75,8 +75,20 @@ class Outcome:
 
 
 def run(request: Request) -> Outcome:
-    """Check what is asked for. Raises InputError and KnowledgeError for what makes the whole run impossible."""
-    return _Run(request).outcome()
+    """Check what is asked for. Raises InputError and KnowledgeError for what makes the whole run impossible, and
+    InternalError for a bug of ours that belongs to no single file."""
+    try:
+        return _Run(request).outcome()
+    except (InputError, KnowledgeError):
+        raise
+    except Exception as error:
+        raise InternalError(_named(error)) from error
+
+
+def _named(error: Exception) -> str:
+    """An exception in one line."""
+    first_line = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first_line}".removesuffix(": ")
 
 
 class _Run:
@@ -126,9 +138,7 @@ class _Run:
         try:
             return step()
         except Exception as error:  # noqa: BLE001
-            first_line = (str(error).splitlines() or [""])[0]
-            what = f"{type(error).__name__}: {first_line}".removesuffix(": ")
-            message = f"internal error, please report it as a bug of lora-lint: {what}"
+            message = f"internal error, please report it as a bug of lora-lint: {_named(error)}"
             self._crashes[path] = self._meta("LL000", Location(path, 1, 1, 1, 1), message)
             if self._request.debug:
                 self._notes.append(f"{path}: {traceback.format_exc()}")

@@ -16,8 +16,9 @@ from lora_lint.syntax import ir
 from lora_lint.syntax.problem import SyntaxProblem
 from lora_lint.syntax.source import NOTEBOOK_SUFFIX, SourceFile, source_from_bytes
 
-# Files that are read only because others import them: enough for any project, and a bound.
-MAX_LINKED = 2000
+# Files that are read only because others import them: enough for any project, and a bound. Closest files come first.
+MAX_LINKED = 300
+MAX_LINKED_BYTES = 1_500_000
 
 # Up to this many files that import analysed ones are analysed without looking whether they are scripts.
 MAX_DRIVERS = 50
@@ -149,7 +150,8 @@ class Loader:
         """Files that the targets import, directly or not, as reported."""
         starts = [os.path.join(self._cwd, path) for path in self.project.targets]
         index = ModuleIndex(self._cwd, libraries)
-        return [shown_path(path, self._cwd) for path in linked_files(starts, self._bytes_of, index, MAX_LINKED)]
+        linked = linked_files(starts, self._bytes_of, index, MAX_LINKED, MAX_LINKED_BYTES)
+        return [shown_path(path, self._cwd) for path in linked]
 
     def _bytes_of(self, path: str) -> bytes | None:
         """The bytes of a file by absolute path; a file that is only imported fails silently."""

@@ -102,9 +102,10 @@ def test_linked_files_follow_chains_and_end(tree: Write) -> None:
         return Path(path).read_bytes()
 
     start = [str(top / "train.py")]
-    found = linked_files(start, read, ModuleIndex(str(top)), limit=100)
+    found = linked_files(start, read, ModuleIndex(str(top)), limit=100, most_bytes=1000)
     assert [Path(path).name for path in found] == ["build.py", "freeze.py"]
-    assert len(linked_files(start, read, ModuleIndex(str(top)), limit=1)) == 1
+    assert len(linked_files(start, read, ModuleIndex(str(top)), limit=1, most_bytes=1000)) == 1
+    assert len(linked_files(start, read, ModuleIndex(str(top)), limit=100, most_bytes=60)) == 1, "the closer one"
 
 
 def test_module_name(tree: Write) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import io
 import sys
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from lora_lint import __version__
-from lora_lint.errors import InputError, KnowledgeError
+from lora_lint.errors import InputError, InternalError, KnowledgeError
 
 # name -> (module:attribute, line for `lora-lint --help`). The line stands here so that --help imports nothing.
 SUBCOMMANDS: Mapping[str, tuple[str, str]] = {
@@ -56,6 +57,11 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except (InputError, KnowledgeError) as error:
             click.echo(f"lora-lint: error: {error}", err=True)
+            ctx.exit(2)
+        except InternalError as error:
+            if "--debug" in sys.argv:
+                traceback.print_exception(error)
+            click.echo(f"lora-lint: internal error, please report it as a bug of lora-lint: {error}", err=True)
             ctx.exit(2)
 
 

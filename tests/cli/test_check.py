@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import lora_lint.pipeline
 from tests.cli.conftest import Run
 from tests.conftest import Write
 
@@ -135,6 +136,20 @@ def test_an_internal_error_is_one_finding_and_the_run_goes_on(tree: Write, lint:
     debugged = lint("--debug")
     assert "Traceback (most recent call last)" in debugged.stderr
     assert "over itself" in debugged.stderr
+
+
+def test_an_internal_error_of_the_whole_run_is_one_line(
+    tree: Write, lint: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("somewhere")
+
+    tree({"a.py": TWO})
+    monkeypatch.setattr(lora_lint.pipeline, "discover", broken)
+    result = lint()
+    assert result.exit_code == 2
+    assert result.stderr == "lora-lint: internal error, please report it as a bug of lora-lint: KeyError: 'somewhere'\n"
+    assert result.stdout == ""
 
 
 @pytest.mark.parametrize(
