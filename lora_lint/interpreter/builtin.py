@@ -279,7 +279,7 @@ def _field(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     factory = args.keywords.get("default_factory", (None, None))[0]
     if value is not None:
         return value
-    if isinstance(factory, (FuncVal, LibRef)):
+    if isinstance(factory, (FuncVal, LibRef)) or (isinstance(factory, ClassVal) and records.is_record(factory)):
         return calls.call_value(run, factory, Args(), node, scope)
     return run.fresh(node)
 

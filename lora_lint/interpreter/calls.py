@@ -324,7 +324,7 @@ def instantiate(run: Run, cls: ClassVal, args: Args, node: ir.Node) -> Value:
     if isinstance(init, FuncVal):
         call_function(run, init, [(None, obj), *_flat(args)], node, args)
     elif records.is_record(cls):
-        records.fill(obj, cls, args)
+        records.fill(run, obj, cls, args, node)
         after = cls.find("__post_init__")
         if isinstance(after, FuncVal):
             call_function(run, after, [(None, obj)], node)

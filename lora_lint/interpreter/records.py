@@ -34,7 +34,7 @@ def fields(cls: ClassVal) -> list[str]:
     return list(found)
 
 
-def fill(obj: Obj, cls: ClassVal, args: Args) -> None:
+def fill(run: Run, obj: Obj, cls: ClassVal, args: Args, node: ir.Node) -> None:
     """Set the fields of a new instance: from its arguments, else the defaults, else unknown."""
     values = [value for value, _ in args.positional]
     for name in fields(cls):
@@ -46,7 +46,17 @@ def fill(obj: Obj, cls: ClassVal, args: Args) -> None:
             default = cls.find(name)
             known = default if isinstance(default, Const) else None
             unknown = Sym(("field", obj.site, name), name, known)
-            obj.attrs[name] = unknown if default is None or args.open_keywords else default
+            obj.attrs[name] = unknown if default is None or args.open_keywords else _own(run, default, node)
+
+
+def _own(run: Run, default: Value, node: ir.Node, depth: int = 4) -> Value:
+    """What a factory made as the default of a field: every instance has one of its own. depth: records may hold each
+    other in a ring."""
+    if not isinstance(default, Obj) or default.user_class is None or not is_record(default.user_class) or not depth:
+        return default
+    made = replaced(run, default, Args(), node)
+    made.attrs = {name: _own(run, value, node, depth - 1) for name, value in made.attrs.items()}
+    return made
 
 
 def picked(run: Run, cls: ClassVal | LibRef, given: DictVal, classes: list[Value]) -> Args:
