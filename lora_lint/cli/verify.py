@@ -66,7 +66,7 @@ class VerifyCommand(click.Command):
 @click.option("-o", "--output-file", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there.")
 @click.option("--no-probes", is_flag=True, help="Do not experiment with the model after the last step.")
 @click.option("--confirm", is_flag=True, help="Check the script first, and mark each finding confirmed or refuted.")
-@click.option("--show-output", is_flag=True, help="Let the program write to the terminal.")
+@click.option("--show-output", is_flag=True, help="Show what the program writes, on standard error.")
 @click.option("--model", "model", default="", help="Try a model (folder or hub id) instead of running a script.")
 @click.option("--adapter", default="", help="With --model: continue this saved adapter.")
 @click.option("--lora", default="r=16,alpha=32,target=all-linear", show_default=True, help="With --model: new adapter.")

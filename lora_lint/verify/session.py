@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -78,7 +79,7 @@ def _observe(command: Command, limits: Limits, progress: Progress, show_output: 
             list(command.words),
             env=_environment(settings, folder),
             stdin=subprocess.DEVNULL,
-            stdout=None if show_output else stream,
+            stdout=sys.stderr if show_output else stream,  # standard output is the report's
             stderr=None if show_output else subprocess.STDOUT,
             start_new_session=True,
         )

@@ -275,6 +275,22 @@ def test_model_mode(tmp_path: Path, quant: str) -> None:
     report = json.loads(done.stdout)
     assert (done.returncode, report["verdict"], report["steps"]) == (0, "PASS", 3), report
     assert len(report["gradients"]) == 8
+    assert quant or "step 3 loss" in done.stderr
+
+
+def ended(pid: int) -> bool:
+    """Whether a process ends within seconds. One that nobody has collected yet (an orphan in a container whose first
+    process does not) has ended, too."""
+    limit = time.time() + 10
+    while time.time() < limit:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state in "ZX":
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def test_interrupt_ends_all_children(tmp_path: Path) -> None:
@@ -291,8 +307,7 @@ def test_interrupt_ends_all_children(tmp_path: Path) -> None:
     out, _ = running.communicate(timeout=30)
     assert running.returncode == 2
     assert "interrupted" in out
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+    assert ended(int((tmp_path / "pid").read_text()))
 
 
 def test_sigterm_ends_workers_that_do_not_care_for_it(tmp_path: Path) -> None:
@@ -310,8 +325,7 @@ def test_sigterm_ends_workers_that_do_not_care_for_it(tmp_path: Path) -> None:
     assert running.returncode == 2
     assert out.startswith("INCONCLUSIVE  no verdict on train.py: interrupted")
     for pid in (int(word) for file in files for word in file.read_text().split()):
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+        assert ended(pid)
 
 
 def test_lost_rank_is_named(tmp_path: Path) -> None:
