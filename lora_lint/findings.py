@@ -206,7 +206,8 @@ class Finding:
     code, name: for instance "LL103", "freeze-after-injection".
     message: lower case, no final period, names the user's variable and the consequence.
     help: what to do, one line. related: the other events, in program order.
-    plan: what a fix intends; fix: the same, built against the current text (set by `lora_lint.fix`).
+    plan: what a fix intends; fix: the same, built against the current text (set by `lora_lint.fix`), or without a plan
+    why a rule that has a fix has none here.
     context: the stripped source line of the finding, for fingerprints that survive line moves.
     """
 

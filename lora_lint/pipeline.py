@@ -258,8 +258,9 @@ class _Run:
     def _report(self, shown: _Shown, project: Project | None = None, fixed: int = 0) -> RunReport:
         """The report, with the fixes built against the text that they would change."""
         project = project or self._project
+        unplanned = self._knowledge.registry.unplanned()
         return RunReport(
-            findings=tuple(with_fixes(shown.findings, _texts(project), _cells(project))),
+            findings=tuple(with_fixes(shown.findings, _texts(project), _cells(project), unplanned)),
             fingerprints=tuple(mark for _, mark in shown.marked),
             sources=project.sources,
             rules=self._knowledge.cards,

@@ -19,7 +19,7 @@ from lora_lint.apis.yaml_reader import Mapping as YamlMapping
 from lora_lint.apis.yaml_reader import read_yaml
 from lora_lint.checks.base import Check, Report
 from lora_lint.errors import KnowledgeError
-from lora_lint.findings import Applicability, Finding, Related, Severity
+from lora_lint.findings import Applicability, Finding, Fix, Related, Severity
 from lora_lint.lifecycle.trace import Event
 from lora_lint.location import Location
 
@@ -104,6 +104,18 @@ class Registry:
         return Finding(
             code, card.name, severity, message, report.location, help_line, related, report.plan, url=card.url
         )
+
+    def unplanned(self) -> dict[str, Fix]:
+        """By code what to say of the fix where a check of a rule that has one found nothing sure to change."""
+        shown = {code: _only_shown(card) for code, card in self.cards.items()}
+        return {code: fix for code, fix in shown.items() if fix is not None}
+
+
+def _only_shown(card: Card) -> Fix | None:
+    """Why a finding of a rule that has a fix comes without one."""
+    if card.fix is None or card.fix.applicability is Applicability.DISPLAY:
+        return None
+    return Fix(card.fix.applicability, card.fix.title, refused="it is not certain which code is to change")
 
 
 def _place(where: Event | Location) -> Location:

@@ -57,12 +57,20 @@ def fix_project(
 
 
 def with_fixes(
-    findings: Iterable[Finding], texts: Mapping[str, str], cells: Mapping[str, Sequence[int]] | None = None
+    findings: Iterable[Finding],
+    texts: Mapping[str, str],
+    cells: Mapping[str, Sequence[int]] | None = None,
+    unplanned: Mapping[str, Fix] | None = None,
 ) -> list[Finding]:
-    """Findings with `fix` built from their `plan` against the texts they were made from, to be shown."""
+    """Findings with `fix` built from their `plan` against the texts they were made from, to be shown. unplanned: what to
+    say of the fix of a finding without a plan, by code."""
     builders = _Builders(texts, cells or {})
+    without = unplanned or {}
     return [
-        finding if finding.plan is None else replace(finding, fix=builders.build(finding, finding.location.path))
+        replace(
+            finding,
+            fix=without.get(finding.code) if finding.plan is None else builders.build(finding, finding.location.path),
+        )
         for finding in findings
     ]
 
