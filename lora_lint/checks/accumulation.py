@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 from lora_lint.checks.base import Report, check
@@ -126,7 +126,7 @@ def wiped_in_training_step(event: Event, trace: Trace) -> Iterator[Report]:
 def wiped_before_rare_step(event: Event, trace: Trace) -> Iterator[Report]:
     """The optimizer steps every n-th turn, but gradients are cleared in every turn."""
     optimizer = event.role("optimizer")
-    rare = [guard for guard in event.guards if guard.arm and _every_nth(guard)]
+    rare = [guard for guard in event.guards if _every_nth(guard)]
     if optimizer is None or not rare:
         return
     backward = next((e for e in trace.before(event, Ev.BACKWARD) if feeds(e, optimizer)), None)
@@ -146,15 +146,25 @@ def wiped_before_rare_step(event: Event, trace: Trace) -> Iterator[Report]:
 
 
 def _every_nth(guard: Guard) -> bool:
-    """Whether a condition is `something % n == …` for an n that is not certainly 1."""
-    key = guard.key
-    while isinstance(key, tuple) and key and key[0] in ("and", "or", "not") and len(key) == 2:
-        inner = key[1]
-        key = inner[0] if isinstance(inner, tuple) and inner and isinstance(inner[0], tuple) else inner
-    if not (isinstance(key, tuple) and len(key) == 3 and key[0] == "==" and isinstance(key[1], tuple)):
+    """Whether a condition lets only every n-th turn through: `something % n == …`, `not something % n`, for an n that is
+    not certainly 1."""
+    key, arm = guard.key, guard.arm
+    while isinstance(key, tuple) and len(key) == 2 and key[0] in ("and", "or", "not"):
+        if key[0] == "not":
+            key, arm = key[1], not arm
+        elif key[0] == "and" and not arm:
+            return False
+        else:
+            key = key[1][0]
+    if isinstance(key, tuple) and len(key) == 3 and key[0] == "==":
+        return arm and _remainder(key[1])
+    return not arm and _remainder(key)
+
+
+def _remainder(key: Hashable) -> bool:
+    if not (isinstance(key, tuple) and len(key) == 3 and key[:2] == ("op", "%")):
         return False
-    term = key[1]
-    return len(term) == 3 and term[0] == "op" and term[1] == "%" and term[2][-1] != ("const", "int", 1)
+    return bool(key[2][-1] != ("const", "int", 1))
 
 
 def _clears(zero: Event, optimizer: Obj) -> bool:

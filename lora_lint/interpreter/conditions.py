@@ -255,7 +255,7 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
     if op == "not":
         values = [as_condition(run, values[0])]
         answer = truth(run, values[0])
-        if answer.known:
+        if answer.known and not isinstance(values[0], Sym):  # what only this path decided keeps its structure, as in ==
             return Const(answer.no)
         if isinstance(values[0], Sym):
             inner = values[0]
