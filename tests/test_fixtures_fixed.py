@@ -42,7 +42,7 @@ NOT_RUN = {
 def _cases() -> list[ParameterSet]:
     cases = []
     for fixture in load_fixtures():
-        marks = [pytest.mark.torch, pytest.mark.proof, *[pytest.mark.old_stack] * bool(fixture.stack)]
+        marks = [pytest.mark.torch, pytest.mark.thorough, *[pytest.mark.old_stack] * bool(fixture.stack)]
         cases.append(pytest.param(fixture, id=fixture.name, marks=marks))
     return cases
 

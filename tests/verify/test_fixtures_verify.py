@@ -28,7 +28,7 @@ def _cases() -> list[ParameterSet]:
         pytest.param(
             fixture,
             id=fixture.name,
-            marks=[pytest.mark.torch, pytest.mark.proof, *[pytest.mark.old_stack] * bool(fixture.stack)],
+            marks=[pytest.mark.torch, pytest.mark.thorough, *[pytest.mark.old_stack] * bool(fixture.stack)],
         )
         for fixture in FIXTURES
     ]
