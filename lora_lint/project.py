@@ -22,6 +22,8 @@ MAX_LINKED_BYTES = 1_500_000
 
 # Up to this many files that import analysed ones are analysed without looking whether they are scripts.
 MAX_DRIVERS = 50
+# In larger trees at most this many of them, scripts all.
+MAX_DRIVER_SCRIPTS = 2000
 
 _IMPORT = re.compile(rb"^[ \t]*(?:from|import)[ \t]+([^#\n]+)", re.MULTILINE)
 _WORD = re.compile(rb"\w+")
@@ -106,7 +108,7 @@ class Loader:
         ]
         if len(found) > MAX_DRIVERS:
             found = [path for path in found if b"__main__" in self._bytes[path]]
-        return found[:MAX_LINKED]
+        return found[:MAX_DRIVER_SCRIPTS]
 
     def _is_wanted(self, path: str, data: bytes) -> bool:
         """Whether to analyse a file: named, about training, or not parsing (which is worth a word)."""

@@ -80,8 +80,8 @@ ONLY_READ = frozenset(
         "LL704",
         "LL801",
         "LL802",
+        "LL803",
     }
-    | {"LL803"}
 )
 # Rules whose place the static check knows better than a run, which sees only that the graph is gone.
 _BETTER_READ = frozenset({"LL201"})

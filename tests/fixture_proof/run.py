@@ -34,21 +34,28 @@ def run_side(fixture: Fixture, side: str, folder: Path, python: str = sys.execut
     return run_program(fixture, work, python)
 
 
-def run_program(fixture: Fixture, work: Path, python: str = sys.executable) -> Evidence:
-    """Run the program in the folder `work` the way the fixture says; it may write there and beside it."""
-    folder = work.parent
-    report = folder / f"{work.name}.json"
-    environment = {
+def offline(folder: Path) -> dict[str, str]:
+    """The environment of a program that may reach no network, no tracker and no GPU; its caches lie in `folder`."""
+    return {
         **os.environ,
-        "PYTHONPATH": str(SITE),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "FIXTURE_PROOF_REPORT": str(report),
         "HF_HUB_OFFLINE": "1",
         "HF_HOME": str(folder / "hf"),
         "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "WANDB_DISABLED": "true",
         "CUDA_VISIBLE_DEVICES": "",
+    }
+
+
+def run_program(fixture: Fixture, work: Path, python: str = sys.executable) -> Evidence:
+    """Run the program in the folder `work` the way the fixture says; it may write there and beside it."""
+    folder = work.parent
+    report = folder / f"{work.name}.json"
+    environment = {
+        **offline(folder),
+        "PYTHONPATH": str(SITE),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "FIXTURE_PROOF_REPORT": str(report),
     }
     environment.pop("FIXTURE_PROOF_OWNER", None)
     if fixture.emulate:

@@ -16,7 +16,7 @@ from _pytest.mark import ParameterSet
 from lora_lint.checks.registry import load_checks
 from tests import envs
 from tests.fixture_proof.catalog import Fixture, load_fixtures
-from tests.fixture_proof.run import SITE
+from tests.fixture_proof.run import SITE, offline
 
 ROOT = Path(__file__).parents[2]
 CARDS = load_checks().cards
@@ -38,16 +38,7 @@ def verify(fixture: Fixture, side: str, folder: Path) -> tuple[int, Any]:
     """Verify one side in a copy of its folder; with an old stack the launcher is that stack's interpreter."""
     work = folder / side
     shutil.copytree(fixture.folder / side, work, ignore=shutil.ignore_patterns("__pycache__"))
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "HF_HUB_OFFLINE": "1",
-        "HF_HOME": str(folder / "hf"),
-        "OMP_NUM_THREADS": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "WANDB_DISABLED": "true",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
+    environment = {**offline(folder), "PYTHONPATH": str(ROOT)}
     if fixture.emulate:  # pretends a GPU in every process; nobody is the owner, so the proof's own observer stays out
         pretence = {
             "FIXTURE_PROOF_EMULATE": fixture.emulate,
