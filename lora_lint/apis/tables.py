@@ -54,6 +54,7 @@ class Architectures:
     forward_arguments: frozenset[str]
     families: tuple[Family, ...]
     roles: PyMapping[str, tuple[str, ...]]
+    connectors: PyMapping[str, tuple[str, ...]]
 
     def head(self, class_name: str) -> Head | None:
         """The head that a model class has, None when it has none that we know."""
@@ -115,6 +116,7 @@ _ARCHITECTURE_KEYS = frozenset(
         "forward_arguments",
         "families",
         "roles",
+        "connectors",
     ]
 )
 
@@ -146,4 +148,5 @@ def architectures() -> Architectures:
             for row in rows(table, "families", frozenset({"family", "classes", "checkpoints", "modules"}))
         ),
         roles={key: names(value) for key, value in table.data["roles"].data.items()},
+        connectors={key: names(value) for key, value in table.data["connectors"].data.items()},
     )

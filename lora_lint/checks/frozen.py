@@ -37,7 +37,7 @@ _LANGUAGE_TOWERS = frozenset({"language_model", "text_model", "llm", "decoder", 
 @check("LL103", on=TRAINING)
 def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
     """A freeze that covers every adapter stands when training begins."""
-    for _model, adapter, cause in frozen_at_training(event):
+    for model, adapter, cause in frozen_at_training(event):
         if cause.kind is Ev.FREEZE and not (_thawed_in_vain(cause, trace) or _head_goes_on(adapter, cause)):
             yield Report(
                 cause,
@@ -45,10 +45,16 @@ def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
                 help="freeze the base model before the adapter is injected, or leave adapter parameters out of the freeze",
                 story=((adapter.event, "adapter injected here"), (event, "trained here")),
                 plan=_move_above(cause, adapter.event),
+                unless=frozenset({ADAPTERS_LEARN} if _others_thawed(model, cause) else ()),
             )
     for model in trained(event):
         yield from _partial(event, model)
         yield from _frozen_children(event, model)
+
+
+def _others_thawed(model: Obj, freeze: Event) -> bool:
+    """Whether something else was thawed after a freeze: in the first of two stages it learns alone."""
+    return any(op.event.seq > freeze.seq and op.event.kind is Ev.THAW for op in model.model.ops)
 
 
 def _thawed_in_vain(freeze: Event, trace: Trace) -> bool:
@@ -180,7 +186,7 @@ def kbit_prepare_after_injection(event: Event, trace: Trace) -> Iterator[Report]
 def adapter_loaded_frozen(event: Event, trace: Trace) -> Iterator[Report]:
     """A saved adapter was loaded for inference and is trained."""
     for model, adapter, cause in frozen_at_training(event):
-        if cause is adapter.event and adapter.loaded and not _newer_inactive(model, adapter):
+        if cause is adapter.event and adapter.loaded and not adapter.active.no and not _newer_inactive(model, adapter):
             yield Report(
                 cause,
                 f"loads the adapter of {name_of(cause, 'model')} frozen: without `is_trainable=True` nothing is trained",

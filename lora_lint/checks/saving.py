@@ -8,9 +8,10 @@ from typing import Any
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import name_of, variable_of
+from lora_lint.checks.sharding import partitions
 from lora_lint.checks.values import literal, text_of
 from lora_lint.findings import Applicability, FixPlan, Intent, RemoveStatement, ReplaceText
-from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.heap import Obj, adapters_of
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Ev
 
@@ -96,6 +97,34 @@ def _file_of_adapter(save: Event) -> Iterator[Report]:
             help="take the state dict of the model inside the wrapper",
             story=((state.site, "taken here"),) if state.site is not None else (),
         )
+
+
+@check("LL802", on=Ev.SAVE)
+def partitioned_adapter_saved(event: Event, trace: Trace) -> Iterator[Report]:
+    """An adapter is written from the model itself under ZeRO-3, where its tensors are empty between the steps."""
+    if event.role("trainer") is not None or event.role("accelerator") is not None:
+        return  # they gather first
+    content = event.args.get("content")
+    model = event.model
+    if model is None and isinstance(content, Obj) and literal(content.facts.get("filtered")) is True:
+        model = content.facts.get("model")
+    if not isinstance(model, Obj) or event.args.get("state") is not None or not adapters_of(model):
+        return
+    if any(literal(c.facts.get("context")) == "gathered" for c in event.within):
+        return
+    cause = next((e for e in trace.before(event, Ev.WRAP, Ev.TRAIN) if _same(e.model, model) and partitions(e)), None)
+    if cause is not None:
+        yield Report(
+            event,
+            f"saves {name_of(event, 'model', 'the adapter')} under ZeRO-3: each process holds shards, and the saved tensors "
+            "are empty",
+            help="gather first: trainer.save_model(), or state_dict=accelerator.get_state_dict(model)",
+            story=((cause, "partitioned here"),),
+        )
+
+
+def _same(one: Obj | None, other: Obj) -> bool:
+    return one is not None and one.root is other.root
 
 
 def _wraps(outer: Obj, inner: Obj) -> bool:

@@ -1,13 +1,14 @@
-"""Parameters that FSDP flattens: LL606."""
+"""Parameters that FSDP flattens, and those that ZeRO-3 partitions: LL606."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import name_of
+from lora_lint.checks.common import argument, name_of
 from lora_lint.checks.distributed import before
-from lora_lint.checks.values import literal
+from lora_lint.checks.values import given, literal
 from lora_lint.findings import Applicability, FixPlan, SetKeyword
 from lora_lint.lifecycle.heap import Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Trace
@@ -50,3 +51,30 @@ def _asked_to_flatten(wrap: Event) -> tuple[Location, str] | None:
     if literal(plugin.facts.get("use_orig_params")) is not False or plugin.attrs:
         return None
     return plugin.site, "flattened as asked here"
+
+
+def partitions(event: Event) -> bool:
+    """Whether a wrap, or the start of a trainer, certainly puts a model under ZeRO-3."""
+    trainer, accelerator = event.role("trainer"), event.role("accelerator")
+    if trainer is not None:
+        arguments = trainer.attrs.get("args")
+        return isinstance(arguments, Obj) and _third(argument(arguments, "deepspeed"), arguments.facts.get("deepspeed"))
+    if accelerator is None:
+        return _third(event.args.get("settings"), event.args.get("read"))
+    plugin = accelerator.facts.get("deepspeed_plugin")
+    if not isinstance(plugin, Obj) or plugin.attrs:
+        return False
+    if given(plugin.facts, "settings"):
+        return _third(plugin.facts["settings"], plugin.facts.get("read"))
+    return bool(literal(plugin.facts.get("zero_stage")) == 3)
+
+
+def _third(*configurations: Any) -> bool:
+    """Whether one of what may be a DeepSpeed configuration asks for stage 3."""
+    for value in configurations:
+        for name in ("zero_optimization", "stage"):
+            items = getattr(value, "items", None)
+            value = items.get(name) if isinstance(items, dict) else None
+        if literal(value) == 3:
+            return True
+    return False

@@ -7,6 +7,7 @@ from typing import Any
 
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.execute as execution
+from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Jump,
@@ -27,8 +28,11 @@ def if_(run: Run, node: ir.If, scope: Scope) -> None:
     """Follow an `if`: the arm that is known, the one that this path takes, or both."""
     answer = conditions.test(run, node.test, scope, node)
     if answer.known:
-        with run.guarded(conditions.behind(run, node)):
+        guard = conditions.behind(run, node)
+        with run.guarded(guard):
             execution.block(run, node.body if answer.yes else node.orelse, scope)
+        if guard is not None and _skips(node.orelse if answer.yes else node.body):
+            run.guards.append(guard)
         return
     remembered = run.last_condition
     if run.param_loops:
@@ -37,12 +41,10 @@ def if_(run: Run, node: ir.If, scope: Scope) -> None:
     leaves_then, leaves_else = leaves(node.body), leaves(node.orelse)
     hot_then, hot_else = run.program.hot_block(node.body), run.program.hot_block(node.orelse)
     if leaves_then == "gives-up" and not hot_then and not run.thorough:
-        _assume(run, remembered, False)
-        execution.block(run, node.orelse, scope)
+        _go_on(run, node, remembered, False, scope)
         return
     if leaves_else == "gives-up" and not hot_else and not run.thorough:
-        _assume(run, remembered, True)
-        execution.block(run, node.body, scope)
+        _go_on(run, node, remembered, True, scope)
         return
     if hot_then or hot_else or leaves_then or leaves_else or _touches_objects(run, node, scope):
         run.last_condition = remembered
@@ -59,9 +61,23 @@ def if_(run: Run, node: ir.If, scope: Scope) -> None:
     _join_arms(run, node, scope)
 
 
-def _assume(run: Run, remembered: tuple[ir.Node, Value] | None, arm: bool) -> None:
-    if remembered is not None and isinstance(remembered[1], Sym):
-        run.oracle.assume(remembered[1].key, arm)
+def _go_on(run: Run, node: ir.If, remembered: tuple[ir.Node, Value] | None, arm: bool, scope: Scope) -> None:
+    """Follow the arm that does not leave. What comes behind an arm that skips the rest (of a turn, of the function) happens
+    only under the condition."""
+    value = remembered[1] if remembered is not None else None
+    if isinstance(value, Sym):
+        run.oracle.assume(value.key, arm)
+    execution.block(run, node.body if arm else node.orelse, scope)
+    if isinstance(value, Sym) and _skips(node.orelse if arm else node.body):
+        guard = Guard(value.key, describe(node.test), arm, True)
+        conditions.remember(run, value.key, guard)
+        run.guards.append(guard)
+
+
+def _skips(body: tuple[ir.Stmt, ...]) -> bool:
+    """Whether a block ends the turn of a loop, or the function, without an error."""
+    last = body[-1] if body else None
+    return isinstance(last, ir.Return) or (isinstance(last, ir.Jump) and last.kind == "continue")
 
 
 def leaves(body: tuple[ir.Stmt, ...]) -> str:

@@ -179,20 +179,20 @@ def choose(run: Run, node: ir.Expr, owner: ir.Node, default: bool | None = None,
     arm, natural = decide(run, value, owner, default, rank)
     key = value.key if isinstance(value, Sym) else ("at", run.module.path, owner.loc)
     guard = Guard(key, describe(node), arm, natural)
-    _remember(run, key, guard)
+    remember(run, key, guard)
     return guard
 
 
-def _remember(run: Run, key: Hashable, guard: Guard) -> None:
+def remember(run: Run, key: Hashable, guard: Guard) -> None:
     """Note the condition behind a key and behind the parts that follow from it."""
     run.oracle.guards.setdefault(key, guard)
     if not isinstance(key, tuple) or not key:
         return
     if key[0] == "not":
-        _remember(run, key[1], guard)
+        remember(run, key[1], guard)
     elif (key[0] == "and" and guard.arm) or (key[0] == "or" and not guard.arm):
         for part in key[1]:
-            _remember(run, part, guard)
+            remember(run, part, guard)
 
 
 def boolean(run: Run, node: ir.Op, scope: Scope) -> Value:

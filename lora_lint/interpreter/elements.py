@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import patterns
+from lora_lint.interpreter import connectors, patterns
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, Element, ParamIter, SeqVal, Sym, Value
@@ -38,7 +38,8 @@ def representatives(run: Run, iterator: ParamIter, extra_names: tuple[str, ...])
             name = _full_name(name_prefixes(iterator.model), bare)
             suffix = "" if iterator.modules else ".weight"
             yield Element(iterator.model, Part.BASE, f"{name}{suffix}", iterator.modules, "matrix", bare)
-            if not iterator.modules and (iterator.parts is None or Part.ADAPTER in iterator.parts):
+            inside = iterator.parts is None or Part.ADAPTER in iterator.parts
+            if not iterator.modules and inside and not connectors.free_of_adapters(iterator.model, bare):
                 yield from _adapters_inside(iterator.model, name, bare)
 
 

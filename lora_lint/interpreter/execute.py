@@ -219,6 +219,7 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
 
 def _turn(run: Run, body: tuple[ir.Stmt, ...], scope: Scope) -> bool:
     """One turn of a loop; False when it broke out."""
+    guards = len(run.guards)
     try:
         block(run, body, scope)
     except Jump as jump:
@@ -226,6 +227,8 @@ def _turn(run: Run, body: tuple[ir.Stmt, ...], scope: Scope) -> bool:
             return False
         if jump.kind != "continue":
             raise
+    finally:
+        del run.guards[guards:]
     return True
 
 

@@ -219,12 +219,15 @@ def loop(run: Run, node: ir.For, value: ParamIter | ParamSet, scope: Scope, by_p
                     item = Sym(("place", element.name), "index")
                     run.places[item.key] = element
                 execution.bind_target(run, node.target, item, scope)
+                guards = len(run.guards)
                 try:
                     execution.block(run, node.body, scope)
                 except Jump as jump:
                     state.broke = jump.kind == "break"
                     if jump.kind != "continue":
                         break
+                finally:
+                    del run.guards[guards:]
 
 
 def each(run: Run, function: Value, value: ParamIter | ParamSet, node: ir.Node, scope: Scope) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lora_lint.interpreter import connectors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.paths import Oracle
 from lora_lint.interpreter.values import Element, ModuleVal, OutOfBudget, Sym, Value
@@ -171,6 +172,8 @@ class Run:
     ) -> Event:
         """Make an event happen: state changes first, then the checks see it. `maybe` names the versions it needs when
         the target is unknown; such an event changes no state."""
+        if kind is Ev.THAW and args is not None:
+            args = connectors.thawed((roles or {}).get("model"), args)
         where = at or (self.loc(node) if node is not None else Location(self.module.path, 1, 1, 1, 1))
         event = Event(
             kind,
