@@ -212,7 +212,9 @@ def merge_result_discarded(event: Event, trace: Trace) -> Iterator[Report]:
         )
         if later is not None:
             call = merge.by.rsplit(".", 1)[-1]
-            name = variable_of(merge, "model")
+            name = _outer_name(variable_of(merge, "model"), model)
+            if later.chain == merge.chain:
+                name = variable_of(later, "model") or name
             yield Report(
                 merge,
                 f"the result of `{call}()` is discarded: {name_of(merge, 'model')} stays an emptied adapter model",
@@ -230,6 +232,14 @@ def _unused(merge: Event, trace: Trace) -> bool:
         return True
     made = [view for view in trace.made(Kind.MODEL) if view.event is merge and view.wraps is not None]
     return bool(made) and all(view.last_use < 0 for view in made)
+
+
+def _outer_name(name: str, model: Obj) -> str:
+    """What the user calls the whole model of which this is the name of the tuner inside; the merge gives the whole."""
+    if model.parent is None or model.path not in WHOLE_PATHS:
+        return name
+    outer = name.removesuffix(f".{model.path}")
+    return outer if outer != name else ""
 
 
 def _is_view_of(model: Obj, receiver: Obj) -> bool:
@@ -300,7 +310,7 @@ def thaw_lost_on_injection(event: Event, trace: Trace) -> Iterator[Report]:
                     f"unfreezes {what} before the adapter is injected, and the injection undoes that: never trained",
                     help="unfreeze after the injection, or list the module in modules_to_save",
                     story=((lost.event, "frozen again here"), (event, "trained here")),
-                    plan=_move_below(op.event, lost.event),
+                    plan=_move_below(op.event, [o for o in ops[index + 1 :] if _refreezes(o)][-1].event),
                 )
 
 

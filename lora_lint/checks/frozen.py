@@ -23,6 +23,7 @@ from lora_lint.findings import (
     InsertStatement,
     Intent,
     MoveStatement,
+    RemoveStatement,
     SetKeyword,
     Severity,
 )
@@ -30,6 +31,7 @@ from lora_lint.lifecycle.effects import frozen_by
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, partial_freezes
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
+from lora_lint.location import Location
 
 _LANGUAGE_TOWERS = frozenset({"language_model", "text_model", "llm", "decoder", "lm"})
 
@@ -229,6 +231,9 @@ def inference_mode_config_trained(event: Event, trace: Trace) -> Iterator[Report
 def _switch_off(injection: Event, config: Obj, saved: bool) -> FixPlan | None:
     title = "set inference_mode to False"
     written = config.event is not None and "inference_mode" in config.event.args.get("written", ())
+    set_at = config.facts.get("set:inference")
+    if isinstance(set_at, Location) and not given(config.facts, "loaded"):
+        return FixPlan(Applicability.SAFE, "leave inference_mode as it is", (RemoveStatement(set_at),))
     if not saved and config.site is not None and written:
         intents: tuple[Intent, ...] = (SetKeyword(config.site, "inference_mode", "False"),)
         return FixPlan(Applicability.SAFE, title, intents)

@@ -87,13 +87,14 @@ def loss_requires_grad_hack(event: Event, trace: Trace) -> Iterator[Report]:
 
 
 def _drop_hack(loss: Tensor) -> FixPlan | None:
-    """Remove the hack where it is a statement of its own. Where it hides that there is no graph, the program would fail
-    without it: that is for a reader."""
+    """Take the hack out. Where it hides that there is no graph, the program would fail without it: that is for a
+    reader."""
     if loss.hack_statement is None or loss.hack_at is None or loss.hack_statement.line != loss.hack_at.line:
         return None
     if loss.cut is Cut.REBUILT or loss.leaf:
         return None
-    drop = RemoveStatement(loss.hack_statement)
+    inner = loss.hack_inner  # of a call; an assignment to the attribute goes as a whole
+    drop = RemoveStatement(loss.hack_statement) if inner is None else Unwrap(loss.hack_at, inner)
     if loss.graph is Graph.ATTACHED:
         return FixPlan(Applicability.UNSAFE, "remove the hack", (drop,))
     attached = _keep_attached(loss)

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lora_lint.findings import Applicability, Finding, Fix
-from lora_lint.fix.build import Builder, path_of
+from lora_lint.findings import Applicability, Edit, Finding, Fix
+from lora_lint.fix.build import Builder, by_file
 from lora_lint.fix.edits import EditConflictError, Lines, apply_edits
 from lora_lint.fix.isolation import Candidate, candidate, isolated, merged_edits
 from lora_lint.fix.tree import syntax_problem
@@ -95,15 +95,17 @@ class _Builders(dict[str, Builder]):
         """Fix for the plan of a finding."""
         plan = finding.plan
         assert plan is not None
-        path = path_of(plan)
-        if path is None and plan.intents:
-            return Fix(plan.applicability, plan.title, refused="the fix would change several files")
-        path = path or default
-        if path not in self._texts:
-            return Fix(plan.applicability, plan.title, refused=f"{path} is not among the checked files")
-        if path not in self:
-            self[path] = Builder(self._texts[path], path, self._cells.get(path, ()))
-        return self[path].build(plan)
+        edits: list[Edit] = []
+        for path, part in by_file(plan, default):
+            if path not in self._texts:
+                return Fix(plan.applicability, plan.title, refused=f"{path} is not among the checked files")
+            if path not in self:
+                self[path] = Builder(self._texts[path], path, self._cells.get(path, ()))
+            fix = self[path].build(part)
+            if fix.refused:
+                return fix
+            edits += fix.edits
+        return Fix(plan.applicability, plan.title, tuple(edits))
 
 
 class _Fixer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace as replace_plan
 
 import libcst as cst
 
@@ -103,17 +104,26 @@ def places(intent: Intent) -> tuple[Location, ...]:
     return (intent.what,)
 
 
-def path_of(plan: FixPlan) -> str | None:
-    """File that a plan changes, None when it names no place or several files."""
-    paths = {location.path for intent in plan.intents for location in places(intent)}
-    return paths.pop() if len(paths) == 1 else None
+def by_file(plan: FixPlan, default: str) -> list[tuple[str, FixPlan]]:
+    """The plan for each file that it changes, in the order of its intents. The imports are for the first file; a plan
+    without intents is for the file `default`."""
+    parts: dict[str, list[Intent]] = {}
+    for intent in plan.intents:
+        parts.setdefault(places(intent)[0].path, []).append(intent)
+    if not parts:
+        return [(default, plan)]
+    first = next(iter(parts))
+    return [
+        (path, replace_plan(plan, intents=tuple(intents), imports=plan.imports if path == first else ()))
+        for path, intents in parts.items()
+    ]
 
 
 def _changes(tree: Tree, plan: FixPlan) -> list[Change]:
     """Changes for all intents of a plan and its imports."""
     if not plan.intents:
         raise RefusedError("there is nothing to change")
-    intents = [RemoveStatement(i.what) if isinstance(i, Unwrap) and _says_nothing(tree, i) else i for i in plan.intents]
+    intents = [_or_removal(tree, intent) for intent in plan.intents]
     changes = _in_place(tree, intents)
     removals = [intent for intent in intents if isinstance(intent, RemoveStatement)]
     changes += remove(tree, removals)
@@ -125,11 +135,27 @@ def _changes(tree: Tree, plan: FixPlan) -> list[Change]:
     return changes + add_imports(tree, plan.imports, use)
 
 
-def _says_nothing(tree: Tree, intent: Unwrap) -> bool:
-    """Whether unwrapping would leave `x = x`."""
+def _or_removal(tree: Tree, intent: Intent) -> Intent:
+    """The intent; in place of a replacement that would leave a statement that says nothing, the removal of it."""
+    if isinstance(intent, (ReplaceText, Unwrap)) and _says_nothing(tree, intent):
+        return RemoveStatement(intent.what)
+    return intent
+
+
+def _says_nothing(tree: Tree, intent: ReplaceText | Unwrap) -> bool:
+    """Whether a replacement would leave `x = x`, or an unwrapped `x` as a statement."""
     statement = tree.small_statement(intent.what)
+    source = tree.source(statement) if statement is not None else ""
+    outer = tree.text_at(intent.what)
+    if isinstance(intent, ReplaceText):
+        return source == f"{intent.text} = {outer}" and _is_variable(intent.text)
     inner = tree.text_at(intent.inner)
-    return statement is not None and tree.source(statement) == f"{inner} = {tree.text_at(intent.what)}"
+    return source in (f"{inner} = {outer}", outer) and _is_variable(inner)
+
+
+def _is_variable(text: str) -> bool:
+    """Whether an expression is a plain name or attribute, which does nothing by itself."""
+    return all(part.isidentifier() for part in text.split("."))
 
 
 def _in_place(tree: Tree, intents: Sequence[Intent]) -> list[Change]:

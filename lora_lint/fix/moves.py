@@ -9,6 +9,7 @@ import libcst as cst
 
 from lora_lint.findings import MoveStatement
 from lora_lint.fix.edits import Change, apply_changes
+from lora_lint.fix.methods import method_uses
 from lora_lint.fix.names import Uses, prefixes, uses
 from lora_lint.fix.statements import line_deletion, place_above, place_below
 from lora_lint.fix.tree import Line, RefusedError, Span, Tree
@@ -137,11 +138,19 @@ def _check_order(tree: Tree, statement: Line, crossed: Sequence[cst.CSTNode], an
     for the move has decided about it.
     """
     moved = uses([statement])
+    inside = method_uses(tree, statement)
     threaded = _threaded(anchor)
     passed = _threaded(statement) & uses([anchor]).reads
     for node in crossed:
         found = _with_callees(tree, node)
+        called = method_uses(tree, node)
         line = tree.line_of(node)
+        if seen := inside.makes & (found.reads | called.reads):
+            raise RefusedError(f"line {line} uses {min(seen)!r}, which the statement to move makes in a method")
+        if made := called.makes & (moved.reads | inside.reads):
+            raise RefusedError(f"line {line} makes {min(made)!r} in a method, and the statement to move uses it")
+        if (inside.unknown and called.touches(found)) or (called.unknown and inside.touches(moved)):
+            raise RefusedError(f"line {line} may set attributes in the parent's __init__(), or use what it sets")
         if found.jumps:
             raise RefusedError(f"line {line} may leave the block in between")
         owners = {prefix for name in found.binds for prefix in prefixes(name)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import libcst as cst
@@ -143,7 +143,8 @@ def _rebound(nodes: Iterable[cst.CSTNode]) -> set[str]:
 
 
 def remove(tree: Tree, intents: Sequence[RemoveStatement]) -> list[Change]:
-    """Changes that remove statements; what would leave a block empty becomes `pass`. Comments above stay."""
+    """Changes that remove statements, and an `if` that would hold nothing any more; what would leave another block empty
+    becomes `pass`. Comments above stay."""
     changes: list[Change] = []
     small: dict[cst.CSTNode, list[cst.BaseSmallStatement]] = {}
     whole: dict[cst.CSTNode, list[Line]] = {}
@@ -154,11 +155,43 @@ def remove(tree: Tree, intents: Sequence[RemoveStatement]) -> list[Change]:
         else:
             target = standalone(tree, intent.what)
             _append(whole, tree.parent(target), target)
+    while (emptied := _emptied(tree, small, whole)) is not None:
+        body, outer = emptied
+        small.pop(body, None)
+        whole.pop(body, None)
+        _append(whole, tree.parent(outer), outer)
     for line, statements in small.items():
         changes += _remove_from_line(tree, line, statements)
     for block, targets in whole.items():
         changes += _remove_lines(tree, block, targets)
     return changes
+
+
+def _emptied(
+    tree: Tree, small: Mapping[cst.CSTNode, list[cst.BaseSmallStatement]], whole: Mapping[cst.CSTNode, list[Line]]
+) -> tuple[cst.CSTNode, cst.If] | None:
+    """A block of which nothing would be left, and the `if` around it that does nothing else, comments included."""
+    for body in (*small, *whole):
+        outer = tree.parent(body)
+        gone: Sequence[cst.CSTNode] = small.get(body) or whole[body]
+        if not isinstance(outer, cst.If) or outer.orelse is not None or not tree.is_in_block(outer):
+            continue
+        if len(gone) == len(body.body) and not has_comment(body) and _is_plain(outer.test):  # type: ignore[attr-defined]
+            return body, outer
+    return None
+
+
+def _is_plain(test: cst.BaseExpression) -> bool:
+    """Whether a condition consists of names, attributes, constants and operators: asking it changes nothing."""
+    if isinstance(test, (cst.Name, cst.BaseNumber, cst.SimpleString)):
+        return True
+    if isinstance(test, cst.Attribute):
+        return _is_plain(test.value)
+    if isinstance(test, (cst.Comparison, cst.UnaryOperation, cst.BooleanOperation)):
+        return all(_is_plain(part) for part in test.children if isinstance(part, cst.BaseExpression)) and all(
+            _is_plain(target.comparator) for target in getattr(test, "comparisons", ())
+        )
+    return False
 
 
 def _append(groups: dict[cst.CSTNode, list[Node]], key: cst.CSTNode | None, value: Node) -> None:

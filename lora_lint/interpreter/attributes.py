@@ -292,16 +292,18 @@ def _write_object(run: Run, value: Obj, name: str, new: Value, node: ir.Attr) ->
         run.witnesses.add(("config-used", new.site))
     if value.kind is Kind.ADAPTER_CONFIG:
         value.facts[forms.fact_name(name)] = new
+        value.facts[f"set:{forms.fact_name(name)}"] = run.statement
 
 
 def _override(run: Run, model: Obj, name: str, new: FuncVal | Bound, node: ir.Attr) -> None:
-    """A method of a model is replaced by a function of the user. kept: the statement that saved the old one for it."""
+    """A method of a model is replaced by a function of the user. kept: the statement that saved the old one for it, when
+    nothing else reads what it saved: the function stands in the statement that replaces the method."""
     function = new.func if isinstance(new, Bound) else new
     kept = None
     for word in relevance.names_in(function.node):
         old = function.scope.lookup(word)
         if isinstance(old, LibMethod) and old.name == name and old.receiver is model:
-            kept = old.kept
+            kept = old.kept if isinstance(function.node, ir.Lambda) else None
     run.emit(Ev.OVERRIDE, node, {"model": model}, {"method": name, "kept": kept, "function": function.node})
 
 

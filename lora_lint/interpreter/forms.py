@@ -33,6 +33,7 @@ from lora_lint.interpreter.values import (
 from lora_lint.lifecycle.heap import ModelState, Obj
 from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Kind, Quant, Tri
+from lora_lint.location import Location
 from lora_lint.syntax import ir
 
 
@@ -275,6 +276,12 @@ def _cut(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     return result
 
 
+def _self(run: Run, env: Env) -> Location | None:
+    """Where the receiver of a method call stands."""
+    expr = env.exprs.get("self")
+    return run.loc(expr) if expr is not None else None
+
+
 def _submodule(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     model = form_value(run, fields["submodule"], env, node)
     path = form_value(run, fields["path"], env, node)
@@ -419,7 +426,7 @@ _FORMS: dict[str, Callable[..., Any]] = {
     "wrapped": _wrapped,
     "saved": _saved,
     "cut": _cut,
-    "hack": lambda run, f, env, node: tensors.hacked(run, form_value(run, f["hack"], env, node), node),
+    "hack": lambda run, f, env, node: tensors.hacked(run, form_value(run, f["hack"], env, node), node, _self(run, env)),
     "unpack": _unpack,
     "submodule": _submodule,
     "tensor": _tensor,

@@ -52,7 +52,8 @@ def stack_method(run: Run, obj: Obj, name: str, args: Args, node: ir.Node) -> Va
     stack = obj.facts.get("stack")
     if entering is None or not isinstance(stack, ExitStack):
         return run.fresh(node)
-    return _entered(run, entering, node, stack)
+    written = node.args[0].value if isinstance(node, ir.Call) and node.args else node
+    return _entered(run, entering, written, stack)
 
 
 def _entered(run: Run, value: Value, item: ir.Node, stack: ExitStack) -> Value:

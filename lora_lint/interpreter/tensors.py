@@ -9,6 +9,7 @@ from lora_lint.interpreter.values import Choice, Const, DictVal, Element, ParamI
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Kind
+from lora_lint.location import Location
 from lora_lint.syntax import ir
 
 
@@ -86,7 +87,7 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
     result.needs = frozenset().union(*(t.needs for t in tensors))
     result.scaler = next((t.scaler for t in tensors if t.scaler is not None), None)
     if hack is not None:
-        result.hack_at, result.hack_statement = hack.hack_at, hack.hack_statement
+        _copy_hack(hack, result)
         if result.cut is None:
             _copy_cut(hack, result)
     return _under_grad_mode(run, result, node)
@@ -102,6 +103,10 @@ def _copy_cut(source: Tensor, target: Tensor) -> None:
     target.cut, target.cut_at, target.cut_statement = source.cut, source.cut_at, source.cut_statement
     target.cut_guards, target.cut_inner = source.cut_guards, source.cut_inner
     target.context_at, target.context_form = source.context_at, source.context_form
+
+
+def _copy_hack(source: Tensor, target: Tensor) -> None:
+    target.hack_at, target.hack_statement, target.hack_inner = source.hack_at, source.hack_statement, source.hack_inner
 
 
 def _leaves(values: Iterable[Value]) -> Iterable[Value]:
@@ -141,7 +146,7 @@ def cut(run: Run, value: Value, kind: Cut, node: ir.Node) -> Value:
     result = Tensor(Graph.DETACHED, number=number)
     if isinstance(value, Tensor):
         result.sources = value.sources
-        result.hack_at, result.hack_statement = value.hack_at, value.hack_statement
+        _copy_hack(value, result)
         if value.graph is Graph.DETACHED and value.cut is not None:
             _copy_cut(value, result)
             if kind is not Cut.REBUILT or value.cut is Cut.NO_GRAD:
@@ -159,15 +164,17 @@ def scaled(run: Run, value: Value, scaler: Obj, node: ir.Node) -> Value:
     return result
 
 
-def hacked(run: Run, value: Value, node: ir.Node) -> Value:
-    """The value after someone set requires_grad on it by hand: a leaf of its own when it is data."""
+def hacked(run: Run, value: Value, node: ir.Node, inner: Location | None = None) -> Value:
+    """The value after someone set requires_grad on it by hand: a leaf of its own when it is data. inner: where the value
+    stands inside a call that does so and returns it."""
     if isinstance(value, Tensor):
         if value.graph is Graph.PLAIN or value.leaf:
             return Tensor(Graph.ATTACHED, leaf=True)
         value.hack_at, value.hack_statement = run.loc(node), run.statement
+        value.hack_inner = inner
         return value
     if isinstance(value, Sym) and not value.data:
-        return Tensor(Graph.UNKNOWN, hack_at=run.loc(node), hack_statement=run.statement)
+        return Tensor(Graph.UNKNOWN, hack_at=run.loc(node), hack_statement=run.statement, hack_inner=inner)
     return Tensor(Graph.ATTACHED, leaf=True)
 
 

@@ -94,6 +94,7 @@ class Tensor:
     context_form: str = ""  # "block" (it is a with block), "decorator", "" for a statement
     hack_at: Location | None = None
     hack_statement: Location | None = None
+    hack_inner: Location | None = None  # the expression that a call set it on, inside hack_at
     number: bool = False  # a Python number, no tensor any more
     leaf: bool = False  # data that gradients are wanted for: no model computed it
     scaler: Obj | None = None  # the gradient scaler that multiplied it

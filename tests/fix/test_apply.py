@@ -257,17 +257,29 @@ def test_a_fix_that_brings_a_finding_without_a_fix_is_dropped() -> None:
     assert [one.code for one, _ in outcome.uncovering] == ["LL1"]
 
 
-def test_plans_for_several_or_unknown_files_are_refused() -> None:
+def test_plans_for_unknown_files_are_refused() -> None:
     def analyze(current: Mapping[str, str]) -> list[Finding]:
         one, two = at(current[PATH], "f()"), at(current[PATH], "f()", path="gone.py")
         both = (SetKeyword(one, "k", "1"), SetKeyword(two, "k", "1"))
         return [finding("LL1", one, *both), finding("LL2", one, both[1])]
 
     outcome = run("f()\n", analyze)
-    assert [reason for _, reason in outcome.refused] == [
-        "the fix would change several files",
-        "gone.py is not among the checked files",
-    ]
+    assert not outcome.texts
+    assert [reason for _, reason in outcome.refused] == ["gone.py is not among the checked files"] * 2
+
+
+def test_a_plan_changes_several_files_or_none() -> None:
+    def analyze(current: Mapping[str, str]) -> list[Finding]:
+        if "k=" in current[PATH]:
+            return []
+        places = [at(text, text.strip(), path=path) for path, text in current.items()]
+        return [finding("LL1", places[0], *(SetKeyword(place, "k", "1") for place in places))]
+
+    outcome = fix_project({PATH: "f()\n", "b.py": "g()\n"}, analyze)
+    assert outcome.texts == {PATH: "f(k=1)\n", "b.py": "g(k=1)\n"}
+    outcome = fix_project({PATH: "f()\n", "b.py": "g(x for x in y)\n"}, analyze)
+    assert not outcome.texts
+    assert "generator" in outcome.refused[0][1]
 
 
 def test_with_fixes_builds_what_reports_show() -> None:

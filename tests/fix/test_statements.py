@@ -87,9 +87,14 @@ def test_rebinding_a_name_of_an_outer_scope_is_refused() -> None:
         ("a()\nb()  # gone\nc()\n", "b()", "a()\nc()\n"),
         ("a()\n# stays\nb()\n", "b()", "a()\n# stays\n"),
         ("a()\nb()", "b()", "a()"),
-        ("if x:\n    b()\nc()\n", "b()", "if x:\n    pass\nc()\n"),
+        ("if x:\n    b()\nc()\n", "b()", "c()\n"),
+        ("if not x.y and z > 1:\n    b()\nc()\n", "b()", "c()\n"),
+        ("if x:\n    if y: b()\nc()\n", "b()", "c()\n"),
+        ("if x():\n    b()\nc()\n", "b()", "if x():\n    pass\nc()\n"),
+        ("if x:\n    b()\nelse:\n    c()\n", "b()", "if x:\n    pass\nelse:\n    c()\n"),
         ("if x:\n    b()  # why\nc()\n", "b()", "if x:\n    pass  # why\nc()\n"),
-        ("if x: b()\n", "b()", "if x: pass\n"),
+        ("if x: b()\nc()\n", "b()", "c()\n"),
+        ("if x(): b()\n", "b()", "if x(): pass\n"),
         ("if x: a(); b()\n", "b()", "if x: a()\n"),
         ("if x: b(); a()\n", "b()", "if x: a()\n"),
         ("a(); b(); c()\n", "b()", "a(); c()\n"),
@@ -99,7 +104,7 @@ def test_rebinding_a_name_of_an_outer_scope_is_refused() -> None:
         ("for p in m:\n    p.x = 1\nc()\n", "for p in m:\n    p.x = 1", "c()\n"),
         ("try:\n    b()\nfinally:\n    c()\n", "b()", "try:\n    pass\nfinally:\n    c()\n"),
         ("a()\r\nb()\r\n", "b()", "a()\r\n"),
-        ("if x:\n\tb()\n", "b()", "if x:\n\tpass\n"),
+        ("if x():\n\tb()\n", "b()", "if x():\n\tpass\n"),
     ],
 )
 def test_remove(before: str, what: str, expected: str) -> None:
@@ -109,9 +114,12 @@ def test_remove(before: str, what: str, expected: str) -> None:
 
 
 def test_removing_a_whole_block_leaves_one_pass() -> None:
-    text = "if x:\n    a()\n    b()\nc()\n"
+    text = "while x:\n    a()\n    b()\nc()\n"
     result = fixed(text, RemoveStatement(at(text, "a()")), RemoveStatement(at(text, "b()")))
-    assert result == "if x:\n    pass\nc()\n"
+    assert result == "while x:\n    pass\nc()\n"
+    text = text.replace("while", "if")
+    result = fixed(text, RemoveStatement(at(text, "a()")), RemoveStatement(at(text, "b()")))
+    assert result == "c()\n"
 
 
 def test_part_of_a_header_is_not_removed() -> None:
