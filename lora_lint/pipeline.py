@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from lora_lint import __version__
 from lora_lint.baseline import fingerprints, read_baseline, write_baseline
@@ -20,7 +20,6 @@ from lora_lint.datafiles import DataFiles
 from lora_lint.discovery import discover, is_excluded
 from lora_lint.errors import InputError, InternalError, KnowledgeError
 from lora_lint.findings import Applicability, Finding, FixPlan, ReplaceComment, Severity
-from lora_lint.fix.apply import FixOutcome, fix_project, with_fixes
 from lora_lint.fix.diff import unified_diff
 from lora_lint.fix.write import replace_file
 from lora_lint.gitdiff import changed_since
@@ -33,11 +32,14 @@ from lora_lint.project import Loader, Project
 from lora_lint.report.model import RunReport, lines_of
 from lora_lint.selection import relative_to_root
 from lora_lint.syntax import ir
-from lora_lint.syntax.from_libcst import lower_module
+from lora_lint.syntax.lowering import lower_module
 from lora_lint.syntax.problem import SyntaxProblem
 from lora_lint.syntax.source import SourceFile
 from lora_lint.syntax.suppress import find_suppressions, without
 from lora_lint.versions import TargetVersions
+
+if TYPE_CHECKING:
+    from lora_lint.fix.apply import FixOutcome
 
 T = TypeVar("T")
 
@@ -258,9 +260,8 @@ class _Run:
     def _report(self, shown: _Shown, project: Project | None = None, fixed: int = 0) -> RunReport:
         """The report, with the fixes built against the text that they would change."""
         project = project or self._project
-        unplanned = self._knowledge.registry.unplanned()
         return RunReport(
-            findings=tuple(with_fixes(shown.findings, _texts(project), _cells(project), unplanned)),
+            findings=tuple(self._with_fixes(shown.findings, project)),
             fingerprints=tuple(mark for _, mark in shown.marked),
             sources=project.sources,
             rules=self._knowledge.cards,
@@ -272,6 +273,14 @@ class _Run:
             statistics=self._statistics,
             version=__version__,
         )
+
+    def _with_fixes(self, findings: list[Finding], project: Project) -> list[Finding]:
+        """The findings, each with the fix that would be made for it."""
+        if not findings:
+            return []
+        from lora_lint.fix.apply import with_fixes  # needs LibCST: dear to import, and most runs find nothing
+
+        return with_fixes(findings, _texts(project), _cells(project), self._knowledge.registry.unplanned())
 
     def _accept_all(self, path: Path) -> Outcome:
         """Write the baseline. Crashes and files that do not parse cannot be accepted."""
@@ -286,6 +295,8 @@ class _Run:
 
     def _fixed(self, shown: _Shown) -> FixOutcome:
         """Fixes for the findings that are shown, each confirmed by a new analysis."""
+        from lora_lint.fix.apply import fix_project  # needs LibCST: dear to import
+
         wanted = {_identity(finding) for finding in shown.findings}
         original = _texts(self._project)
 

@@ -13,7 +13,7 @@ from lora_lint.checks.registry import Card, load_checks
 from lora_lint.datafiles import DataFiles
 from lora_lint.findings import Finding
 from lora_lint.interpreter.program import Program
-from lora_lint.syntax.from_libcst import lower_module
+from lora_lint.syntax.lowering import lower_module
 from lora_lint.version_finder import VersionFinder
 
 MARKER = re.compile(r"#\s*((?:LL\d{3})(?:\s*,\s*LL\d{3})*)\s*$")

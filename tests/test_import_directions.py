@@ -97,7 +97,7 @@ from lora_lint.cli.main import cli
 result = CliRunner().invoke(cli, ["check", {str(script)!r}])
 assert result.exit_code == 0, result.output
 """)
-    assert not loaded & {"torch", "transformers", "peft", "trl", "accelerate", "numpy"}
+    assert not loaded & {"torch", "transformers", "peft", "trl", "accelerate", "numpy", "libcst"}
 
 
 def test_help_imports_next_to_nothing() -> None:

@@ -18,7 +18,7 @@ from lora_lint.interpreter.summary import Summary, infer
 from lora_lint.modules import ModuleIndex
 from lora_lint.project import Loader, Project
 from lora_lint.syntax import ir
-from lora_lint.syntax.from_libcst import lower_module
+from lora_lint.syntax.lowering import lower_module
 from lora_lint.syntax.source import SourceFile
 from lora_lint.versions import TargetVersions
 

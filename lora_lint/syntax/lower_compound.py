@@ -102,15 +102,13 @@ def _with(at: Cursor, node: cst.With, out: list[ir.Stmt]) -> None:
 
 
 def _with_item(at: Cursor, node: cst.WithItem) -> ir.WithItem:
-    start = at.skip()
     value = lower(at, node.item)
     target = None
     if node.asname is not None:
         at.token(2)
         target = lower(at, node.asname.name)
-    loc = at.loc(start)
     at.optional(",")
-    return ir.WithItem(loc, value, target)
+    return ir.WithItem((*value.loc[:2], *(target or value).loc[2:]), value, target)
 
 
 @statement(cst.Try, cst.TryStar)

@@ -122,7 +122,6 @@ def _clauses(at: Cursor, node: cst.CompFor) -> tuple[ir.Clause, ...]:
     clauses = []
     rest: cst.CompFor | None = node
     while rest is not None:
-        start = at.skip()
         if rest.asynchronous is not None:
             at.token(5)
         at.token(3)
@@ -133,7 +132,8 @@ def _clauses(at: Cursor, node: cst.CompFor) -> tuple[ir.Clause, ...]:
         for condition in rest.ifs:
             at.token(2)
             conditions.append(lower(at, condition.test))
-        clauses.append(ir.Clause(at.loc(start), target, iterated, tuple(conditions)))
+        last = conditions[-1] if conditions else iterated
+        clauses.append(ir.Clause((*target.loc[:2], *last.loc[2:]), target, iterated, tuple(conditions)))
         rest = rest.inner_for_in
     return tuple(clauses)
 

@@ -63,6 +63,15 @@ class Cursor:
         """Whether nothing but trivia is left."""
         return self.skip() == len(self.text) - 1
 
+    def offset(self, line: int, column: int) -> int:
+        """The offset of a line and column, both from 1."""
+        return self._starts[line - 1] + column - 1
+
+    def place(self, offset: int) -> tuple[int, int]:
+        """The line and column of an offset."""
+        line = bisect_right(self._starts, offset)
+        return line, offset - self._starts[line - 1] + 1
+
     def loc(self, start: int) -> Loc:
         """The range from offset `start` to the cursor."""
         starts = self._starts

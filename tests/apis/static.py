@@ -13,7 +13,7 @@ from lora_lint.interpreter.program import Program
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind
-from lora_lint.syntax.from_libcst import lower_module
+from lora_lint.syntax.lowering import lower_module
 from lora_lint.version_finder import VersionFinder
 
 STORE = ApiStore.bundled()

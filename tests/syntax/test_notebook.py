@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lora_lint.errors import InputError
-from lora_lint.syntax.from_libcst import lower_module
+from lora_lint.syntax.lowering import lower_module
 from lora_lint.syntax.source import SourceFile, read_source, source_from_bytes
 
 
