@@ -84,13 +84,12 @@ def compute_loss_contract(event: Event, trace: Trace) -> Iterator[Report]:
 @check("LL116", on=Ev.NAMED)
 def adapter_name_collides(event: Event, trace: Trace) -> Iterator[Report]:
     """An adapter is called like the prefix of its own parameters."""
-    if event.maybe:
-        return
     yield Report(
         event,
         f'the adapter name "{event.args["adapter"]}" is a part of the prefix of its parameters: it is saved under mangled '
         "keys, and loading gives a fresh one",
         help='choose another name, "default" for instance',
+        maybe=event.versions if event.maybe else "",
     )
 
 

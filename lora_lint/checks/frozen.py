@@ -43,7 +43,8 @@ def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
         if cause.kind is Ev.FREEZE and not (_thawed_in_vain(cause, trace) or _head_goes_on(adapter, cause)):
             yield Report(
                 cause,
-                f"freezes the adapter of {name_of(cause, 'model', 'the model')} that was injected before: nothing is trained",
+                f"freezes the adapter of {name_of(cause, 'model', 'the model')} that was injected before: "
+                + ("nothing is trained" if learns(model).no else "only other parts learn"),
                 help="freeze the base model before the adapter is injected, or leave adapter parameters out of the freeze",
                 story=((adapter.event, "adapter injected here"), (event, "trained here")),
                 plan=_move_above(cause, adapter.event),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import lora_lint.interpreter.items as item_access
 from lora_lint.interpreter import config_files, filters, patterns
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
@@ -114,7 +115,8 @@ def _dict_method(run: Run, value: DictVal, name: str, args: Args, node: ir.Node)
                 if name == "setdefault":
                     value.items[key.value] = fallback
                 return config_files.absent(value, key.value, fallback)
-        return run.fresh(node)
+        picked = item_access.picked_by_default(run, value, key, node) if name == "get" and key is not None else None
+        return run.fresh(node) if picked is None else picked
     if PARAMETERS in value.items and name in ("items", "values"):
         return value.items[PARAMETERS] if name == "values" and len(value.items) == 1 else run.fresh(node)
     if name == "items":

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
+import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.params as params
 from lora_lint.interpreter import encodings
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.keys import compound
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
+    Bound,
     Choice,
+    ClassVal,
     Const,
     DictVal,
+    FuncVal,
     LibRef,
     ParamIter,
     ParamSet,
+    Partial,
     SeqVal,
     Sym,
     Value,
@@ -81,7 +86,24 @@ def _of_dict(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value:
                 return value.items[index.value]
         except TypeError:  # not hashable
             return run.fresh(node)
-    return run.fresh(node)
+    picked = picked_by_default(run, value, index, node)
+    return run.fresh(node) if picked is None else picked
+
+
+def picked_by_default(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value | None:
+    """What an option picks out of a dict of functions, classes or objects while it has its default; None on the path
+    where it is another one, and for anything else."""
+    default = index.default if isinstance(index, Sym) else None
+    found = value.items.get(default.value) if isinstance(default, Const) and isinstance(default.value, str) else None
+    if not isinstance(index, Sym) or default is None or not isinstance(found, _PICKED):
+        return None
+    if isinstance(found, LibRef) and run.store.find_call(found.name) is None and run.store.type_of(found.name) is None:
+        return None
+    same = Sym(("==", index.key, key_of(default)), index.text, Const(True))
+    return found if conditions.decide(run, same, node)[0] else None
+
+
+_PICKED = (FuncVal, Bound, ClassVal, Partial, LibRef, Obj)
 
 
 def _of_tensor(run: Run, value: Tensor, index: Value, node: ir.Node) -> Value:

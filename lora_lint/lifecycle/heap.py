@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 # Submodule paths that hold the whole network: freezing `model.base_model.model` freezes every adapter. Names as
 # transformers, peft, torch DDP and torch.compile use them.
 WHOLE_PATHS = frozenset({"", "base_model", "model", "module", "_orig_mod", "transformer", "backbone"})
+# And those that hold everything but the head, in the classes of transformers that have one (`base_model_prefix`).
+_BACKBONES = """bert roberta deberta distilbert electra albert longformer mpnet mobilebert rembert roformer funnel luke esm ernie
+    layoutlm layoutlmv2 layoutlmv3 convbert nystromformer canine biogpt rwkv gpt_neox vit deit beit swin swinv2 dinov2 convnext
+    convnextv2 segformer resnet videomae timesformer vivit wav2vec2 wav2vec2_bert wav2vec2_conformer hubert wavlm unispeech
+    unispeech_sat data2vec_text data2vec_audio data2vec_vision audio_spectrogram_transformer"""
+_HOLDERS = WHOLE_PATHS | frozenset(_BACKBONES.split())
 
 
 @dataclass(eq=False, slots=True)
@@ -161,9 +167,9 @@ def covers(op_path: str, adapter_path: str) -> Tri:
     """Whether an operation on submodule `op_path` touches all (YES), none (NO) or some (UNKNOWN) of an adapter that was
     injected at `adapter_path`."""
     steps = [s for s in op_path.split(".") if s]
-    while steps and steps[0] in WHOLE_PATHS:
+    while steps and steps[0] in _HOLDERS:
         steps.pop(0)
-    where = [s for s in adapter_path.split(".") if s and s not in WHOLE_PATHS]
+    where = [s for s in adapter_path.split(".") if s and s not in _HOLDERS]
     if not steps or steps == where[: len(steps)]:
         return Tri.YES
     if where and steps[: len(where)] != where:

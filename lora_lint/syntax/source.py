@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from lora_lint.errors import InputError
 
 if TYPE_CHECKING:
+    from lora_lint.syntax.magics import Blanking
     from lora_lint.syntax.notebook import Notebook
 
 NOTEBOOK_SUFFIX = ".ipynb"
@@ -18,6 +19,7 @@ _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _BLANK = re.compile(rb"^[ \t\f]*(?:#.*)?$")
 _PERCENT = re.compile(r"^# ?%%", re.MULTILINE)
 _COMMENTED = re.compile(r"^# ?([%!](?!%).*)$", re.MULTILINE)  # as jupytext writes magics and shell lines
+_MAGIC_LINE = re.compile(r"^[ \t]*[%!]", re.MULTILINE)
 _LINE_END = re.compile(r"\r\n|\r|\n")
 # Encodings in which different bytes never decode to the same text, so that writing back needs no check.
 _FAITHFUL = frozenset({"utf-8", "ascii", "iso8859-1"})
@@ -38,6 +40,7 @@ class SourceFile:
     bom: bool
     newline: str
     notebook: Notebook | None = None
+    blanking: Blanking | None = None  # of a notebook that was exported as a script with its magics as they are
 
     @property
     def shell_lines(self) -> tuple[tuple[int, str], ...]:
@@ -45,6 +48,8 @@ class SourceFile:
         with cells (`# %%`) they are comments."""
         if self.notebook is not None:
             return self.notebook.shell_lines
+        if self.blanking is not None:
+            return tuple(self.blanking.shell_lines)
         if _PERCENT.search(self.text) is None:
             return ()
         return tuple((self.text.count("\n", 0, m.start()) + 1, m[1].strip()) for m in _COMMENTED.finditer(self.text))
@@ -62,7 +67,7 @@ class SourceFile:
         """This file's bytes with `text` as its module text. InputError: its encoding or notebook cannot hold that."""
         if self.notebook is not None:
             return self.with_cell_edits(text)
-        return self._to_bytes(text)
+        return self._to_bytes(text if self.blanking is None else _restore(text, self.blanking))
 
     def with_cell_edits(self, new_text: str) -> bytes:
         """The notebook's bytes with the cells of `new_text`; only sources of changed cells differ from `raw`.
@@ -108,13 +113,15 @@ def source_from_bytes(raw: bytes, display: str, *, is_notebook: bool = False) ->
         raise InputError(f"{display}: not valid {encoding}: {error}") from None
     if encoding not in _FAITHFUL and text.encode(encoding, "replace") != body:
         raise InputError(f"{display}: its {encoding} text cannot be written back unchanged")
-    notebook = None
+    notebook, blanking = None, None
     if is_notebook:
         from lora_lint.syntax.notebook import read_notebook  # JSON and more: not for every start
 
         notebook = read_notebook(text, display)
         text = notebook.text
-    return SourceFile(display, text, raw, encoding, bom, _newline(text), notebook)
+    else:
+        text, blanking = _without_magics(text)
+    return SourceFile(display, text, raw, encoding, bom, _newline(text), notebook, blanking)
 
 
 def source_from_text(text: str, display: str) -> SourceFile:
@@ -127,7 +134,26 @@ def source_from_text(text: str, display: str) -> SourceFile:
         raise InputError(f"{display}: contains null bytes, so it is not Python text")
     bom = text.startswith("\ufeff")
     text = text[1:] if bom else text
-    return SourceFile(display, text, raw, "utf-8", bom, _newline(text))
+    text, blanking = _without_magics(text)
+    return SourceFile(display, text, raw, "utf-8", bom, _newline(text), None, blanking)
+
+
+def _without_magics(text: str) -> tuple[str, Blanking | None]:
+    """The text of a script; of one that is no Python for the magics and shell lines of a notebook alone (Colab exports such),
+    without them, and what was taken out."""
+    if _MAGIC_LINE.search(text) is None:
+        return text, None
+    from lora_lint.syntax.magics import Blanking, blank_cell
+
+    blanking = Blanking()
+    blanked, problem = blank_cell(text, 1, blanking)
+    return (text, None) if problem is not None or not blanking.originals else (blanked, blanking)
+
+
+def _restore(text: str, blanking: Blanking) -> str:
+    from lora_lint.syntax.magics import restore
+
+    return restore(text, blanking)
 
 
 def _declared_encoding(body: bytes, bom: bool, display: str) -> str:

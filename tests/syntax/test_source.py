@@ -100,3 +100,21 @@ def test_source_from_text() -> None:
     for text in ("a\0", "\ud800"):
         with pytest.raises(InputError, match=r"^stdin\.py: "):
             source_from_text(text, "stdin.py")
+
+
+def test_a_script_with_the_magics_of_a_notebook() -> None:
+    text = "# %%\n!pip install -q trl==0.22.2\nimport trl\nfiles = !ls\nif files:\n    %matplotlib inline\n"
+    source = source_from_bytes(text.encode(), "colab.py")
+    compile(source.text, "colab.py", "exec")
+    assert source.text.count("\n") == text.count("\n")
+    assert source.shell_lines == ((2, "!pip install -q trl==0.22.2"), (4, "!ls"), (6, "%matplotlib inline"))
+    assert source.encode(source.text.replace("import trl", "import peft")).decode() == text.replace(
+        "import trl", "import peft"
+    )
+
+
+@pytest.mark.parametrize("text", ["x = (3\n% 2)\n", '"""\n!no\n"""\n', "!pip install x\ndef (:\n"])
+def test_a_script_that_parses_or_never_will_stays(text: str) -> None:
+    source = source_from_text(text, "script.py")
+    assert source.text == text
+    assert source.blanking is None
