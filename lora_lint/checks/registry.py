@@ -40,6 +40,7 @@ _KEYS = frozenset(
         "runtime",
         "proof",
         "raises",
+        "raises_there",
         "references",
         "examples",
     ]
@@ -59,7 +60,8 @@ class CardFix:
 @dataclass(frozen=True, slots=True)
 class Card:
     """What a rule says of itself. `examples` are plain mappings, as written in the card. raises: expressions for the
-    exceptions that programs with this bug end with, as "Type: text"."""
+    exceptions that programs with this bug end with, as "Type: text". raises_there: for those that prove it only when they
+    come from the line of a finding."""
 
     code: str
     name: str
@@ -73,6 +75,7 @@ class Card:
     runtime: bool = False
     proof: str = ""
     raises: tuple[str, ...] = ()
+    raises_there: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     examples: tuple[Mapping[str, Any], ...] = ()
     group: str = ""
@@ -151,6 +154,7 @@ def read_card(path: Path) -> Card:
         runtime=bool(data.get("runtime", False)),
         proof=data.get("proof", ""),
         raises=tuple(data.get("raises") or ()),
+        raises_there=tuple(data.get("raises_there") or ()),
         references=tuple(data.get("references") or ()),
         examples=tuple(data.get("examples") or ()),
         group=path.parent.name,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from lora_lint.apis.tables import Family, architectures
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.values import literal, strings
-from lora_lint.findings import Applicability, FixPlan, SetKeyword
+from lora_lint.findings import Applicability, FixPlan, SetKeyword, Severity
 from lora_lint.lifecycle.heap import Adapter, Obj
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev
@@ -33,6 +33,9 @@ def target_modules_mismatch(event: Event, trace: Trace) -> Iterator[Report]:
     if family is None or not listed:
         return
     missing = [name for name in listed if not _fits(name, family, model.root)]
+    counted = event.args.get("without_layer")  # in a run: the names for which no layer got an adapter
+    if counted is not None:
+        missing = [name for name in missing if name in counted]
     if missing and not _for_many_families(listed, missing):
         none = len(missing) == len(listed)
         yield Report(
@@ -41,6 +44,7 @@ def target_modules_mismatch(event: Event, trace: Trace) -> Iterator[Report]:
             + ("no layer gets an adapter" if none else "those layers get no adapter, silently"),
             help=f"modules of this model: {', '.join(sorted(_layer_names(family)))}",
             story=((event, "injected here"),),
+            severity=Severity.ERROR if counted is not None else None,
             plan=_name_modules(config, listed, missing, family),
         )
 

@@ -88,6 +88,7 @@ class OptimizerRecord:
     type: str
     made_at: Location
     stepped_at: Location | None = None
+    left_at: Location | None = None  # a move that made the parameters of its model anew, and left it the old ones
     steps: int = 0
     skipped: int = 0  # steps that a gradient scaler left out
     tensors: int = 0
@@ -141,8 +142,6 @@ class ModelRecord:
     forwards: int = 0
     grad_forwards: int = 0
     forward_at: Location | None = None
-    dropout_off: int = 0  # dropout modules with p > 0 that were in eval mode in a training forward
-    dropout_on: int = 0
     injected_at: Location | None = None
     injected_order: int = -1
     fresh_heads: list[str] = field(default_factory=list)  # frozen output heads that started from random numbers
@@ -245,6 +244,7 @@ class RankRecord:
     frozen_apart: list[FrozenApart] = field(default_factory=list)
     stepped_in_trainer: Location | None = None  # a step inside an override of a trainer's training_step
     plain_backward: Location | None = None  # past the accelerator that accumulates
+    plain_divided: bool = False  # that loss is a quotient or a product: the program may divide it itself
     dropped_columns: list[tuple[str, Location]] = field(default_factory=list)  # that the collator reads
 
     def trained(self, tensor: TensorRecord) -> bool:

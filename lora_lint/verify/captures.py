@@ -34,17 +34,22 @@ class Capture:
         return Tri.of(str(adapter.name) in self.held)
 
 
-def captures_of(recorder: Recorder, optimizer: Any, at: Location, seq: int | None = None) -> list[Capture]:
-    """One capture for each model that the optimizer holds parameters of. seq: when they were collected, if not now."""
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+def owners(recorder: Recorder, optimizer: Any) -> list[Live]:
+    """The models that an optimizer holds parameters of, each once."""
     models: list[Live] = []
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             live = recorder.models.owner(parameter)
             if live is not None and live not in models:
                 models.append(live)
+    return models
+
+
+def captures_of(recorder: Recorder, optimizer: Any, at: Location, seq: int | None = None) -> list[Capture]:
+    """One capture for each model that the optimizer holds parameters of. seq: when they were collected, if not now."""
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     found: list[Capture] = []
-    for live in models:
+    for live in owners(recorder, optimizer):
         parts: dict[Part, list[bool]] = {}
         adapters: set[str] = set()
         for row in live.rows():

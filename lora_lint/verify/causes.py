@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from lora_lint.apis.store import ApiStore
 from lora_lint.checks.base import Report
-from lora_lint.checks.registry import Card, Registry, load_checks
+from lora_lint.checks.registry import Registry, load_checks
 from lora_lint.findings import Finding, Related, Severity
 from lora_lint.lifecycle.record import RunRecord
 from lora_lint.lifecycle.trace import Event, Trace
@@ -42,17 +42,35 @@ _NEEDS_PROOF = {
     "LL603": _CHAIN | {"LL913"},
     "LL607": {"LL913"},
 }
-# Causes that cards call warnings because reading cannot be sure of them: a run in which they happened shows them.
-_SEEN_TO_HARM = frozenset({"LL110", "LL112", "LL115", "LL206", "LL404", "LL803"})
+# Causes that cards call warnings because reading cannot be sure of them: a run in which they happened shows them. What
+# was only read keeps the severity of its card.
+_SEEN_TO_HARM = frozenset({"LL112", "LL115", "LL206", "LL404", "LL405", "LL803"})
 # Causes that the measurements prove or refute by themselves, whatever the order of the events suggests.
 _MEASURABLE = frozenset(
-    {"LL111", "LL112", "LL302", "LL303", "LL304", "LL307", "LL404", "LL405", "LL503", "LL605", "LL704", "LL803"}
+    {
+        "LL111",
+        "LL112",
+        "LL302",
+        "LL303",
+        "LL304",
+        "LL306",
+        "LL307",
+        "LL404",
+        "LL405",
+        "LL503",
+        "LL605",
+        "LL704",
+        "LL803",
+    }
 )
+# Causes that something never happens: a program that an exception ended did not come to it.
+_NEEDS_AN_END = frozenset({"LL304"})
 # Symptoms that a cause explains: they become its related places.
 _EXPLAINS = {
     **_NEEDS_PROOF,
     "LL303": frozenset(),
     "LL304": frozenset({"LL905"}),
+    "LL306": frozenset({"LL903", "LL904"}),
     "LL307": frozenset({"LL908"}),
     "LL503": frozenset({"LL905"}),
     "LL605": frozenset({"LL903", "LL904"}),
@@ -102,20 +120,20 @@ class Causes:
     def ordered(self) -> tuple[Finding, ...]:
         """Causes, symptoms that none of them explains, and last what is only to know."""
         measured = [self._registry.render(code, report) for code, report in measured_causes(self._record)]
-        proven = {finding.code for finding in measured}
-        causes = [
-            self._placed(c)
-            for c in _reported(self._observed.reports, self._registry)
-            if c.code not in _MEASURABLE or c.code in proven
-        ]
-        for more in (self.raised, measured, self._from_reading()):
+        if any(report["error"] for report in self._observed.reports):
+            measured = [finding for finding in measured if finding.code not in _NEEDS_AN_END]
+        proven = {finding.code: finding.severity for finding in (*self.raised, *measured)}
+        reported = _reported(self._observed.reports, self._registry)
+        causes = [self._placed(cause) for cause in reported if _stands(cause, proven)]
+        for more in (self.raised, measured):
             told = {cause.code for cause in causes}
             causes += [finding for finding in more if finding.code not in told]
         causes = [_as_seen(cause) for cause in causes]
+        told = {cause.code for cause in causes}
+        causes += [finding for finding in self._from_reading() if finding.code not in told]
         versions = self._observed.reports[0]["environment"].get("versions", {}) if self._observed.reports else {}
         drift = [self._registry.render("LL919", r) for r in drifts(self._record, versions, ApiStore.bundled())]
-        known = proven | {finding.code for finding in self.raised}
-        return self._order(causes, [*self._symptoms, *drift], known)
+        return self._order(causes, [*self._symptoms, *drift], set(proven))
 
     def _judges_runs(self, code: str) -> bool:
         card = self._registry.cards.get(code)
@@ -127,13 +145,17 @@ class Causes:
         if error is None:
             return []
         text = f"{error['type']}: {error['text']}"
-        cards = [card for card in self._registry.cards.values() if card.runtime and _raises(card, text)]
-        codes = {card.code for card in cards}
-        read = [replace(f, severity=Severity.ERROR) for f in self._read if f.code in codes]
-        if read or not cards:
-            return read
         places = [Location(one["path"], one["line"], 1, one["line"], 1) for one in error["places"]]
         at = places[-1] if places else Location("<unknown>", 1, 1, 1, 1)
+        cards = [card for card in self._registry.cards.values() if card.runtime and _fits(card.raises, text)]
+        codes = {card.code for card in cards}
+        read = [
+            replace(f, severity=Severity.ERROR)
+            for f in self._read
+            if f.code in codes or (_stands_at(f, at) and _fits(self._registry.cards[f.code].raises_there, text))
+        ]
+        if read or not cards:
+            return read
         card = min(cards, key=lambda card: card.code)
         report = Report(at, f"the program ends with {text.splitlines()[0]}: {card.summary}", severity=Severity.ERROR)
         return [self._registry.render(card.code, report)]
@@ -188,13 +210,26 @@ def _with_symptoms(cause: Finding, symptoms: list[Finding], explained: set[str])
     return replace(cause, related=(*cause.related, *(Related(s.location, f"{s.code} {s.message}") for s in mine)))
 
 
+def _stands(cause: Finding, proven: Mapping[str, Severity]) -> bool:
+    """Whether the measurements leave room for what a shared check said: they may refute it, or prove worse."""
+    if cause.code in proven:
+        return cause.severity.rank >= proven[cause.code].rank
+    return cause.code not in _MEASURABLE
+
+
 def _as_seen(cause: Finding) -> Finding:
     harmful = cause.code in _SEEN_TO_HARM and cause.severity is Severity.WARNING
     return replace(cause, severity=Severity.ERROR) if harmful else cause
 
 
-def _raises(card: Card, text: str) -> bool:
-    return any(re.search(pattern, text, re.IGNORECASE) for pattern in card.raises)
+def _fits(patterns: Sequence[str], text: str) -> bool:
+    return any(re.search(pattern, text, re.IGNORECASE) for pattern in patterns)
+
+
+def _stands_at(finding: Finding, at: Location) -> bool:
+    """Whether a line is one of a finding's own or of its story."""
+    places = (finding.location, *(related.location for related in finding.related))
+    return any(place.path == at.path and place.line <= at.line <= place.end_line for place in places)
 
 
 def _symptoms(record: RunRecord, registry: Registry) -> list[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import faulthandler
 import os
+import re
 import signal
 import sys
 import threading
@@ -120,11 +121,27 @@ def describe(
         if frames.is_user(code.co_filename):
             places.append({"path": frames.shown(code.co_filename), "line": step.tb_lineno, "function": code.co_name})
         step = step.tb_next
+    places += _told(watch, str(error))
     if isinstance(error, SyntaxError) and error.filename and frames.is_user(error.filename):
         places.append({"path": frames.shown(error.filename), "line": error.lineno or 1, "function": "<module>"})
     whole = traceback.TracebackException(kind, error, trace)
     _leave_out_ours(whole)
     return {"type": kind.__name__, "text": str(error), "places": places, "traceback": "".join(whole.format())[-8000:]}
+
+
+_FRAME = re.compile(r'^ *File "([^"]+)", line (\d+), in (\S+)', re.MULTILINE)
+
+
+def _told(watch: Watch, text: str) -> list[dict[str, object]]:
+    """The user's frames in the traceback of a data loader's worker, which torch puts into the text of the exception that
+    it raises in its place."""
+    _, found, traceback_text = text.partition("Original Traceback")
+    frames = watch.recorder.frames
+    return [
+        {"path": frames.shown(path), "line": int(line), "function": function}
+        for path, line, function in (_FRAME.findall(traceback_text) if found else ())
+        if frames.is_user(path)
+    ]
 
 
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep

@@ -35,6 +35,7 @@ def complete(watch: Watch) -> None:
     if rank.backwards or rank.steps:
         _last_values(entries)
         rank.losses_alive = watch.training.count_losses_alive()
+    _beside(watch, entries)
     _models(watch)
     _without_gradients(watch, entries)
     rank.applies_adapters = bool(watch.configs) and _applies(watch)
@@ -76,8 +77,22 @@ def _without_gradients(watch: Watch, entries: list[Entry]) -> None:
             watch.recorder.rank.blind_layers[entry.record.layer] = at
 
 
+def _beside(watch: Watch, entries: list[Entry]) -> None:
+    """A model of which no optimizer holds anything, and that ran with gradients less often than another was stepped on,
+    is not trained: something was measured with it beside the training."""
+    held = {id(e.live): e.live for e in entries if e.owners and e.live is not None}
+    if not any(live.record.role == "trained" for live in held.values()):
+        return
+    for live in watch.recorder.models.all:
+        alone = live.outer is None and not live.inner and id(live) not in held
+        if alone and live.record.role == "trained" and live.record.grad_forwards < watch.recorder.rank.cycles:
+            live.record.role = "used"
+
+
 def _models(watch: Watch) -> None:
     """Where models were injected into and wrapped, and which fresh heads stay frozen."""
+    for live, at in watch.structure.nothing_loaded():
+        live.record.nothing_loaded_at = at
     for live in watch.recorder.models.all:
         if live.module is None or live.record.role != "trained":
             continue

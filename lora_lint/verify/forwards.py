@@ -6,6 +6,7 @@ import ast
 import os
 import sys
 import weakref
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -70,8 +71,19 @@ class Forwards:
         for reference in self._roots.values():
             module = reference()
             if module is not None:
-                self._root_handles.append(module.register_forward_pre_hook(self._enter))
-                self._root_handles.append(module.register_forward_hook(self._leave, with_kwargs=True, always_call=True))
+                self._hook_into(module)
+
+    def _hook_into(self, module: Any) -> None:
+        self._root_handles.append(module.register_forward_pre_hook(self._enter))
+        self._root_handles.append(module.register_forward_hook(self._leave, with_kwargs=True, always_call=True))
+
+    def follow(self, live: Live) -> None:
+        """Hook into a model that an optimizer is made for after the first step: a second stage of the training."""
+        module = live.top.named
+        known = self._roots.get(id(module))
+        if self._root_handles and module is not None and (known is None or known() is not module):
+            self._roots[id(module)] = weakref.ref(module)
+            self._hook_into(module)
 
     def stop(self) -> None:
         """Take all hooks off."""
@@ -144,10 +156,10 @@ class Forwards:
             self._look_at(live)
         self._note_batch(live, args, kwargs, at)
         state = live.obj.model
-        quiet = record.dropout_off and not module.training
+        quiet = not module.training and state.mode is Mode.EVAL and any(not d.training for d in self._dropouts(live))
         args = {
             "grad": Tri.YES,
-            "mode": Mode.EVAL if quiet and state.mode is Mode.EVAL else Mode.TRAIN,
+            "mode": Mode.EVAL if quiet else Mode.TRAIN,
             "mode_event": state.mode_event,
         }
         view = self.watch.structure.view_of(module) if record.wrapped else None
@@ -184,15 +196,11 @@ class Forwards:
         record.adapters = sorted({row.adapter for row in live.rows() if row.adapter})
 
     def _look_at(self, live: Live) -> None:
-        """Adapters that take part, dropout that is on or off."""
+        """Adapters that take part."""
         module = live.named
         record = live.record
-        on = off = 0
         layers = ran = 0
         for child in module.modules():
-            if isinstance(child, self._torch.nn.modules.dropout._DropoutNd) and child.p > 0:
-                on += child.training
-                off += not child.training
             if (
                 getattr(child, "adapter_layer_names", None)
                 and hasattr(child, "disable_adapters")
@@ -200,11 +208,14 @@ class Forwards:
             ):
                 layers += 1
                 ran += not child.disable_adapters and not getattr(child, "merged", False)
-        if self._handles or record.grad_forwards == 1:
-            record.dropout_on, record.dropout_off = on, off
         record.adapter_layers = max(record.adapter_layers, layers)
         record.adapter_layers_ran = max(record.adapter_layers_ran, ran)
         record.disabled = layers > 0 and record.adapter_layers_ran == 0
+
+    def _dropouts(self, live: Live) -> Iterator[Any]:
+        """The dropout modules of a model that drop something when they are on."""
+        kind = self._torch.nn.modules.dropout._DropoutNd
+        return (child for child in live.named.modules() if isinstance(child, kind) and child.p > 0)
 
     def _note_batch(self, live: Live, args: Any, kwargs: Any, at: Location) -> None:
         batches = self.recorder.rank.batches

@@ -92,7 +92,7 @@ def _modules(watch: Slot, torch: ModuleType) -> None:
     wrap(module, "train", mode)
     wrap(module, "zero_grad", zero_grad)
     wrap(module, "load_state_dict", load_state_dict)
-    for name in ("to", "cuda", "cpu", "half", "bfloat16", "float", "double"):
+    for name in ("to", "cuda", "cpu", "half", "bfloat16", "float", "double", "to_empty"):
         wrap(module, name, moved)
 
     def ddp(original: Any, self: Any, module: Any, *args: Any, **kwargs: Any) -> Any:

@@ -39,11 +39,8 @@ class Injection:
         self.recorder.models.claim(live)
         self.watch.training.table.stale = True
         name = adapter if isinstance(adapter, str) else _new_name(self.names, _adapter_names(live))
-        flags = [
-            row.parameter.requires_grad
-            for row in live.rows()
-            if row.part in (Part.ADAPTER, Part.COPY) and row.adapter == name
-        ]
+        mine = [row for row in live.rows() if row.part in (Part.ADAPTER, Part.COPY) and row.adapter == name]
+        flags = [row.parameter.requires_grad for row in mine]
         trainable = Tri.NO if not any(flags) else Tri.YES if all(flags) else Tri.UNKNOWN
         roles: dict[str, Obj] = {"model": live.obj}
         found = self.recorder.obj(config) if config is not None else None
@@ -55,6 +52,7 @@ class Injection:
         active = _active(live.named)
         if active is not None:
             args["active"] = Tri.of(name in active)
+        args["without_layer"] = _without_layer(config, {row.layer for row in mine})
         if args.get("loaded") and live.named is not None and not live.named.training:
             args["mode"] = Mode.EVAL
         event = self.recorder.emit(Ev.INJECT, roles, {"adapter": name, "trainable": trainable, **args}, by)
@@ -99,6 +97,14 @@ def _active(module: Any) -> set[str] | None:
         return None
     found = getattr(module, "active_adapters", None)
     return set(found) if isinstance(found, (list, tuple)) else None
+
+
+def _without_layer(config: Any, layers: set[str]) -> frozenset[str] | None:
+    """The names in a config's list of targets that no adapted layer has; None for targets that are no list."""
+    targets = getattr(config, "target_modules", None)
+    if not isinstance(targets, (list, tuple, set, frozenset)):
+        return None
+    return frozenset(name for name in targets if not any(f".{layer}".endswith(f".{name}") for layer in layers))
 
 
 def _is_peft_model(thing: Any) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lora_lint.checks.base import Report
 from lora_lint.checks.runtime_facts import active, adapters, place, stepped
+from lora_lint.findings import Severity
 from lora_lint.lifecycle.record import OptimizerRecord, RankRecord, RunRecord
 from lora_lint.location import Location
 from lora_lint.verify.measured_model import model_causes
@@ -25,6 +26,7 @@ def measured_causes(record: RunRecord) -> Iterator[Cause]:
         yield from _clipped(rank)
         yield from _name_filter(rank)
         yield from _sharded_later(rank)
+        yield from _left_behind(rank)
         yield from _ends(rank)
         yield from _padding(rank)
         yield from _twice(rank)
@@ -164,6 +166,23 @@ def _sharded_later(rank: RankRecord) -> Iterator[Cause]:
                 )
 
 
+def _left_behind(rank: RankRecord) -> Iterator[Cause]:
+    """An optimizer that was made before a move to another device replaced the parameters."""
+    for optimizer in stepped(rank):
+        if optimizer.left_at is not None and optimizer.in_models == 0:
+            yield (
+                "LL306",
+                Report(
+                    optimizer.left_at,
+                    "moving the model makes its parameters anew, and the optimizer holds the old ones: "
+                    "it never updates the model",
+                    help="move the model first, then build the optimizer",
+                    story=((optimizer.made_at, "optimizer built here"),),
+                    severity=Severity.ERROR,
+                ),
+            )
+
+
 def _ends(rank: RankRecord) -> Iterator[Cause]:
     """No end token is ever a target, though sequences end with one."""
     ends = sum(b.ends for b in rank.batches)
@@ -214,6 +233,7 @@ def _past_accelerator(rank: RankRecord) -> Iterator[Cause]:
                 rank.plain_backward,
                 "backward() goes past the accelerator that accumulates: the loss is neither scaled nor divided",
                 help="accelerator.backward(loss)",
+                severity=None if rank.plain_divided else Severity.ERROR,
             ),
         )
 

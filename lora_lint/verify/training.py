@@ -13,7 +13,7 @@ from lora_lint.lifecycle.record import LossRecord
 from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Kind, Tri
 from lora_lint.location import Location
-from lora_lint.verify.captures import captures_of
+from lora_lint.verify.captures import captures_of, owners
 from lora_lint.verify.meter import Meter, losses_alive
 from lora_lint.verify.table import Table
 
@@ -90,6 +90,7 @@ class Training:
             self.watch.ledger("first backward", at)
         if rank.plain_backward is None and self.recorder.contexts and not self.recorder.callers:
             rank.plain_backward = at
+            rank.plain_divided = type(loss.grad_fn).__name__.startswith(("DivBackward", "MulBackward"))
         self.watch.note_views()
         self.meter.before_backward()
         args = {"loss": self._tensor(leaf, graph, at), "models": self.watch.forwards.models_run()}
@@ -135,6 +136,8 @@ class Training:
         obj.facts["captures"] = captures_of(self.recorder, optimizer, at)
         self.recorder.emit(Ev.OPTIMIZER, {"optimizer": obj, **self._model_role(optimizer)}, by=obj.type, at=at)
         self.meter.watch(optimizer)
+        for live in owners(self.recorder, optimizer):
+            self.watch.forwards.follow(live)
         self.watch.ledger("optimizer made", at)
 
     def _group_added(self, optimizer: Any) -> None:

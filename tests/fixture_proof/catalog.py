@@ -12,7 +12,7 @@ import yaml
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 _KEYS = {
     "code", "title", "seed", "findings", "symptom", "cure", "entry", "versions", "stack",
-    "gpu_only", "emulate", "emulates",
+    "gpu_only", "emulate", "emulates", "watch",
 }  # fmt: skip
 _EXPECT_KEYS = {"text", "error", "output", "loss", "graph", "steps", "dropout", "targets", "tensors", "files"}
 
@@ -42,6 +42,7 @@ class Fixture:
     stack: str = ""
     gpu_only: bool = False
     emulate: str = ""
+    watch: int = 0  # optimizer steps after which the fault has shown itself, if more than `verify` watches by itself
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -84,6 +85,7 @@ def load_fixture(folder: Path) -> Fixture:
         stack=data.get("stack", ""),
         gpu_only=bool(data.get("gpu_only", False)),
         emulate=data.get("emulate", ""),
+        watch=int(data.get("watch", 0)),
         versions=dict(data.get("versions", {})),
     )
 

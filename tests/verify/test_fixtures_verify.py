@@ -45,8 +45,12 @@ def verify(fixture: Fixture, side: str, folder: Path) -> tuple[int, Any]:
             "FIXTURE_PROOF_REPORT": os.devnull,
             "FIXTURE_PROOF_OWNER": "-",
         }
-        environment = {**environment, **pretence, "PYTHONPATH": f"{ROOT}{os.pathsep}{SITE}"}
+        installed = folder / "site-packages"  # it stands for the library on a GPU, and is none of the user's files
+        shutil.copytree(SITE, installed, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+        environment = {**environment, **pretence, "PYTHONPATH": f"{ROOT}{os.pathsep}{installed}"}
     words = [sys.executable, "-m", "lora_lint", "verify", "--format", "json", "--timeout", "240"]
+    if fixture.watch:
+        words += ["--steps", str(fixture.watch)]
     if fixture.stack:
         words += ["--launch", envs.interpreter(fixture.stack)]
     module = fixture.entry[0] == "-m"
