@@ -356,6 +356,34 @@ def names_of_a_wrapped_model(tmp: Any) -> None:
     train(model, torch.optim.AdamW(chosen, lr=1e-2))
 
 
+@broken("LL306")
+def parameters_made_anew(tmp: Any) -> None:
+    with torch.device("meta"):
+        base = llama()
+    model = get_peft_model(base, lora(), low_cpu_mem_usage=True)
+    optimizer = adamw(model)
+    model.to_empty(device="cpu")
+    model.load_state_dict(adapted().state_dict())
+    train(model, optimizer)
+
+
+@broken("LL110")
+def a_target_of_another_family(tmp: Any) -> None:
+    model = adapted(target_modules=["q_proj", "out_proj"])
+    train(model, adamw(model))
+
+
+@broken("LL206")
+def left_in_eval_mode(tmp: Any) -> None:
+    model = adapted(lora_dropout=0.1)
+    optimizer = adamw(model)
+    train(model, optimizer, 2)
+    model.eval()
+    with torch.no_grad():
+        model(**batch(9))
+    train(model, optimizer, 2)
+
+
 KEEP: list[Any] = []
 
 

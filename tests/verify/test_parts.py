@@ -380,6 +380,21 @@ def backward_past_the_accelerator(tmp: Any) -> None:
                 optimizer.zero_grad()
 
 
+def test_a_loss_that_the_program_may_divide_itself_is_no_proof() -> None:
+    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
+    with observe(steps=3) as session:
+        model = adapted()
+        model, optimizer, data = accelerator.prepare(model, adamw(model), loader())
+        for _ in range(4):
+            for rows in data:
+                with accelerator.accumulate(model):
+                    (model(**rows).loss / 2).backward()
+                    optimizer.step()
+                    optimizer.zero_grad()
+    assert session.verdict.verdict == "PASS", session.text()
+    assert [f.severity for f in session.verdict.findings if f.code == "LL704"] == [Severity.WARNING]
+
+
 # --- saving and loading -----------------------------------------------------------------------------------------------
 
 
@@ -389,6 +404,16 @@ def state_of_a_wrapper_loaded(tmp: Any) -> None:
     model = adapted()
     model.load_state_dict(state, strict=False)
     train(model, adamw(model))
+
+
+@broken("LL803")
+def state_of_a_wrapper_loaded_for_a_second_stage(tmp: Any) -> None:
+    first = adapted()
+    train(first, adamw(first), 2)
+    base = llama()
+    base.load_state_dict(first.state_dict(), strict=False)
+    second = get_peft_model(base, lora())
+    train(second, adamw(second), 3)
 
 
 @healthy

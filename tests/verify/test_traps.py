@@ -582,6 +582,64 @@ def merged_for_generation(tmp: Any) -> None:
         model.unmerge_adapter()
 
 
+@healthy
+def validated_in_between(tmp: Any) -> None:
+    model = adapted(lora_dropout=0.1)
+    optimizer = adamw(model)
+    train(model, optimizer, 1)
+    model.eval()
+    with torch.no_grad():
+        model(**batch(9))
+    model.train()
+    train(model, optimizer, 2)
+
+
+@healthy
+def in_eval_mode_with_nothing_to_drop(tmp: Any) -> None:
+    model = adapted().eval()
+    train(model, adamw(model))
+
+
+@healthy
+def gradient_measured_on_a_twin(tmp: Any) -> None:
+    model = adapted()
+    twin = copy.deepcopy(model)
+    twin(**batch(9)).loss.backward()
+    train(model, adamw(model))
+
+
+@healthy
+def targets_of_several_families(tmp: Any) -> None:
+    model = adapted(target_modules=["q_proj", "v_proj", "query", "value", "query_key_value"])
+    train(model, adamw(model))
+
+
+@healthy
+def materialised_before_the_optimizer(tmp: Any) -> None:
+    with torch.device("meta"):
+        base = llama()
+    model = get_peft_model(base, lora(), low_cpu_mem_usage=True)
+    model.to_empty(device="cpu")
+    model.load_state_dict(adapted().state_dict())
+    train(model, adamw(model))
+
+
+@healthy
+def two_stages(tmp: Any) -> None:
+    first = adapted()
+    train(first, adamw(first), 2)
+    second = get_peft_model(first.merge_and_unload(), lora())
+    train(second, adamw(second), 3)
+
+
+@healthy
+def moved_in_place_after_the_optimizer(tmp: Any) -> None:
+    model = adapted()
+    optimizer = adamw(model)
+    model.to("cpu", torch.float64).to(torch.float32)
+    train(model, optimizer)
+
+
 @pytest.mark.parametrize("program", CASES, ids=lambda f: f.__name__)
 def test_healthy(program: Callable[..., None], tmp_path: Any) -> None:
     with observe(steps=3, probes=True) as session:
