@@ -236,6 +236,7 @@ class RankRecord:
     memory: list[float] = field(default_factory=list)  # peak megabytes by step
     seconds: list[float] = field(default_factory=list)  # since the start, by step
     clipped_scaled_at: Location | None = None
+    half_backward_at: Location | None = None  # of a loss that was not scaled, after a forward under fp16 autocast
     configured: list[tuple[str, Location]] = field(default_factory=list)
     scaler_skips: int = 0
     scaler_attempts: int = 0
@@ -272,7 +273,7 @@ def location_from(data: Any) -> Location | None:
 def rank_from(data: dict[str, Any]) -> RankRecord:
     """A RankRecord out of the JSON that `to_json` made."""
     plain = dict(data)
-    for key in ("main", "trained_at", "clipped_scaled_at", "stepped_in_trainer", "plain_backward"):
+    for key in ("main", "trained_at", "clipped_scaled_at", "half_backward_at", "stepped_in_trainer", "plain_backward"):
         plain[key] = location_from(plain[key])
     for key in ("configured", "dropped_columns"):
         plain[key] = [(name, Location(**at)) for name, at in plain[key]]

@@ -72,6 +72,7 @@ _EXPLAINS = {
     "LL304": frozenset({"LL905"}),
     "LL306": frozenset({"LL903", "LL904"}),
     "LL307": frozenset({"LL908"}),
+    "LL502": frozenset({"LL902"}),
     "LL503": frozenset({"LL905"}),
     "LL605": frozenset({"LL903", "LL904"}),
     "LL801": frozenset({"LL915"}),
@@ -202,10 +203,11 @@ class Causes:
 
 
 def _with_symptoms(cause: Finding, symptoms: list[Finding], explained: set[str]) -> Finding:
-    """The cause with the symptoms that it explains as related places; they are noted as explained."""
+    """The cause with the symptoms that it explains as related places; they are noted as explained. A symptom that is
+    worse than the cause stands for itself."""
     if cause.severity is Severity.INFO:
         return cause
-    mine = [s for s in symptoms if s.code in _EXPLAINS.get(cause.code, ())]
+    mine = [s for s in symptoms if s.code in _EXPLAINS.get(cause.code, ()) and s.severity.rank <= cause.severity.rank]
     explained |= {s.code for s in mine}
     return replace(cause, related=(*cause.related, *(Related(s.location, f"{s.code} {s.message}") for s in mine)))
 

@@ -249,6 +249,10 @@ class Forwards:
         out = mask == 0
         return int(out.sum()), int((out & (labels != -100) & (labels == ids)).sum())
 
+    def in_half(self) -> bool:
+        """Whether a forward since the last backward ran under fp16 autocast."""
+        return any(one.facts.get("precision") == "fp16" for event in self.recent for one in event.within)
+
     def reset(self) -> None:
         """No forward is running now: forget what a failed one left."""
         self._depth = 0

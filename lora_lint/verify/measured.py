@@ -24,6 +24,7 @@ def measured_causes(record: RunRecord) -> Iterator[Cause]:
         yield from _never_cleared(rank)
         yield from _never_stepped(rank)
         yield from _clipped(rank)
+        yield from _underflown(rank)
         yield from _name_filter(rank)
         yield from _sharded_later(rank)
         yield from _left_behind(rank)
@@ -109,6 +110,26 @@ def _clipped(rank: RankRecord) -> Iterator[Cause]:
                 rank.clipped_scaled_at,
                 "clips gradients that are still multiplied by the scaler's factor: almost nothing of them is left",
                 help="call scaler.unscale_(optimizer) before clipping",
+            ),
+        )
+
+
+def _underflown(rank: RankRecord) -> Iterator[Cause]:
+    """Gradients of adapters that are zero altogether, after a backward in fp16 of a loss that was not scaled."""
+    mine = [t for t in adapters(rank) if t.trainable and t.gradients]
+    if (
+        rank.half_backward_at is not None
+        and not rank.scaler_attempts
+        and mine
+        and not any(any(t.gradients) for t in mine)
+    ):
+        yield (
+            "LL502",
+            Report(
+                rank.half_backward_at,
+                f"the gradients of all {len(mine)} adapter tensors are zero: too small for fp16, and the loss is not scaled",
+                help="scale the loss with torch.amp.GradScaler, or use bfloat16",
+                severity=Severity.ERROR,
             ),
         )
 

@@ -91,6 +91,8 @@ class Training:
         if rank.plain_backward is None and self.recorder.contexts and not self.recorder.callers:
             rank.plain_backward = at
             rank.plain_divided = type(loss.grad_fn).__name__.startswith(("DivBackward", "MulBackward"))
+        if rank.half_backward_at is None and not scaled and self.watch.forwards.in_half():
+            rank.half_backward_at = at
         self.watch.note_views()
         self.meter.before_backward()
         args = {"loss": self._tensor(leaf, graph, at), "models": self.watch.forwards.models_run()}

@@ -48,7 +48,7 @@ def verify(fixture: Fixture, side: str, folder: Path) -> tuple[int, Any]:
         installed = folder / "site-packages"  # it stands for the library on a GPU, and is none of the user's files
         shutil.copytree(SITE, installed, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
         environment = {**environment, **pretence, "PYTHONPATH": f"{ROOT}{os.pathsep}{installed}"}
-    words = [sys.executable, "-m", "lora_lint", "verify", "--format", "json", "--timeout", "240"]
+    words = [sys.executable, "-m", "lora_lint", "verify", "--format", "json", "--timeout", "480"]
     if fixture.watch:
         words += ["--steps", str(fixture.watch)]
     if fixture.stack:
@@ -56,7 +56,7 @@ def verify(fixture: Fixture, side: str, folder: Path) -> tuple[int, Any]:
     module = fixture.entry[0] == "-m"
     target, after = (fixture.entry[1], fixture.entry[2:]) if module else (fixture.entry[0], fixture.entry[1:])
     words += [*["-m"] * module, target, *(["--", *after] if after else [])]
-    done = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True, timeout=540, check=False)
     assert done.stdout.strip(), done.stderr[-3000:]
     return done.returncode, json.loads(done.stdout)
 

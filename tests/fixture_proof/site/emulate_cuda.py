@@ -35,8 +35,11 @@ def _is_cuda(value: Any) -> bool:
     )
 
 
+_LIBRARIES = ("site-packages", os.path.join("lora_lint", "verify"))  # the observer is none of the program, either
+
+
 def _is_available() -> bool:
-    return "site-packages" not in sys._getframe(1).f_code.co_filename
+    return not any(library in sys._getframe(1).f_code.co_filename for library in _LIBRARIES)
 
 
 def install() -> None:
