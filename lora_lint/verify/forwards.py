@@ -167,14 +167,17 @@ class Forwards:
         self.recent = [*self.recent[-15:], event]
         self._blind = None
 
-    def _ends(self, live: Live, ids: Any, labels: Any) -> tuple[int, int]:
-        """End tokens that follow a supervised token: how many, and how many of them are masked."""
+    def _ends(self, live: Live, ids: Any, mask: Any, labels: Any) -> tuple[int, int]:
+        """End tokens that follow a supervised token: how many, and how many of them are masked. Where the attention is
+        masked too there is padding, and no end."""
         config = getattr(live.module, "config", None)
         end = getattr(config, "eos_token_id", None)
         end = end[0] if isinstance(end, (list, tuple)) and end else end
         if not isinstance(end, int) or not isinstance(ids, self._torch.Tensor) or ids.shape != labels.shape:
             return 0, 0
         after = (ids[:, 1:] == end) & (labels[:, :-1] != -100)
+        if isinstance(mask, self._torch.Tensor) and mask.shape == ids.shape:
+            after &= mask[:, 1:] != 0
         return int(after.sum()), int((after & (labels[:, 1:] == -100)).sum())
 
     def _autocast(self) -> tuple[Obj, ...]:
@@ -233,7 +236,7 @@ class Forwards:
         if isinstance(labels, self._torch.Tensor) and not labels.is_floating_point() and labels.dim() > 1:
             batch.labels = labels.numel()
             batch.supervised = int((labels != -100).sum())
-            batch.ends, batch.ends_masked = self._ends(live, ids, labels)
+            batch.ends, batch.ends_masked = self._ends(live, ids, mask, labels)
             batch.padding, batch.padding_supervised = self._padding(ids, mask, labels)
         if live.resized_from is not None and isinstance(ids, self._torch.Tensor):
             fresh = ids >= live.resized_from

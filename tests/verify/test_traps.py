@@ -571,6 +571,20 @@ def end_token_learned_and_padding_masked(tmp: Any) -> None:
 
 
 @healthy
+def padded_with_the_end_token(tmp: Any) -> None:
+    model = adapted()
+    optimizer = adamw(model)
+    for step in range(3):
+        data = batch(step)
+        data["input_ids"][:, 6:] = 2
+        data["attention_mask"][:, 6:] = 0
+        data["labels"] = data["input_ids"].masked_fill(data["attention_mask"] == 0, -100)
+        optimizer.zero_grad()
+        model(**data).loss.backward()
+        optimizer.step()
+
+
+@healthy
 def merged_for_generation(tmp: Any) -> None:
     model = adapted()
     optimizer = adamw(model)

@@ -39,7 +39,8 @@ _LIBRARIES = ("site-packages", os.path.join("lora_lint", "verify"))  # the obser
 
 
 def _is_available() -> bool:
-    return not any(library in sys._getframe(1).f_code.co_filename for library in _LIBRARIES)
+    asking = sys._getframe(1).f_code.co_filename
+    return not any(library in asking for library in _LIBRARIES)
 
 
 def install() -> None:
