@@ -35,6 +35,7 @@ from lora_lint.interpreter.values import (
     SeqVal,
     Sym,
     Value,
+    choices,
     key_of,
 )
 from lora_lint.lifecycle.heap import Obj
@@ -191,15 +192,17 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
         params.loop(run, node, counted, scope, by_place=True)
         return
     iterable = evaluation.evaluate(run, node.iter, scope)
+    one_of = run.one_of(choices(iterable))
     if isinstance(iterable, Choice):
         iterable = next((v for v in iterable.values if not isinstance(v, Const)), iterable)
     if isinstance(iterable, (ParamIter, ParamSet)):
         params.loop(run, node, iterable, scope)
         return
     hot = run.program.hot_block(node.body)
-    items, _ = iteration.items_for_loop(
-        run, iterable, node.iter, 8 if hot or iteration.holds_callables(iterable) else 2
-    )
+    with one_of:
+        items, _ = iteration.items_for_loop(
+            run, iterable, node.iter, 8 if hot or iteration.holds_callables(iterable) else 2
+        )
     outer, run.loop = run.loop, run.loc(node)
     run.loops.append(run.loop)
     try:

@@ -39,7 +39,8 @@ CONSTANT_ERRORS = (TypeError, ValueError, LookupError, ArithmeticError, Attribut
 def read_item(run: Run, value: Value, index: Value, node: ir.Node) -> Value:
     """`value[index]`."""
     if isinstance(value, Choice):
-        return _joined([read_item(run, v, index, node) for v in value.values])
+        with run.one_of(value.values):
+            return _joined([read_item(run, v, index, node) for v in value.values])
     if isinstance(value, SeqVal):
         return _of_sequence(run, value, index, node)
     if isinstance(value, DictVal):

@@ -78,7 +78,8 @@ def call_method(
     """Call `receiver.name(args)`."""
     if isinstance(receiver, Choice):
         real = [v for v in receiver.values if not isinstance(v, Const) or v.value is not None]
-        results = [call_method(run, v, name, args, node, scope, expr) for v in real[:3]]
+        with run.one_of(real):
+            results = [call_method(run, v, name, args, node, scope, expr) for v in real[:3]]
         if not results:
             return run.fresh(node)
         result = results[0]

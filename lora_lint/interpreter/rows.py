@@ -14,7 +14,8 @@ from lora_lint.syntax import ir
 def make(run: Run, dataset: Value, node: ir.Node) -> Obj:
     """A row of a dataset (of something unknown: then only what is read of it is known)."""
     row = run.make(Kind.ROW, "", node)
-    row.facts["dataset"] = dataset if isinstance(dataset, Obj) and dataset.kind is Kind.DATASET else None
+    known = isinstance(dataset, Obj) and dataset.kind is Kind.DATASET and "one-of" not in run.contexts
+    row.facts["dataset"] = dataset if known else None
     row.facts["own"] = set()
     return row
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -247,6 +247,11 @@ class Run:
             yield
         finally:
             self.contexts.pop()
+
+    def one_of(self, values: Iterable[Value]) -> AbstractContextManager[None]:
+        """Everything inside happens to one of these, and nobody knows to which."""
+        several = sum(isinstance(value, Obj) for value in values) > 1
+        return self.context("one-of") if several else nullcontext()
 
     @contextmanager
     def inside(self, obj: Obj) -> Iterator[None]:
