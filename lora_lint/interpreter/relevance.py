@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from fnmatch import fnmatchcase
-from functools import lru_cache
-from typing import Any
 
 from lora_lint.apis.store import ApiStore
 from lora_lint.lifecycle.vocabulary import Ev, Kind
@@ -162,28 +160,38 @@ def names_in(node: ir.Node) -> Iterator[str]:
         stack.extend(children(here))
 
 
-@lru_cache(maxsize=128)
-def _fields_of(kind: Any) -> tuple[str, ...]:
+_PLAIN = frozenset({"loc", "id", "name", "op", "kind", "star", "is_async", "generator", "module", "level", "alias"})
+
+
+def _fields_of(kind: type[object]) -> tuple[str, ...]:
     """Names of the fields of a node type that may hold nodes."""
-    if not issubclass(kind, ir.Node):
+    if not issubclass(kind, ir.Node) or issubclass(kind, (ir.Const, ir.Import, ir.Scope)):
         return ()
-    plain = {"loc", "id", "name", "op", "kind", "star", "is_async", "generator", "module", "level", "alias"}
-    return tuple(spec.name for spec in fields(kind) if spec.name not in plain)
+    return tuple(spec.name for spec in fields(kind) if spec.name not in _PLAIN)
 
 
-def children(node: object) -> Iterator[object]:
+_FIELDS: dict[type[object], tuple[str, ...]] = {}
+
+
+def children(node: object) -> list[ir.Node]:
     """Nodes directly inside a node."""
-    kind: Any = type(node)
-    for name in _fields_of(kind):
+    kind = type(node)
+    names = _FIELDS.get(kind)
+    if names is None:
+        names = _FIELDS[kind] = _fields_of(kind)
+    found: list[ir.Node] = []
+    for name in names:
         value = getattr(node, name)
-        if isinstance(value, ir.Node):
-            yield value
-        elif isinstance(value, tuple):
-            for item in value:
-                if isinstance(item, ir.Node):
-                    yield item
-                elif isinstance(item, tuple):
-                    yield from (i for i in item if isinstance(i, ir.Node))
+        if type(value) is not tuple:
+            if value is not None and isinstance(value, ir.Node):
+                found.append(value)
+            continue
+        for item in value:
+            if isinstance(item, ir.Node):
+                found.append(item)
+            elif type(item) is tuple:
+                found += [part for part in item if isinstance(part, ir.Node)]
+    return found
 
 
 def _called_names(root: ir.Node) -> Iterator[str]:
