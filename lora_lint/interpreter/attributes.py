@@ -256,6 +256,7 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
     if isinstance(value, Obj):
         _write_object(run, value, name, new, node)
     elif isinstance(value, (Sym, ClassVal)):
+        run.keep(value.attrs, name)
         value.attrs[name] = new
     elif isinstance(value, DictVal) and value.dotted:
         value.items[name] = new

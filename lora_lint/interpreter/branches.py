@@ -7,12 +7,14 @@ from typing import Any
 
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.execute as execution
+import lora_lint.interpreter.sharing as sharing
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Jump,
     ParamIter,
     ParamSet,
+    Returned,
     Scope,
     Sym,
     Value,
@@ -46,6 +48,8 @@ def if_(run: Run, node: ir.If, scope: Scope) -> None:
     if leaves_else == "gives-up" and not hot_else and not run.thorough:
         _go_on(run, node, remembered, True, scope)
         return
+    if not (hot_then or hot_else) and run.importing and sharing.only_computes(run):
+        raise Returned(run.fresh(node))
     if hot_then or hot_else or leaves_then or leaves_else or _touches_objects(run, node, scope):
         run.last_condition = remembered
         default = False if leaves_then and not leaves_else else True if leaves_else and not leaves_then else None

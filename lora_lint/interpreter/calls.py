@@ -263,6 +263,8 @@ def _interpret(
         local.names["__class__"] = func.owner
     bind_parameters(run, func, given, local, node, args)
     with ExitStack() as stack:
+        stack.callback(setattr, run, "callee", run.callee)
+        run.callee = func.node
         stack.enter_context(run.frame(func.scope.module, node, id(func.node)))
         for context, at, form in func.contexts:
             managers.enter_context(run, context, at, stack, form)

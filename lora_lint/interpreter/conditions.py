@@ -56,7 +56,9 @@ def truth(run: Run, value: Value) -> Tri:
         answers = {truth(run, v) for v in value.values}
         return answers.pop() if len(answers) == 1 else Tri.UNKNOWN
     if isinstance(value, Sym):
-        return Tri.of(_known(run, value.key))
+        answer = _known(run, value.key)
+        run.oracle.consulted += answer is not None
+        return Tri.of(answer)
     return Tri.UNKNOWN
 
 

@@ -257,6 +257,7 @@ def promote(run: Run, value: Sym, kind: Kind, type_name: str, expr: ir.Expr | No
             obj.model.escaped = False
         run.trace.objects.append(obj)
         value.obj = obj
+        run.promoted.append(value)
     return value.obj
 
 

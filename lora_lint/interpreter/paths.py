@@ -36,12 +36,15 @@ class Oracle:
         self.guards: dict[Hashable, Any] = {}  # the condition behind each key that was decided or follows from one
         self.values: dict[Hashable, object] = {}
         self.excluded: dict[Hashable, set[object]] = {}
+        self.consulted = 0  # how often something depended on what was decided on this path
         self.trail: Hashable = None  # a digest of all that happened on this path; None when that is not told
         self._ordinals: dict[object, int] = {}
 
     def known(self, key: Hashable) -> bool | None:
         """The arm this key takes on this path, None when it was not decided yet."""
-        return self.assumed.get(key)
+        arm = self.assumed.get(key)
+        self.consulted += arm is not None
+        return arm
 
     def decide(self, key: Hashable, default: bool, rank: int = 0) -> bool:
         """The arm for this key, decided now unless it was before."""

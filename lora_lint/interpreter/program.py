@@ -14,7 +14,7 @@ from lora_lint.apis.store import ApiStore
 from lora_lint.checks.base import Check, Report
 from lora_lint.checks.common import TRAINING, witnesses
 from lora_lint.findings import Finding, Severity
-from lora_lint.interpreter import entry
+from lora_lint.interpreter import entry, sharing
 from lora_lint.interpreter.execute import block
 from lora_lint.interpreter.linking import Linker
 from lora_lint.interpreter.paths import Oracle, explore
@@ -133,14 +133,15 @@ class Program:
         """A module of the project. One that does nothing but define things is shared by all runs."""
         found = run.modules.get(path) or self._shared.get(path)
         if found is not None:
+            sharing.use(run, found, self._shared)
             return found
-        module = ModuleVal(path, PurePosixPath(path).stem, self.units[path])
-        (self._shared if self._is_cold(path) else run.modules)[path] = module
-        self._execute_module(run, module, "module")
+        module = self._fresh_module(run, path)
+        with sharing.importing(run, module, self._shared):
+            self._execute_module(run, module, "module")
         return module
 
     def _is_cold(self, path: str) -> bool:
-        """Whether the body of a module only defines things: no state of a run can leak through it, but by `global`."""
+        """Whether the body of a module only defines things."""
         return not any(
             self.relevance.node(s)
             for s in self.units[path].body
@@ -219,6 +220,7 @@ class Program:
 
     def _fresh_module(self, run: Run, path: str) -> ModuleVal:
         module = ModuleVal(path, PurePosixPath(path).stem, self.units[path])
+        module.place = len(run.modules)
         run.modules[path] = module
         return module
 
@@ -243,7 +245,7 @@ class Program:
                 self.statistics["out-of-budget"] += 1
             except (Jump, Returned):
                 run.emit(Ev.END, None)
-            run.restore_globals()
+            run.restore()
             self._executed |= run.executed
             self._witnesses |= run.witnesses
             self.statistics["not-followed"] += run.unfollowed

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lora_lint.interpreter import connectors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.paths import Oracle
+from lora_lint.interpreter.sharing import Import
 from lora_lint.interpreter.values import Element, ModuleVal, OutOfBudget, Sym, Value
 from lora_lint.lifecycle import effects
 from lora_lint.lifecycle.heap import Obj
@@ -78,6 +79,7 @@ class Run:
         self.modules: dict[str, ModuleVal] = {}
         self.chain: list[Location] = []
         self.stack: list[object] = []
+        self.callee: ir.FunctionDef | ir.Lambda | None = None  # the function called last that still runs
         self.guards: list[Guard] = []
         self.contexts: list[str] = []
         self.within: list[Obj] = []
@@ -102,6 +104,9 @@ class Run:
         self.last_condition: tuple[ir.Node, Value] | None = None
         self.imports: list[tuple[str, str, Location]] = []  # file, library and place of each import so far
         self._fresh: dict[Hashable, int] = {}
+        self.importing: list[Import] = []  # modules whose body runs, outermost first
+        self.promoted: list[Sym] = []  # unknowns that turned out to be objects
+        self.written: list[tuple[dict[str, Value], str, Value | None]] = []  # attributes, and what they were
         self._globals: dict[int, tuple[ModuleVal, dict[str, Value]]] = {}
 
     # --- modules shared by runs ---
@@ -110,11 +115,28 @@ class Run:
         """Remember the names of a module before this run changes them: other runs share it."""
         self._globals.setdefault(id(module), (module, dict(module.scope.names)))
 
-    def restore_globals(self) -> None:
-        """Undo what this run did to names of modules."""
+    def keep(self, attrs: dict[str, Value], name: str) -> None:
+        """Remember an attribute before this run changes it: its owner may belong to a shared module."""
+        self.written.append((attrs, name, attrs.get(name)))
+
+    def settle(self, modules: Iterable[ModuleVal], written: int) -> None:
+        """Modules are shared from here on: what their own bodies did, all but the first `written` writes, is not undone."""
+        for module in modules:
+            if id(module) in self._globals:
+                self._globals[id(module)] = (module, dict(module.scope.names))
+        del self.written[written:]
+
+    def restore(self) -> None:
+        """Undo what this run did to modules and values that other runs share."""
         for module, names in self._globals.values():
             module.scope.names = names
-        self._globals = {}
+        for symbol in self.promoted:
+            symbol.obj = None
+        for attrs, name, value in reversed(self.written):
+            if value is None:
+                attrs.pop(name, None)
+            else:
+                attrs[name] = value
 
     # --- places and identities ---
 

@@ -124,14 +124,15 @@ class Scope:
 
 
 class ModuleVal:
-    """A module of the project."""
+    """A module of the project. place: how many modules its run had before it."""
 
-    __slots__ = ("name", "node", "path", "scope", "started")
+    __slots__ = ("name", "node", "path", "place", "scope", "started")
 
     def __init__(self, path: str, name: str, node: ir.Module) -> None:
         self.path = path
         self.name = name
         self.node = node
+        self.place = 0
         self.started = False
         self.scope = Scope({}, self)
 
