@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import call_site, held_models, learns, trained, variable_of
@@ -18,7 +18,7 @@ from lora_lint.findings import (
     Unwrap,
 )
 from lora_lint.lifecycle.heap import Obj, trainable
-from lora_lint.lifecycle.trace import Event, Tensor, Trace
+from lora_lint.lifecycle.trace import GRADIENT_READ, Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Mode, Tri
 from lora_lint.location import Location
 
@@ -83,7 +83,14 @@ def loss_requires_grad_hack(event: Event, trace: Trace) -> Iterator[Report]:
         story=tuple(story),
         plan=_drop_hack(loss),
         severity=None if certain else Severity.WARNING,
+        unless=_as_input(loss),
     )
+
+
+def _as_input(loss: Tensor) -> frozenset[Hashable]:
+    """What would show that requires_grad was set for the gradient of this very tensor: what was computed without a graph is
+    an input then, and its gradient is passed on by hand."""
+    return frozenset({(GRADIENT_READ, loss.hack_at)}) if loss.hack_at is not None else frozenset()
 
 
 def _drop_hack(loss: Tensor) -> FixPlan | None:
@@ -119,6 +126,7 @@ def training_under_no_grad(event: Event, trace: Trace) -> Iterator[Report]:
         story=((loss.cut_at, "the loss is computed here"), (event, "backward here")),
         plan=_with_gradients(loss),
         guards=loss.cut_guards,
+        unless=_as_input(loss),
     )
 
 

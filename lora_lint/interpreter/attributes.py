@@ -36,7 +36,7 @@ from lora_lint.interpreter.values import (
     same,
 )
 from lora_lint.lifecycle.heap import WHOLE_PATHS, Obj
-from lora_lint.lifecycle.trace import Tensor
+from lora_lint.lifecycle.trace import GRADIENT_READ, Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Kind, Tri
 from lora_lint.syntax import ir
 
@@ -119,6 +119,8 @@ def _of_unknown(value: Sym, name: str) -> Value:
 def _of_tensor(run: Run, value: Tensor, name: str, node: ir.Node) -> Value:
     if name == "data":
         return tensors.cut(run, value, Cut.DATA, node)
+    if name == "grad" and value.hack_at is not None:
+        run.witnesses.add((GRADIENT_READ, value.hack_at))
     if name in ("grad", "shape", "device", "dtype", "ndim", "requires_grad", "grad_fn", "is_cuda"):
         return Sym(("tensor", name, id(value)), name, data=name != "grad")  # a gradient may have a graph of its own
     if value.encoding is not None:
@@ -258,6 +260,8 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
     elif isinstance(value, (Sym, ClassVal)):
         run.keep(value.attrs, name)
         value.attrs[name] = new
+        if isinstance(value, Sym):
+            run.use(new)  # a part of something that we do not know
     elif isinstance(value, DictVal) and value.dotted:
         value.items[name] = new
     elif isinstance(value, ModuleVal):

@@ -37,7 +37,7 @@ from lora_lint.interpreter.values import (
     Value,
 )
 from lora_lint.lifecycle.heap import Obj, trainable
-from lora_lint.lifecycle.vocabulary import ALL_PARTS, BASE_PARTS, Ev, Part, Tri
+from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, ALL_PARTS, BASE_PARTS, Ev, Part, Tri
 from lora_lint.location import Location
 from lora_lint.syntax import ir
 
@@ -254,7 +254,12 @@ def _iterators(value: ParamIter | ParamSet) -> list[tuple[ParamIter, bool]]:
     out = []
     for capture in value.captures:
         parts = frozenset(p for p, answer in capture.parts.items() if not answer.no)
-        out.append((ParamIter(capture.model, parts=parts), all(a.known for a in capture.parts.values())))
+        certain = all(a.known for a in capture.parts.values())
+        if any(adapter not in capture.adapters for adapter in capture.model.model.adapters):
+            # It was collected before an adapter was injected: of that adapter it holds nothing.
+            certain = certain and not capture.adapters
+            parts = parts - ADAPTER_PARTS if not capture.adapters else parts
+        out.append((ParamIter(capture.model, parts=parts), certain))
     return out
 
 

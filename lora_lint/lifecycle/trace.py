@@ -75,6 +75,10 @@ class Encoding:
     entries: dict[str, Tensor] = field(default_factory=dict)
 
 
+# Witness: the gradient of a tensor that was made to require one (at this place) is read: it is an input, no loss.
+GRADIENT_READ = "gradient-read"
+
+
 @dataclass(eq=False, slots=True)
 class Tensor:
     """A tensor-like value (loss, logits, batch entry, a Python number taken from one).
