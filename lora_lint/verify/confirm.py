@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,9 +34,10 @@ def static_findings(targets: Sequence[str]) -> tuple[Finding, ...]:
     return run(Request(tuple(targets), Configuration(anchor=targets[0]))).report.findings
 
 
-def confirm(findings: Sequence[Finding], verdict: Verdict) -> list[Confirmation]:
-    """What the run says about each finding. verdict: of the run alone, without what was read."""
-    said = {f.code for f in verdict.findings if f.severity is not Severity.INFO}
+def confirm(findings: Sequence[Finding], verdict: Verdict, raised: Set[str] = frozenset()) -> list[Confirmation]:
+    """What the run says about each finding. verdict: of the run alone, without what was read. raised: rules that the
+    exception proves which ended the program."""
+    said = {f.code for f in verdict.findings if f.severity is not Severity.INFO} | raised
     ran = {(path, line) for report in verdict.observed.reports for path, line in report["functions"]}
     return [Confirmation(finding, _state(finding, verdict, said, ran)) for finding in findings]
 

@@ -77,7 +77,7 @@ def run(request: Request) -> tuple[str, str, int]:
         from lora_lint.verify.confirm import confirm
 
         alone = judge(merged, request.steps)  # what was read must not confirm itself
-        verdict = replace(verdict, confirmations=tuple(confirm(read, alone)))
+        verdict = replace(verdict, confirmations=tuple(confirm(read, alone, verdict.raised)))
     return render(verdict, request), report_text.headline(verdict, request.title), verdict.exit_code
 
 

@@ -30,7 +30,8 @@ ENOUGH_STEPS = 2
 class Verdict:
     """The result of a run. findings: causes first. reason: why there is no verdict, or what to know about it.
     exit_code: 0 PASS, 1 FAIL, 2 INCONCLUSIVE; a program that ended by itself after one healthy step is INCONCLUSIVE
-    with 0. notes: what is strange about the run without being a finding.
+    with 0. notes: what is strange about the run without being a finding. raised: rules that the exception proves which
+    ended the program.
     """
 
     verdict: str
@@ -43,6 +44,7 @@ class Verdict:
     observed: Observed = field(default_factory=Observed)
     confirmations: tuple[Confirmation, ...] = ()
     notes: tuple[str, ...] = ()
+    raised: frozenset[str] = frozenset()
 
 
 def judge(observed: Observed, steps: int, read: Sequence[Finding] = ()) -> Verdict:
@@ -54,10 +56,11 @@ def judge(observed: Observed, steps: int, read: Sequence[Finding] = ()) -> Verdi
     faults = tuple(fault for report in observed.reports for fault in report["faults"])
     reason, crashed = _trouble(observed, record, steps)
     notes = _notes(observed, record)
+    raised = frozenset(finding.code for finding in found.raised)
     failed = any(f.severity is Severity.ERROR for f in findings)
     trace = next((r["error"]["traceback"] for r in observed.reports if r["error"]), "")
-    if failed and not (crashed and _only_crash(record) and not found.raised):
-        return Verdict(FAIL, reason, findings, record, 1, trace, faults, observed, notes=notes)
+    if failed and not (crashed and _only_crash(record) and not raised):
+        return Verdict(FAIL, reason, findings, record, 1, trace, faults, observed, notes=notes, raised=raised)
     if faults and not reason and not _learns(record):
         reason, crashed = "an error of lora-lint itself kept it from seeing anything learn (see below)", True
     if reason:

@@ -11,6 +11,7 @@ from lora_lint.checks.registry import load_checks
 from lora_lint.findings import Finding, Severity
 from lora_lint.lifecycle.record import LossRecord, OptimizerRecord, RankRecord, to_json
 from lora_lint.location import Location
+from lora_lint.verify.confirm import confirm
 from lora_lint.verify.observed import Observed
 from lora_lint.verify.verdict import Verdict, judge
 
@@ -36,6 +37,7 @@ def crashed(kind: str, text: str, line: int, read: list[Finding], rank: RankReco
         },
         "rank": to_json(rank or RankRecord()),
         "reports": [],
+        "functions": [],
         "faults": [],
         "environment": {},
     }
@@ -106,3 +108,12 @@ def test_what_was_only_read_keeps_the_severity_of_its_card() -> None:
     verdict = crashed("ZeroDivisionError", "division by zero", 40, [found("LL206", 12), found("LL112", 13)], rank)
     assert set(told(verdict)) == {("LL206", Severity.WARNING), ("LL112", Severity.WARNING)}
     assert verdict.verdict == "INCONCLUSIVE"
+
+
+def test_a_crash_confirms_the_finding_that_it_proves() -> None:
+    read = [found("LL403", 12)]
+    verdict = crashed("KeyError", "'question'", 12, read)
+    alone = crashed("KeyError", "'question'", 12, [])
+    assert [one.state for one in confirm(read, alone, verdict.raised)] == ["confirmed"]
+    elsewhere = crashed("KeyError", "'question'", 13, read)
+    assert [one.state for one in confirm(read, alone, elsewhere.raised)] == ["not reached"]
