@@ -30,8 +30,8 @@ TRAINEE = str(HERE / "trainee.py")
 
 def environment(settings: Path | None) -> dict[str, str]:
     found = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    root = str(HERE.parent)
-    found["PYTHONPATH"] = root if settings is None else os.pathsep.join((str(BOOTSTRAP), root))
+    paths = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    found["PYTHONPATH"] = os.pathsep.join(paths if settings is None else [str(BOOTSTRAP), *paths])
     found.pop(VARIABLE, None)
     if settings is not None:
         found[VARIABLE] = str(settings)

@@ -24,6 +24,7 @@ _HEADS = frozenset({"score", "classifier", "classification_head", "qa_outputs"})
 def complete(watch: Watch) -> None:
     """Fill in what is known only at the end."""
     rank = watch.recorder.rank
+    watch.recorder.later.settle()
     _distributed(watch)
     entries = list(watch.training.table.entries.values())
     seen = {id(entry.live) for entry in entries if _ran(watch, entry)}

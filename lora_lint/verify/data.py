@@ -69,23 +69,27 @@ class Data:
         targets = self.recorder.rank.targets
         if len(targets) >= MAX_TARGETS or not torch.is_grad_enabled() or target.is_floating_point():
             return
-        supervised = int((target != ignore).sum())
-        targets.append(
-            BatchRecord("", self.recorder.frames.here(), None, target.numel(), supervised, str(target.device))
-        )
+        record = BatchRecord("", self.recorder.frames.here(), None, target.numel(), 0, str(target.device))
+        targets.append(record)
+        self.recorder.later.count({"supervised": target != ignore}, record)
 
-    def mark(self, tensors: list[Any]) -> str:
-        """A checksum of tensors, the same for the same batch."""
+    def mark(self, tensors: list[Any], batch: BatchRecord) -> None:
+        """Give a batch a checksum of its tensors, the same for the same batch."""
         import torch
 
-        parts = []
+        sums = []
         for tensor in tensors[:6]:
             flat = tensor.detach().reshape(-1)
             stride = max(1, flat.numel() // 512)
             flat = flat[::stride].double()
             weights = torch.arange(1, flat.numel() + 1, device=flat.device, dtype=torch.float64)
-            parts.append(f"{'x'.join(map(str, tensor.shape))}:{float((flat * weights).sum()):.6g}")
-        return " ".join(parts)
+            sums.append((flat * weights).sum().reshape(1))
+        shapes = ["x".join(map(str, tensor.shape)) for tensor in tensors[:6]]
+
+        def found(values: list[float | None]) -> None:
+            batch.mark = " ".join(f"{shape}:{value:.6g}" for shape, value in zip(shapes, values, strict=True))
+
+        self.recorder.later.ask(len(sums), [([i], value) for i, value in enumerate(sums)], found)
 
 
 def workers_answer(count: int) -> Tri:

@@ -167,18 +167,18 @@ class Forwards:
         self.recent = [*self.recent[-15:], event]
         self._blind = None
 
-    def _ends(self, live: Live, ids: Any, mask: Any, labels: Any) -> tuple[int, int]:
-        """End tokens that follow a supervised token: how many, and how many of them are masked. Where the attention is
-        masked too there is padding, and no end."""
+    def _ends(self, live: Live, ids: Any, mask: Any, labels: Any) -> dict[str, Any]:
+        """End tokens that follow a supervised token, and those of them that are masked. Where the attention is masked too
+        there is padding, and no end."""
         config = getattr(live.module, "config", None)
         end = getattr(config, "eos_token_id", None)
         end = end[0] if isinstance(end, (list, tuple)) and end else end
-        if not isinstance(end, int) or not isinstance(ids, self._torch.Tensor) or ids.shape != labels.shape:
-            return 0, 0
+        if not isinstance(end, int) or not self._alike(labels, ids):
+            return {}
         after = (ids[:, 1:] == end) & (labels[:, :-1] != -100)
-        if isinstance(mask, self._torch.Tensor) and mask.shape == ids.shape:
+        if self._alike(labels, mask):
             after &= mask[:, 1:] != 0
-        return int(after.sum()), int((after & (labels[:, 1:] == -100)).sum())
+        return {"ends": after, "ends_masked": after & (labels[:, 1:] == -100)}
 
     def _autocast(self) -> tuple[Obj, ...]:
         """The autocast context around a forward, as an object with its precision."""
@@ -230,27 +230,36 @@ class Forwards:
         if not tensors:
             return
         data = self.watch.data
-        batch = BatchRecord(data.mark(tensors), at, data.loader_size, device=str(tensors[0].device))
+        batch = BatchRecord("", at, data.loader_size, device=str(tensors[0].device))
+        data.mark(tensors, batch)
         batch.first, batch.worker_turn = data.take_turn()
+        masks: dict[str, Any] = {}
         labels, ids, mask = (kwargs.get(name) for name in ("labels", "input_ids", "attention_mask"))
         if isinstance(labels, self._torch.Tensor) and not labels.is_floating_point() and labels.dim() > 1:
             batch.labels = labels.numel()
-            batch.supervised = int((labels != -100).sum())
-            batch.ends, batch.ends_masked = self._ends(live, ids, mask, labels)
-            batch.padding, batch.padding_supervised = self._padding(ids, mask, labels)
+            masks["supervised"] = labels != -100
+            masks.update(self._ends(live, ids, mask, labels))
+            masks.update(self._padding(ids, mask, labels))
         if live.resized_from is not None and isinstance(ids, self._torch.Tensor):
             fresh = ids >= live.resized_from
             same = isinstance(mask, self._torch.Tensor) and mask.shape == ids.shape
-            batch.new_tokens = int((fresh & (mask != 0) if same else fresh).sum())
+            masks["new_tokens"] = fresh & (mask != 0) if same else fresh
+        for alike in {str(one.device): one.device for one in masks.values()}.values():
+            self.recorder.later.count({name: one for name, one in masks.items() if one.device == alike}, batch)
         batches.append(batch)
 
-    def _padding(self, ids: Any, mask: Any, labels: Any) -> tuple[int, int]:
+    def _padding(self, ids: Any, mask: Any, labels: Any) -> dict[str, Any]:
         """Padding in sequences that predict themselves: positions, and those whose label counts."""
-        given = all(isinstance(t, self._torch.Tensor) and t.shape == labels.shape for t in (ids, mask))
-        if not given:
-            return 0, 0
+        if not self._alike(labels, ids, mask):
+            return {}
         out = mask == 0
-        return int(out.sum()), int((out & (labels != -100) & (labels == ids)).sum())
+        return {"padding": out, "padding_supervised": out & (labels != -100) & (labels == ids)}
+
+    def _alike(self, labels: Any, *others: Any) -> bool:
+        """Whether they are tensors of the labels' shape and device."""
+        return all(
+            isinstance(t, self._torch.Tensor) and t.shape == labels.shape and t.device == labels.device for t in others
+        )
 
     def in_half(self) -> bool:
         """Whether a forward since the last backward ran under fp16 autocast."""

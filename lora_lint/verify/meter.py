@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from lora_lint.lifecycle.record import OptimizerRecord, Sample
 from lora_lint.lifecycle.vocabulary import Kind
 from lora_lint.verify.table import Entry, Table
-from lora_lint.verify.tensors import differences, equal, gathered, norms, sample
+from lora_lint.verify.tensors import difference_vectors, equal, gathered, norm_vectors, norms, sample
 
 if TYPE_CHECKING:
     from lora_lint.verify.recorder import Recorder
+
+STEPS_IN_FULL = 3  # as many as a verdict needs by default
 
 
 @dataclass(eq=False)
@@ -29,7 +31,6 @@ class Watched:
     wiped: bool = False
     at_wipe: list[tuple[Any, Any]] = field(default_factory=list)
     measured: list[Entry] = field(default_factory=list)
-    grads: list[float | None] = field(default_factory=list)
     lrs: dict[int, float | None] = field(default_factory=dict)
     in_step: bool = False
 
@@ -44,6 +45,7 @@ class Meter:
         self._by_id: dict[int, Watched] = {}
         self._orphans_at = -1
         self._checked_stale = True
+        self._later = recorder.later
 
     # --- optimizers ---
 
@@ -67,6 +69,7 @@ class Meter:
         """Read gradients and values of what the optimizer holds, and the gradients of trainable parameters that no
         optimizer holds."""
         watched = self.watch(optimizer)
+        self._later.read()
         held = [p for group in optimizer.param_groups for p in group["params"]]
         if self.table.stale or any(self.table.of(p) is None for p in held):
             self.table.refresh(tuple(held))
@@ -78,7 +81,10 @@ class Meter:
                 entry.record.optimizers = sorted(entry.owners)
             entry.record.trainable = entry.record.trainable or bool(entry.row.parameter.requires_grad)
         watched.measured = [e for e in entries if e.row.parameter.requires_grad or e.row.parameter.grad is not None]
-        watched.grads = self._gradients(watched.measured)
+        step = self._recorder.rank.steps + 1
+        for entry in watched.measured:
+            entry.record.samples.append(Sample(step, None, stepped=True, stale=entry.stale))
+        self._gradients(watched.measured)
         self._values_before(watched.measured)
         if watched.wiped and _moved(watched.at_wipe):
             watched.wiped = False  # the gradients were used by hand: two-step methods move the weights there and back
@@ -88,45 +94,55 @@ class Meter:
         record.tensors = len(held)
         record.trainable = sum(bool(p.requires_grad) for p in held)
         record.in_models = sum(e.live is not None for e in entries)
-        record.with_gradient = max(record.with_gradient, sum(g is not None for g in watched.grads))
+        present = sum(e.row.parameter.grad is not None for e in watched.measured)
+        record.with_gradient = max(record.with_gradient, present)
         rates = [r for r in watched.lrs.values() if r is not None]
         record.lrs.append(max(rates) if rates else None)
         self._orphans()
 
-    def _gradients(self, entries: list[Entry]) -> list[float | None]:
-        found: list[float | None] = [None] * len(entries)
-        present = [(i, e.row.parameter.grad) for i, e in enumerate(entries) if e.row.parameter.grad is not None]
-        values = norms([grad for _, grad in present])
-        at_samples = iter(norms([sample(grad) for _, grad in present if not grad.is_sparse]))
-        for (index, grad), value in zip(present, values, strict=True):
-            found[index] = value
-            entries[index].sampled = bool(value) if grad.is_sparse else next(at_samples) != 0.0
-        return found
+    def _gradients(self, entries: list[Entry]) -> None:
+        """Fill in the gradients' norms in the entries' newest samples, and whether the sampled positions have some. The
+        latter matters only for values that do not change: after a few steps nobody looks at those that do."""
+        present = [e for e in entries if e.row.parameter.grad is not None]
+        newest = [e.record.samples[-1] for e in present]
+        tensors = [e.row.parameter.grad for e in present]
+        sparse = [bool(tensor.is_sparse) for tensor in tensors]
+
+        def found(values: list[float | None]) -> None:
+            for entry, newer, whole, value in zip(present, newest, sparse, values, strict=True):
+                newer.grad = entry.last_norm = value or 0.0
+                newer.sampled_grad = bool(value) and whole
+
+        self._later.ask(len(present), norm_vectors(tensors), found)
+        doubtful = [i for i, e in enumerate(present) if (_early(e) or not _previous(e).delta) and not sparse[i]]
+
+        def seen(values: list[float | None]) -> None:
+            for index, value in zip(doubtful, values, strict=True):
+                newest[index].sampled_grad = bool(newest[index].grad) and value != 0.0
+
+        self._later.ask(len(doubtful), norm_vectors(gathered([sample(tensors[i]) for i in doubtful])), seen)
 
     def _values_before(self, entries: list[Entry]) -> None:
+        """Keep the values. In the first steps, and as long as they are zero or put back after each step, see whether
+        they are again."""
         values = gathered([e.view() for e in entries])
-        sizes = norms(values)
-        # A value that came back has its old norm; only then it is compared number by number.
-        again = [
-            i
-            for i, e in enumerate(entries)
-            if e.earlier is not None
-            and e.earlier.shape == values[i].shape
-            and abs(sizes[i] - e.earlier_norm) <= 1e-5 * e.earlier_norm
-        ]
-        same = dict(zip(again, equal([values[i] for i in again], [entries[i].earlier for i in again]), strict=True))
-        for index, (entry, value) in enumerate(zip(entries, values, strict=True)):
-            entry.before, entry.before_norm = value, sizes[index]
-            entry.record.samples.append(
-                Sample(
-                    step=self._recorder.rank.steps + 1,
-                    grad=None,
-                    zero=sizes[index] == 0.0,
-                    stepped=True,
-                    stale=entry.stale,
-                    restored=same.get(index, False),
-                )
-            )
+        asked = [i for i, e in enumerate(entries) if _early(e) or _previous(e).zero or _previous(e).restored]
+        newest = [entries[i].record.samples[-1] for i in asked]
+        earlier = [entries[i].earlier for i in asked]
+        for entry, value in zip(entries, values, strict=True):
+            entry.before = value
+
+        def found(sizes: list[float | None]) -> None:
+            for newer, size in zip(newest, sizes, strict=True):
+                newer.zero = not size
+
+        def compared(changes: list[float | None]) -> None:
+            for newer, change in zip(newest, changes, strict=True):
+                newer.restored = change == 0.0
+
+        now = [values[i] for i in asked]
+        self._later.ask(len(asked), norm_vectors(now), found)
+        self._later.ask(len(asked), difference_vectors(now, earlier), compared)
 
     def _orphans(self) -> None:
         """Gradients of trainable parameters in no optimizer, once for each step of the run."""
@@ -135,9 +151,10 @@ class Meter:
             return
         self._orphans_at = self._recorder.rank.cycles
         entries = [e for e in self.table.entries.values() if not e.owners and e.row.parameter.requires_grad]
-        for entry, grad in zip(entries, self._gradients(entries), strict=True):
+        for entry in entries:
             entry.record.trainable = True
-            entry.record.samples.append(Sample(step=step, grad=grad, sampled_grad=bool(grad) and bool(entry.sampled)))
+            entry.record.samples.append(Sample(step, None))
+        self._gradients(entries)
 
     def after_step(self, optimizer: Any, skipped: bool = False) -> None:
         """Read what the step changed."""
@@ -146,32 +163,36 @@ class Meter:
             return
         watched.in_step = False
         entries = watched.measured
-        deltas = differences([e.view() for e in entries], [e.before for e in entries]) if not skipped else []
-        for index, entry in enumerate(entries):
-            sample = entry.record.samples[-1]
-            grad = watched.grads[index]
-            sample.grad = grad
-            sample.sampled_grad = bool(grad) and bool(entry.sampled)
-            sample.lr = watched.lrs.get(id(entry.row.parameter))
-            if skipped:
-                entry.record.samples.pop()
-                continue
-            sample.delta = deltas[index]
-            entry.earlier, entry.earlier_norm, entry.before = entry.before, entry.before_norm, None
-            tensor = entry.row.parameter.grad
-            entry.last_grad = weakref.ref(tensor) if tensor is not None and grad else None
-            entry.last_norm = grad or 0.0
-            entry.stale = False
         if skipped:
+            for entry in entries:
+                entry.record.samples.pop()
             watched.record.lrs.pop()
             watched.record.skipped += 1
             return
+        self._values_after(entries, watched.lrs)
         watched.record.steps += 1
         watched.record.wiped += watched.wiped
         watched.wiped = False
         for other in self.optimizers:
             other.pending = False
         self._checked_stale = False
+        self._later.send()
+
+    def _values_after(self, entries: list[Entry], lrs: dict[int, float | None]) -> None:
+        newest = [e.record.samples[-1] for e in entries]
+        changes = difference_vectors([e.view() for e in entries], [e.before for e in entries])
+        for entry, newer in zip(entries, newest, strict=True):
+            parameter = entry.row.parameter
+            newer.lr = lrs.get(id(parameter))
+            entry.earlier, entry.before = entry.before, None
+            entry.last_grad = weakref.ref(parameter.grad) if parameter.grad is not None else None
+            entry.stale = False
+
+        def found(values: list[float | None]) -> None:
+            for newer, value in zip(newest, values, strict=True):
+                newer.delta = value
+
+        self._later.ask(len(entries), changes, found)
 
     def first_closure(self, optimizer: Any) -> None:
         """A closure was evaluated inside the step: read again what was read too early."""
@@ -201,6 +222,8 @@ class Meter:
         else:
             candidates = [e for e in self.table.entries.values() if e.stale]
         present = [e for e in candidates if e.row.parameter.grad is not None]
+        if present:
+            self._later.settle()
         values = dict(zip(map(id, present), norms([e.row.parameter.grad for e in present]), strict=True))
         for entry in candidates:
             value = values.get(id(entry), 0.0)
@@ -227,6 +250,15 @@ class Meter:
                 watched.record.wiped_at = self._recorder.frames.here(2)
                 found = True
         return found
+
+
+def _early(entry: Entry) -> bool:
+    """Whether few steps of an entry were measured, that of its newest sample included."""
+    return len(entry.record.samples) <= STEPS_IN_FULL
+
+
+def _previous(entry: Entry) -> Sample:
+    return entry.record.samples[-2]
 
 
 def _moved(kept: list[tuple[Any, Any]]) -> bool:

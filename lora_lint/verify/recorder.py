@@ -21,6 +21,7 @@ from lora_lint.verify.config import Observation
 from lora_lint.verify.faults import Faults
 from lora_lint.verify.flips import Flips, Group
 from lora_lint.verify.frames import Frames
+from lora_lint.verify.later import Later
 from lora_lint.verify.models import Live, Models
 from lora_lint.verify.parts import Row
 
@@ -32,7 +33,7 @@ class Recorder:
 
     quiet: depth of library calls whose effect on requires_grad is described by their own event. busy: the recorder's
     own tensor operations are running and must not be recorded. callers: the trainer or accelerator that runs the loop,
-    by role. faults: our own bugs, reported as LL000.
+    by role. faults: our own bugs, reported as LL000. later: numbers that a device still computes.
     """
 
     def __init__(self, observation: Observation) -> None:
@@ -46,6 +47,7 @@ class Recorder:
         self.busy = False
         self.active = True
         self.faults = Faults()
+        self.later = Later()
         self.contexts: list[str] = []
         self.on_new_model: Callable[[Live], None] = lambda live: None
         self.on_change: Callable[[Live, bool, Location], None] = lambda live, frozen, at: None

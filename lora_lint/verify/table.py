@@ -16,23 +16,19 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, slots=True)
 class Entry:
-    """One parameter under observation. before, earlier: samples before this and before the last step, with
-    their norms. start: the
-    sample of a frozen base weight at the first backward. last_grad: weak reference to the last step's gradient, and
-    its norm."""
+    """One parameter under observation. before, earlier: samples before this and before the last step. start: the sample
+    of a frozen base weight at the first backward. last_grad: weak reference to the last step's gradient; last_norm: its
+    norm."""
 
     row: Row
     record: TensorRecord
     live: Live | None
     before: Any = None
-    before_norm: float = 0.0
     earlier: Any = None
-    earlier_norm: float = 0.0
     start: Any = None
     last_grad: Any = None
     last_norm: float = 0.0
     stale: bool = False
-    sampled: Any = None
     owners: set[int] = field(default_factory=set)
     pointer: int = 0
     sampled_view: Any = None

@@ -17,9 +17,17 @@ def local(tensor: Any) -> Any:
 
 def norms(tensors: Sequence[Any]) -> list[float]:
     """The 2-norm of each tensor, in one transfer per device. NaN and Inf come through."""
+    out: list[float] = [0.0] * len(tensors)
+    for indices, vector in norm_vectors(tensors):
+        for index, value in zip(indices, vector.tolist(), strict=True):
+            out[index] = float(value)
+    return out
+
+
+def norm_vectors(tensors: Sequence[Any]) -> list[tuple[list[int], Any]]:
+    """The same left on the devices: numbers of tensors, and a vector with the norm of each. Empty tensors are in none."""
     import torch
 
-    out: list[float] = [0.0] * len(tensors)
     dense: dict[Any, list[int]] = {}
     plain: list[Any] = []
     for index, tensor in enumerate(tensors):
@@ -29,15 +37,15 @@ def norms(tensors: Sequence[Any]) -> list[float]:
         plain.append(tensor)
         if tensor.numel():
             dense.setdefault((tensor.device, tensor.dtype), []).append(index)
+    found = []
     for indices in dense.values():
         group = [plain[i] for i in indices]
         if group[0].dtype in (torch.float16, torch.bfloat16):
             values = [t.float().norm() for t in group] if len(group) < 4 else _half_norms(group)
         else:
             values = list(torch._foreach_norm(group))
-        for index, value in zip(indices, torch.stack(values).tolist(), strict=True):
-            out[index] = float(value)
-    return out
+        found.append((indices, torch.stack(values)))
+    return found
 
 
 def _half_norms(group: list[Any]) -> list[Any]:
@@ -106,32 +114,37 @@ def changes(now: Sequence[Any], before: Sequence[Any]) -> list[float | None]:
 
 def differences(views: Sequence[Any], before: Sequence[Any]) -> list[float | None]:
     """The same for samples."""
-    alike = [
-        i for i, (x, y) in enumerate(zip(views, before, strict=True)) if x.shape == y.shape and x.device == y.device
-    ]
-    values = _distances([views[i] for i in alike], [before[i] for i in alike])
     found: list[float | None] = [None] * len(views)
-    for index, value in zip(alike, values, strict=True):
-        found[index] = value
+    for indices, vector in difference_vectors(views, before):
+        for index, value in zip(indices, vector.tolist(), strict=True):
+            found[index] = float(value)
     return found
 
 
-def _distances(a: Sequence[Any], b: Sequence[Any]) -> list[float]:
-    """The norm of the difference of each pair of flat tensors."""
+def difference_vectors(views: Sequence[Any], before: Sequence[Any]) -> list[tuple[list[int], Any]]:
+    """The same left on the devices: numbers of samples, and a vector with the norm of each one's difference. Samples that
+    cannot be compared (None, or another shape or device) are in none; those of no elements are on the CPU."""
     import torch
 
-    found = [0.0] * len(a)
-    for indices in _alike(a).values():
-        sizes = [a[i].numel() for i in indices]
-        apart = torch.cat([a[i] for i in indices]).float() - torch.cat([b[i] for i in indices]).float()
-        for index, value in zip(indices, norms(apart.split(sizes)), strict=True):
-            found[index] = value
+    alike = [
+        i
+        for i, (x, y) in enumerate(zip(views, before, strict=True))
+        if y is not None and x.shape == y.shape and x.device == y.device
+    ]
+    empty = [i for i in alike if not views[i].numel()]
+    found: list[tuple[list[int], Any]] = [(empty, torch.zeros(len(empty)))] if empty else []
+    full = [i for i in alike if views[i].numel()]
+    for places in _alike([views[i] for i in full]).values():
+        indices = [full[place] for place in places]
+        sizes = [views[i].numel() for i in indices]
+        apart = torch.cat([views[i] for i in indices]).float() - torch.cat([before[i] for i in indices]).float()
+        found += [([indices[i] for i in part], vector) for part, vector in norm_vectors(apart.split(sizes))]
     return found
 
 
 def equal(a: Sequence[Any], b: Sequence[Any]) -> list[bool]:
-    """Whether samples are equal, pair by pair."""
-    return [value == 0.0 for value in _distances(a, b)]
+    """Whether samples are equal, pair by pair; those that cannot be compared are not."""
+    return [value == 0.0 for value in differences(a, b)]
 
 
 def checksums(tensors: Sequence[Any]) -> list[float]:

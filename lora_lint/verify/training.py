@@ -78,10 +78,13 @@ class Training:
         first = rank.backwards == 0
         rank.backwards += 1
         at = self.recorder.frames.here(4)
-        value = float(loss.detach().float().sum()) if loss.device.type != "meta" else None
         graph, leaf = graph_of(loss)
         scaled = id(loss) in self._scaled and self._scaled[id(loss)]() is loss
-        rank.losses.append(LossRecord(value, graph, at, scaled, rank.steps + 1))
+        record = LossRecord(None, graph, at, scaled, rank.steps + 1)
+        rank.losses.append(record)
+        if loss.device.type != "meta":
+            value = loss.detach().float().sum().reshape(1)
+            self.recorder.later.ask(1, [([0], value)], lambda values: setattr(record, "value", values[0]))
         if loss.grad_fn is not None:
             self.losses.append(weakref.ref(loss))
         if first or self.table.stale:
