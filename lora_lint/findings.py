@@ -128,6 +128,36 @@ class Unwrap:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowAttribute:
+    """Follow the attribute `path` of the expression at `what`: `model` becomes `model.module`."""
+
+    what: Location
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """In the statement that contains `what`, write for each dotted name `old` the name `new`; the longest `old` first.
+
+    needed: an `old` that must occur there, or the plan is refused.
+    """
+
+    what: Location
+    names: tuple[tuple[str, str], ...]
+    needed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Postpone:
+    """Take the call at `call` from around its argument at `argument`, and make it a statement of its own after the one
+    that contains `anchor`: `m = wrap(load())` becomes `m = load()` and, there, `m = wrap(m)`."""
+
+    call: Location
+    argument: Location
+    anchor: Location
+
+
+@dataclass(frozen=True, slots=True)
 class ReplaceComment:
     """Replace the comment (or part of one) that spans `what`; without `text` it goes, and its line if alone there."""
 
@@ -164,6 +194,9 @@ Intent = Union[
     BindResult,
     ReplaceText,
     Unwrap,
+    FollowAttribute,
+    Rename,
+    Postpone,
     ReplaceComment,
 ]
 

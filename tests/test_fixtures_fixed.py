@@ -28,9 +28,6 @@ NOT_FIXED = {
     "LL116-adapter-called-lora": "the name stands in the files that were saved under it",
     "LL202-requires-grad-on-accuracy": "shown only: without the hack the program fails, as it should",
     "LL304-only-the-schedule-steps": "shown only: where the step belongs is for the author to say",
-    "LL602-adapter-put-into-ddp": "the adapter is put inside the wrapper; there is no wrap to move below it",
-    "LL603-norms-thawed-after-ddp": "the thaw is a helper's, and nothing says that its model may be the unwrapped one",
-    "LL607-inner-module-called": "the wrapper is an attribute that another method sets",
     "LL803-stage-one-not-loaded": "shown only: which keys should match is for the author to see",
 }
 # Fixtures whose fixed program cannot run here, and why; the rest of the proof holds for them.

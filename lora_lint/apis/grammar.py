@@ -164,6 +164,7 @@ RETURN_FORMS: dict[str, frozenset[str]] = {
     "encoded": frozenset({"encoded", "padding", "tensors"}),
     "row": frozenset({"row", "several"}),
     "location": frozenset({"location"}),
+    "place": frozenset({"place"}),
     "contents": frozenset({"contents"}),
     "parsed": frozenset({"parsed", "format", "attributes"}),
     "dotted": frozenset({"dotted"}),

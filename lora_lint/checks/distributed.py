@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import TRAINING, argument, loss_of, name_of, trained, variable_of
+from lora_lint.checks.common import TRAINING, argument, loss_of, name_of, trained
 from lora_lint.checks.heads import trains_head
 from lora_lint.checks.values import literal
-from lora_lint.findings import Applicability, FixPlan, MoveStatement, ReplaceText, SetKeyword
+from lora_lint.checks.wrappers import call_wrapper, decide_first, entered, is_wrapper, wrap_later, wrapper_of
+from lora_lint.findings import Applicability, FixPlan, ReplaceText, SetKeyword
 from lora_lint.lifecycle.heap import Obj, TrainOp, adapters_of, covers
 from lora_lint.lifecycle.trace import Event, Trace
-from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, BASE_PARTS, Ev, Kind, Part, Tri
+from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, BASE_PARTS, Ev, Part, Tri
 from lora_lint.location import Location
 
 _SPREAD = frozenset({"auto", "balanced", "balanced_low_0", "sequential"})
@@ -29,19 +30,7 @@ def _wraps(model: Obj, kinds: frozenset[str]) -> list[Event]:
 
 def _through_wrapper(forward: Event) -> bool:
     """Whether a forward goes through a wrapper of the model, not past it."""
-    return _wrapper_of(forward.model) or any(_is_wrapper(o) for o in forward.within)
-
-
-def _wrapper_of(model: Obj | None) -> bool:
-    """Whether a reference to a model is a wrapper for several processes, or goes through one."""
-    here = model
-    while here is not None and not _is_wrapper(here):
-        here = here.wraps or here.parent
-    return here is not None
-
-
-def _is_wrapper(view: Obj) -> bool:
-    return view.wraps is not None and view.event is not None and view.event.kind is Ev.WRAP
+    return wrapper_of(forward.model) or any(is_wrapper(o) for o in forward.within)
 
 
 # --- LL601 ------------------------------------------------------------------------------------------------------------
@@ -125,24 +114,16 @@ def injected_after_wrap(event: Event, trace: Trace) -> Iterator[Report]:
                 "the adapter's gradients are never reduced, every process trains its own",
                 help="inject the adapter first, then wrap the model (and build the optimizer)",
                 story=((wraps[-1], "wrapped here"), (event, "trained here")),
-                plan=_wrap_later(wraps[-1], injection),
+                plan=wrap_later(wraps[-1], injection, trace),
             )
 
 
 def _trained_through_wrapper(event: Event) -> list[Obj]:
     if event.kind is Ev.TRAIN:
-        return [event.model] if event.model is not None and _wrapper_of(event.model) else []
+        return [event.model] if event.model is not None and wrapper_of(event.model) else []
     loss = loss_of(event)
     sources = loss.sources if loss is not None else ()
     return [source.model for source in sources if source.model is not None and _through_wrapper(source)]
-
-
-def _wrap_later(wrap: Event, injection: Event) -> FixPlan | None:
-    same = variable_of(wrap, "model") and variable_of(wrap, "model") == variable_of(injection, "model")
-    if not same or wrap.chain != injection.chain or wrap.statement is None or injection.statement is None:
-        return None
-    move = MoveStatement(wrap.statement, injection.statement, after=True)
-    return FixPlan(Applicability.UNSAFE, "wrap the model after the injection", (move,))
 
 
 @check("LL603", on=Ev.END)
@@ -167,25 +148,21 @@ def requires_grad_changed_after_wrap(event: Event, trace: Trace) -> Iterator[Rep
                 None,
             )
             if training is not None:
-                yield _changed(after[0].event, Tri.YES in changed, wrap, training)
+                yield _changed(after[0].event, Tri.YES in changed, wrap, training, trace)
 
 
-def _changed(change: Event, thaws: bool, wrap: Event, training: Event) -> Report:
+def _changed(change: Event, thaws: bool, wrap: Event, training: Event, trace: Trace) -> Report:
     consequence = (
         "their gradients are never reduced, the processes drift apart"
         if thaws
         else "the second step fails in the reduction"
     )
-    plan = None
-    if change.chain == wrap.chain and change.statement is not None and wrap.statement is not None:
-        move = MoveStatement(change.statement, wrap.statement, after=False)
-        plan = FixPlan(Applicability.UNSAFE, "change requires_grad before the wrap", (move,))
     return Report(
         change,
         f"{'unfreezes' if thaws else 'freezes'} parameters after the model was wrapped in DDP: {consequence}",
         help="decide what trains before wrapping the model",
         story=((wrap, "wrapped here"), (training, "trained here")),
-        plan=plan if change.args.get("names", {}).get("model") == variable_of(wrap, "model") else None,
+        plan=decide_first(change, wrap, trace),
     )
 
 
@@ -360,26 +337,11 @@ def wrapped_model_bypassed(event: Event, trace: Trace) -> Iterator[Report]:
                 "the training forward goes past the wrapper of the model: gradients are not reduced, every process trains alone",
                 help="call the wrapped model",
                 story=((wrap, "wrapped here"), (event, "backward here")),
-                plan=_call_wrapper(source, wrap, trace),
+                plan=call_wrapper(source, wrap, trace),
             )
 
 
 def _entry(forward: Event, wrap: Event) -> Event | Location:
     """The call by which the program enters the wrapped model: that of a user's module around the forward, or itself."""
-    entered = forward.args.get("entered")
-    return entered[1] if entered is not None and wrap in entered[0].model.wraps else forward
-
-
-def _call_wrapper(forward: Event, wrap: Event, trace: Trace) -> FixPlan | None:
-    """Call the wrapper by the name it was first bound to."""
-    view = next((o for o in trace.made(Kind.MODEL) if o.event is wrap and o.wraps is not None), None)
-    span = forward.args.get("spans", {}).get("model")
-    if (
-        forward.args.get("entered") is not None
-        or view is None
-        or not view.name
-        or span is None
-        or forward.chain != wrap.chain
-    ):
-        return None
-    return FixPlan(Applicability.UNSAFE, "call the wrapped model", (ReplaceText(span, view.name),))
+    call = entered(forward, wrap)
+    return call.location if call is not None else forward

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import name_of, variable_of
 from lora_lint.checks.sharding import partitions
 from lora_lint.checks.values import literal, text_of
-from lora_lint.findings import Applicability, FixPlan, Intent, RemoveStatement, ReplaceText
+from lora_lint.findings import Applicability, FixPlan, FollowAttribute, Intent, RemoveStatement, ReplaceText
 from lora_lint.lifecycle.heap import Obj, adapters_of
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Ev
+from lora_lint.location import Location
 
 
 @check("LL801", on=Ev.SAVE)
@@ -63,23 +65,41 @@ def wrapped_state_dict_saved(event: Event, trace: Trace) -> Iterator[Report]:
         yield from _file_of_adapter(event)
     if model is None or prefix is None or not isinstance(source, Obj) or source.root is not model.root:
         return
-    if source is model or not _wraps(source, model):
+    if not isinstance(state, Obj) or source is model or not _wraps(source, model):
         return
-    span, name = event.args.get("spans", {}).get("state"), variable_of(event, "model")
-    plan = None
-    if span is not None and name:
-        plan = FixPlan(
-            Applicability.SAFE, "save from the unwrapped model", (ReplaceText(span, f"{name}.state_dict()"),)
-        )
     yield Report(
         event,
         f"saves the state dict of a wrapper: every name begins with `{prefix.split('.')[0]}.`, and a reload gives a fresh adapter",
         help="take the state dict of the model inside the wrapper",
-        plan=plan,
+        plan=_of_the_receiver(state, event) or _from_inside(state, event),
     )
 
 
-_COMPILED = "_orig_mod."
+def _of_the_receiver(state: Obj, save: Event) -> FixPlan | None:
+    """Take the state dict of the model that saves, where another one's is written as the argument."""
+    span, name = save.args.get("spans", {}).get("state"), variable_of(save, "model")
+    if span is None or span != state.site or not name or save.model is None or save.model.name != name:
+        return None
+    return FixPlan(Applicability.SAFE, "save from the unwrapped model", (ReplaceText(span, f"{name}.state_dict()"),))
+
+
+_INSIDE = ("_orig_mod", "module")
+
+
+def _from_inside(state: Obj, save: Event) -> FixPlan | None:
+    """Take the state dict of what the wrappers hold, where it is surely wrapped when it is saved."""
+    place, holder, prefix = state.facts.get("held"), state.facts.get("holder"), _prefix(state) or ""
+    if not isinstance(place, Location) or not isinstance(holder, Obj):
+        return None
+    given = {*save.guards, *save.given}
+    here: Obj | None = holder
+    while here is not None:
+        if here.event is not None and not given.issuperset(here.event.guards):
+            return None
+        here = here.wraps
+    path = ".".join(takewhile(lambda part: part in _INSIDE, prefix.split(".")))
+    follow = FollowAttribute(place, path)
+    return FixPlan(Applicability.SAFE, "save from the unwrapped model", (follow,)) if path else None
 
 
 def _file_of_adapter(save: Event) -> Iterator[Report]:
@@ -87,7 +107,7 @@ def _file_of_adapter(save: Event) -> Iterator[Report]:
     begin with the prefix of a wrapper."""
     state, file = save.args.get("content"), text_of(save.args.get("file")) or ""
     prefix = _prefix(state)
-    if not prefix or not isinstance(state, Obj) or not prefix.startswith((_COMPILED, "module.")):
+    if not prefix or not isinstance(state, Obj) or prefix.split(".")[0] not in _INSIDE:
         return
     named = posixpath.basename(file).startswith("adapter_model.")
     if named or literal(state.facts.get("filtered")) is True:
@@ -96,6 +116,7 @@ def _file_of_adapter(save: Event) -> Iterator[Report]:
             f"saves the state dict of a wrapper: every name begins with `{prefix.split('.')[0]}.`, and a reload gives a fresh adapter",
             help="take the state dict of the model inside the wrapper",
             story=((state.site, "taken here"),) if state.site is not None else (),
+            plan=_from_inside(state, save),
         )
 
 

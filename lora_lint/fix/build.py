@@ -13,12 +13,15 @@ from lora_lint.findings import (
     DropKeyword,
     Fix,
     FixPlan,
+    FollowAttribute,
     InsertStatement,
     Intent,
     MoveStatement,
     OutOfPlace,
+    Postpone,
     RemoveDecorator,
     RemoveStatement,
+    Rename,
     RenameKeyword,
     ReplaceComment,
     ReplaceText,
@@ -28,9 +31,19 @@ from lora_lint.findings import (
 from lora_lint.fix.calls import KeywordIntent, change_keywords
 from lora_lint.fix.edits import Change, EditConflictError, Lines, apply_changes, ordered, to_edit
 from lora_lint.fix.imports import add_imports
-from lora_lint.fix.moves import carried, moves
+from lora_lint.fix.moves import carried, moves, postpone
 from lora_lint.fix.parameters import add_parameter
-from lora_lint.fix.statements import bind_result, drop_decorator, insert, out_of_place, remove, replace, replace_comment
+from lora_lint.fix.renames import Renames
+from lora_lint.fix.statements import (
+    bind_result,
+    drop_decorator,
+    follow_attribute,
+    insert,
+    out_of_place,
+    remove,
+    replace,
+    replace_comment,
+)
 from lora_lint.fix.tree import RefusedError, Tree, syntax_problem
 from lora_lint.location import Location
 
@@ -101,6 +114,8 @@ def places(intent: Intent) -> tuple[Location, ...]:
         return (intent.anchor,)
     if isinstance(intent, AddParameter):
         return (intent.function,)
+    if isinstance(intent, Postpone):
+        return (intent.call, intent.anchor)
     return (intent.what,)
 
 
@@ -124,11 +139,15 @@ def _changes(tree: Tree, plan: FixPlan) -> list[Change]:
     if not plan.intents:
         raise RefusedError("there is nothing to change")
     intents = [_or_removal(tree, intent) for intent in plan.intents]
-    changes = _in_place(tree, intents)
+    renames = Renames(tree, [intent for intent in intents if isinstance(intent, Rename)])
+    changes = _in_place(tree, intents) + renames.changes
+    for late in intents:
+        if isinstance(late, Postpone):
+            changes += postpone(tree, late, renames)
     removals = [intent for intent in intents if isinstance(intent, RemoveStatement)]
     changes += remove(tree, removals)
     gone = [tree.statement(intent.what) for intent in removals if tree.has_own_lines(intent.what)]
-    for move in moves(tree, [intent for intent in intents if isinstance(intent, MoveStatement)], gone):
+    for move in moves(tree, [intent for intent in intents if isinstance(intent, MoveStatement)], gone, renames):
         inner = [c for c in changes if any(a <= c.start and c.end <= b for a, b in move.contents)]
         changes = [change for change in changes if change not in inner] + carried(tree, move, inner)
     use = min(change.start for change in changes)
@@ -179,6 +198,8 @@ def _in_place(tree: Tree, intents: Sequence[Intent]) -> list[Change]:
             changes += replace(tree, intent)
         elif isinstance(intent, Unwrap):
             changes += replace(tree, ReplaceText(intent.what, tree.text_at(intent.inner)))
+        elif isinstance(intent, FollowAttribute):
+            changes.append(follow_attribute(tree, intent))
         elif isinstance(intent, ReplaceComment):
             changes.append(replace_comment(tree, intent))
     for call, keywords in calls.items():

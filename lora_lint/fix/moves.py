@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from lora_lint.findings import MoveStatement
+from lora_lint.findings import MoveStatement, Postpone
+from lora_lint.fix.calls import has_comment
 from lora_lint.fix.edits import Change, apply_changes
 from lora_lint.fix.methods import method_uses
-from lora_lint.fix.names import Uses, prefixes, uses
+from lora_lint.fix.names import Uses, dotted, prefixes, uses
+from lora_lint.fix.renames import Renames
 from lora_lint.fix.statements import line_deletion, place_above, place_below
 from lora_lint.fix.tree import Line, RefusedError, Span, Tree
 from lora_lint.location import Location
@@ -30,10 +32,11 @@ class Move:
     after: bool
 
 
-def moves(tree: Tree, intents: Sequence[MoveStatement], removed: Sequence[cst.CSTNode]) -> list[Move]:
+def moves(tree: Tree, intents: Sequence[MoveStatement], removed: Sequence[cst.CSTNode], renames: Renames) -> list[Move]:
     """Moves for all intents; those with the same anchor keep their order.
 
-    removed: statements that the same plan removes; they cannot be in the way. Raises RefusedError when a statement
+    removed: statements that the same plan removes; they cannot be in the way. renames: other names that the plan gives
+    to what statements use. Raises RefusedError when a statement
     cannot be moved without changing what others see.
     """
     groups: dict[tuple[Line, bool], list[Line]] = {}
@@ -46,7 +49,7 @@ def moves(tree: Tree, intents: Sequence[MoveStatement], removed: Sequence[cst.CS
         if statement not in group:
             group.append(statement)
     return [
-        _move(tree, anchor, sorted(group, key=tree.full_start), after, removed)
+        _move(tree, anchor, sorted(group, key=tree.full_start), after, removed, renames)
         for (anchor, after), group in groups.items()
     ]
 
@@ -99,7 +102,9 @@ def _reaches_body(tree: Tree, statement: cst.BaseCompoundStatement, what: Locati
     return not isinstance(statement, cst.Match) and tree.located(what)[1] > tree.span(statement.body)[0]
 
 
-def _move(tree: Tree, anchor: Line, group: list[Line], after: bool, removed: Sequence[cst.CSTNode]) -> Move:
+def _move(
+    tree: Tree, anchor: Line, group: list[Line], after: bool, removed: Sequence[cst.CSTNode], renames: Renames
+) -> Move:
     """One group of statements moved to one side of its anchor."""
     block = list(tree.block(anchor))
     target = block.index(anchor)
@@ -112,7 +117,7 @@ def _move(tree: Tree, anchor: Line, group: list[Line], after: bool, removed: Seq
         if not between:
             raise RefusedError("the statement already stands there")
         crossed = [node for node in between if node not in group and node not in removed]
-        _check_order(tree, statement, crossed, anchor)
+        _check_order(tree, statement, crossed, anchor, renames)
     ranges = [(tree.first_line_with_comments(statement), tree.end_line(statement)) for statement in group]
     contents = tuple((tree.lines.line_start(first), tree.lines.line_end(last)) for first, last in ranges)
     return Move(contents, tuple(line_deletion(tree, *lines) for lines in ranges), anchor, after)
@@ -130,19 +135,19 @@ def _check_statement(tree: Tree, statement: Line, anchor: Line) -> None:
         raise RefusedError("the two statements stand in different cells of the notebook")
 
 
-def _check_order(tree: Tree, statement: Line, crossed: Sequence[cst.CSTNode], anchor: Line) -> None:
+def _check_order(tree: Tree, statement: Line, crossed: Sequence[cst.CSTNode], anchor: Line, renames: Renames) -> None:
     """Refuse when a statement in between sees or decides what the moved one does.
 
     An object that passes through both statements is an exception (`model = get_peft_model(model, cfg)` and
     `model = prepare_model_for_kbit_training(model)`), and may be used and passed on in between: the check that asked
     for the move has decided about it.
     """
-    moved = uses([statement])
+    moved = uses([renames.of(statement)])
     inside = method_uses(tree, statement)
-    threaded = _threaded(anchor)
-    passed = _threaded(statement) & uses([anchor]).reads
+    threaded = _threaded(renames.of(anchor))
+    passed = _threaded(renames.of(statement)) & uses([renames.of(anchor)]).reads
     for node in crossed:
-        found = _with_callees(tree, node)
+        found = _with_callees(tree, renames.of(node))
         called = method_uses(tree, node)
         line = tree.line_of(node)
         if seen := inside.makes & (found.reads | called.reads):
@@ -156,10 +161,36 @@ def _check_order(tree: Tree, statement: Line, crossed: Sequence[cst.CSTNode], an
         owners = {prefix for name in found.binds for prefix in prefixes(name)}
         if seen := (moved.binds - passed) & (found.reads | owners):
             raise RefusedError(f"line {line} uses {min(seen)!r}, which the statement to move binds")
-        if changed := moved.reads & (found.binds - ((threaded | passed) & _threaded(node))):
+        if changed := moved.reads & (found.binds - ((threaded | passed) & _threaded(renames.of(node)))):
             raise RefusedError(f"line {line} binds {min(changed)!r}, which the statement to move uses")
         if node is not anchor and (hidden := _hidden(moved.binds, found)):
             raise RefusedError(f"line {line} may use {hidden!r}, which the statement to move binds")
+
+
+def postpone(tree: Tree, intent: Postpone, renames: Renames) -> list[Change]:
+    """Changes that take a call from around its argument and make it a statement of its own below an anchor."""
+    statement, anchor = tree.statement(intent.call), tree.statement(intent.anchor)
+    (start, end), (first, last) = tree.located(intent.call), tree.located(intent.argument)
+    small = tree.small_statement(intent.call)
+    if not isinstance(small, cst.Assign) or len(small.targets) != 1 or tree.span(small.value) != (start, end):
+        raise RefusedError("the call to take out is not all of what is assigned")
+    variable = dotted(small.targets[0].target)
+    if variable is None or has_comment(small):
+        raise RefusedError("the call to take out is not given a plain name, or holds comments")
+    if not tree.is_alone(statement) or tree.parent(statement) is not tree.parent(anchor):
+        raise RefusedError("the two statements stand in different blocks")
+    text = f"{variable} = {tree.text[start:first]}{variable}{tree.text[last:end]}"
+    later = uses([cst.parse_module(text + "\n")])
+    block = list(tree.block(anchor))
+    for node in block[block.index(statement) + 1 : block.index(anchor)]:
+        found = _with_callees(tree, renames.of(node))
+        if found.jumps:
+            raise RefusedError(f"line {tree.line_of(node)} may leave the block in between")
+        if shared := {variable} & (found.reads | found.binds) or (later.reads - {variable}) & found.binds:
+            raise RefusedError(f"line {tree.line_of(node)} uses or binds {min(shared)!r}")
+    line = tree.first_line(anchor)
+    below = place_below(tree, anchor, tree.lines.indent(line) + text + tree.lines.newline(line))
+    return [Change(start, end, tree.text[first:last]), below]
 
 
 def _threaded(node: cst.CSTNode) -> set[str]:

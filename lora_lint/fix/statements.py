@@ -10,6 +10,7 @@ import libcst as cst
 
 from lora_lint.findings import (
     BindResult,
+    FollowAttribute,
     InsertStatement,
     OutOfPlace,
     RemoveDecorator,
@@ -289,6 +290,15 @@ def replace(tree: Tree, intent: ReplaceText) -> list[Change]:
     if isinstance(node, cst.BaseExpression) and not node.lpar and not isinstance(tree.parent(node), _ROOMY):
         text = _enclosed(text)
     return [Change(*span, with_newlines(text, tree.lines.newline(tree.line_of(node))))]
+
+
+def follow_attribute(tree: Tree, intent: FollowAttribute) -> Change:
+    """Change that puts an attribute behind an expression."""
+    span = tree.located(intent.what)
+    node = tree.node_at(span)
+    if not isinstance(node, (cst.Name, cst.Attribute, cst.Call, cst.Subscript)) or node.lpar:
+        raise RefusedError("the expression whose attribute is meant is no plain one")
+    return Change(span[1], span[1], f".{intent.path}")
 
 
 def _enclosed(text: str) -> str:

@@ -83,9 +83,10 @@ def _gather(run: Run, effect: Effect, env: Env, node: ir.Node) -> tuple[dict[str
             roles[role] = found
         elif not isinstance(value, Unset):
             args[f"{role}_value"] = value
-        if expr is not None and (text := variable(expr)):
-            args.setdefault("names", {})[role] = text
+        if expr is not None:
             args.setdefault("spans", {})[role] = run.loc(expr)
+            if text := variable(expr):
+                args.setdefault("names", {})[role] = text
     args["written"] = frozenset(name for name, expr in env.exprs.items() if expr is not None)
     for key, form in effect.args.items():
         args[key] = plain(run, key, forms.form_value(run, form, env, node))

@@ -276,9 +276,9 @@ def _cut(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     return result
 
 
-def _self(run: Run, env: Env) -> Location | None:
-    """Where the receiver of a method call stands."""
-    expr = env.exprs.get("self")
+def _at(run: Run, argument: Any, env: Env) -> Location | None:
+    """Where the user wrote an argument, or the receiver of a method call."""
+    expr = env.exprs.get(argument.name) if isinstance(argument, Ref) else None
     return run.loc(expr) if expr is not None else None
 
 
@@ -426,7 +426,10 @@ _FORMS: dict[str, Callable[..., Any]] = {
     "wrapped": _wrapped,
     "saved": _saved,
     "cut": _cut,
-    "hack": lambda run, f, env, node: tensors.hacked(run, form_value(run, f["hack"], env, node), node, _self(run, env)),
+    "hack": lambda run, f, env, node: tensors.hacked(
+        run, form_value(run, f["hack"], env, node), node, _at(run, f["hack"], env)
+    ),
+    "place": lambda run, f, env, node: _at(run, f["place"], env) or UNSET,
     "unpack": _unpack,
     "submodule": _submodule,
     "tensor": _tensor,

@@ -132,7 +132,7 @@ def _of_object(
             callee = found if found.static else Bound(found, obj)
             if obj.kind is not Kind.MODEL:
                 return calls.call_value(run, callee, args, node, scope)
-            with run.entering(obj, node):
+            with run.entering(obj, node, itself=False):
                 return calls.call_value(run, callee, args, node, scope)
         if found is not None:
             return calls.call_value(run, found, args, node, scope)
@@ -324,5 +324,5 @@ def _call_user_object(run: Run, obj: Obj, function: FuncVal, args: Args, node: i
     flat.extend((name, value) for name, (value, _) in args.keywords.items())
     if obj.kind is not Kind.MODEL:
         return calls.call_function(run, function, flat, node, args)
-    with run.entering(obj, node):
+    with run.entering(obj, node, itself=True):
         return calls.call_function(run, function, flat, node, args)

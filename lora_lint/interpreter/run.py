@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from lora_lint.interpreter import connectors
 from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.paths import Oracle
 from lora_lint.interpreter.sharing import Import
 from lora_lint.interpreter.values import Element, ModuleVal, OutOfBudget, Sym, Value
 from lora_lint.lifecycle import effects
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.trace import Event, Guard, Trace
+from lora_lint.lifecycle.trace import Entered, Event, Guard, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
 from lora_lint.location import Location
 from lora_lint.syntax import ir
@@ -83,7 +84,7 @@ class Run:
         self.guards: list[Guard] = []
         self.contexts: list[str] = []
         self.within: list[Obj] = []
-        self.entered: tuple[Obj, Location] | None = None
+        self.entered: Entered | None = None
         self.grad: list[GradMode] = [GradMode(Tri.YES)]
         self.param_loops: list[ParamLoop] = []
         self.places: dict[Hashable, Element] = {}  # the parameter that a counter over a list of them points at
@@ -285,10 +286,12 @@ class Run:
             self.within.remove(obj)
 
     @contextmanager
-    def entering(self, module: Obj, node: ir.Node) -> Iterator[None]:
-        """The user's module is called here; of modules in modules the outermost counts."""
+    def entering(self, module: Obj, node: ir.Node, itself: bool) -> Iterator[None]:
+        """The user's module is called here, itself or a method of it; of modules in modules the outermost counts."""
         before = self.entered
-        self.entered = before or (module, self.loc(node))
+        called = node.func if itself and isinstance(node, ir.Call) else None
+        place = self.loc(called) if called is not None else None
+        self.entered = before or Entered(module, self.loc(node), place, variable(called), tuple(self.chain))
         try:
             yield
         finally:

@@ -27,6 +27,18 @@ class Guard:
     default: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A call of a user's module, by which the program enters it. called: where it stands in the call, when the module
+    itself is called and not one of its methods; name: the variable there."""
+
+    module: Obj
+    location: Location
+    called: Location | None
+    name: str
+    chain: tuple[Location, ...]
+
+
 @dataclass(eq=False, slots=True)
 class Event:
     """One thing that happened.
