@@ -20,12 +20,10 @@ from tests.fixture_proof.run import run_program
 
 # Fixtures whose finding is not fixed, and why: the test fails when one of them is fixed, or another one is not.
 NOT_FIXED = {
-    "LL101-config-built-in-model-utility": "the config is made in a function that does not see the model",
-    "LL103-vision-tower-with-adapters": "the freeze is a method's own, the injection stands in another file",
     "LL106-loaded-adapter-reset": "the adapter is loaded under a condition: resume or inject is for the author to separate",
     "LL109-disabled-for-a-baseline": "shown only: what was meant cannot be known",
     "LL114-quantized-loop-without-adapter": "shown only: rank and target modules are for the author to choose",
-    "LL116-adapter-called-lora": "the name stands in the files that were saved under it",
+    "LL116-adapter-called-lora": "shown only: the name stands in files that were saved under it",
     "LL202-requires-grad-on-accuracy": "shown only: without the hack the program fails, as it should",
     "LL304-only-the-schedule-steps": "shown only: where the step belongs is for the author to say",
     "LL803-stage-one-not-loaded": "shown only: which keys should match is for the author to see",

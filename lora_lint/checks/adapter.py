@@ -55,25 +55,42 @@ def _apply_config(made: Event, config: Obj, model: Obj, training: Event, trace: 
     user = next(
         (e for e in trace.of(Ev.OPTIMIZER, Ev.TRAINER) if e.model is not None and e.model.root is model.root), None
     )
-    variable = variable_of(user, "model") if user is not None else ""
-    variable = variable or model.root.name
-    if not variable or not config.name or made.statement is None:
+    if made.statement is None or (user is not None and user.seq < made.seq):
         return None
-    line = f"{variable} = get_peft_model({variable}, {config.name})"
-    loaded = model.root.event
-    imports = (("peft", "get_peft_model"),)
-    anchor = None
-    after = True
+    variable = (variable_of(user, "model") if user is not None else "") or model.root.name
+    name, anchor, after = config.name, None, True
+    wanted = user.model if user is not None and user.model is not None else model
+    here = _bound_to(made, wanted)
     collected = _collected(user, model)
-    if collected is not None and user is not None and collected.path == made.location.path and user.seq > made.seq:
+    if collected is not None and collected.path == made.location.path:
         anchor, after = collected, False
-    elif user is not None and user.chain == made.chain and user.seq > made.seq and user.guards == made.guards:
+    elif "." in here:  # an attribute: it may be used in another method, which runs when the library likes
+        variable, anchor = here, made.statement
+    elif "." in variable and "." in name and _later(wanted, made):
+        anchor = _later(wanted, made)
+    elif user is not None and user.chain == made.chain and user.guards == made.guards:
         anchor, after = user.statement, False
-    elif loaded is not None and loaded.seq < made.seq and loaded.chain == made.chain:
-        anchor = made.statement
-    if anchor is None or (user is not None and user.seq < made.seq):
+    elif here:
+        variable, anchor = here, made.statement
+    elif user is not None and user.guards == made.guards:
+        variable, name = _bound_to(user, wanted), _bound_to(user, config)
+        anchor, after = user.statement, False
+    if anchor is None or not variable or not name:
         return None
-    return FixPlan(Applicability.UNSAFE, "inject the adapter", (InsertStatement(anchor, line, after),), imports)
+    line = InsertStatement(anchor, f"{variable} = get_peft_model({variable}, {name})", after)
+    return FixPlan(Applicability.UNSAFE, "inject the adapter", (line,), (("peft", "get_peft_model"),))
+
+
+def _later(model: Obj, made: Event) -> Location | None:
+    """The statement that loads a model after the config was made, and in the same call."""
+    loaded = model.root.event
+    return loaded.statement if loaded is not None and loaded.chain == made.chain and loaded.seq > made.seq else None
+
+
+def _bound_to(event: Event, wanted: Obj) -> str:
+    """The variable that holds an object where an event happens, "" when none does."""
+    bound = event.args.get("bound", {})
+    return next((name for name, obj in bound.items() if obj.kind is wanted.kind and obj.root is wanted.root), "")
 
 
 def _collected(user: Event | None, model: Obj) -> Location | None:

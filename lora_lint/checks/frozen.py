@@ -131,6 +131,7 @@ def _frozen_children(event: Event, model: Obj) -> Iterator[Report]:
                     f"freezes the adapters inside `{path}`, which were injected before: that part is never trained",
                     help="freeze the module before the adapter is injected, or thaw its adapters again",
                     story=((adapter.event, "adapter injected here"), (event, "trained here")),
+                    plan=_move_above(freeze, adapter.event),
                 )
 
 
