@@ -66,22 +66,23 @@ class DataFiles:
         # Two files that say different things: which one is meant shows only when the program is started.
         return found[0] if found and all(one == found[0] for one in found) else None
 
-    def launched(self, script: str) -> str:
-        """The place of a command that starts a script as several processes, with their number; "" without one."""
+    def launches(self, script: str) -> list[Launch]:
+        """The commands in the project's shell scripts that start a script."""
         absolute = os.path.realpath(os.path.join(self._cwd, script))
         top = project_top(os.path.dirname(absolute), self._cwd)
         if top not in self._launches:
             self._launches[top] = tuple(
                 find_launches(top, self._shown, lambda shell, name: self.load(shell, name, "yaml"))
             )
+        found = []
         for one in self._launches[top]:
             if os.path.basename(one.script) != os.path.basename(script):
                 continue
             # A relative path may mean the shell script's folder or the top of the project.
             folder = os.path.dirname(os.path.join(self._cwd, one.where.rpartition(":")[0]))
             if any(os.path.realpath(os.path.join(base, one.script)) == absolute for base in (folder, top)):
-                return f"{one.where} starts it as {one.processes} processes"
-        return ""
+                found.append(one)
+        return found
 
     def _shown(self, path: str) -> str:
         prefix = self._cwd.rstrip(os.sep) + os.sep

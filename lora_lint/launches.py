@@ -1,7 +1,7 @@
-"""How a project's shell scripts start its programs: a script that is started as several processes is distributed.
+"""How a project's shell scripts start its programs: as several processes, with settings of a launcher, with arguments.
 
-Read are `torchrun`, `accelerate launch`, `deepspeed` and `python -m torch.distributed.run` with a literal number of processes, or
-with an accelerate configuration file that has one. Nothing is executed; variables are not followed.
+Read are `python`, `torchrun`, `accelerate launch`, `deepspeed` and `python -m torch.distributed.run`; of accelerate also the
+configuration file. Nothing is executed; variables are not followed.
 """
 
 from __future__ import annotations
@@ -21,16 +21,32 @@ _SUFFIXES = (".sh", ".bash", ".slurm", ".sbatch")
 _PLAIN_FOLDERS = re.compile(r"(?!\.|node_modules|site-packages|venv|build$|dist$)")
 _COUNTS = frozenset({"nproc_per_node", "nproc-per-node", "num_processes", "num-processes", "num_gpus"})
 _CONFIGS = frozenset({"config_file", "config-file"})
+_PRECISIONS = frozenset({"mixed_precision", "mixed-precision"})
+_STAGES = frozenset({"zero_stage", "zero-stage"})
 _SEVERAL = frozenset({"MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "DEEPSPEED", "FSDP"})
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One command that starts a script as several processes. where: file:line, as reported."""
+    """One command that starts a script. where: file:line, as reported. processes: None when their number is not known.
+    mixed_precision, zero_stage: what an accelerate launcher sets; None when it sets nothing, or that is not known.
+    arguments: those of the script."""
 
     script: str
     where: str
-    processes: int
+    processes: int | None = None
+    mixed_precision: str | None = None
+    zero_stage: int | None = None
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def config(self) -> str | None:
+        """The file that `--config` names."""
+        for index, word in enumerate(self.arguments):
+            name, equals, value = word.partition("=")
+            if name == "--config":
+                return value if equals else (*self.arguments, None)[index + 1]
+        return None
 
 
 def find_launches(
@@ -47,9 +63,9 @@ def find_launches(
         if len(text) > MAX_BYTES:
             continue
         for line, command in _commands(text.decode("utf-8", "replace")):
-            found = _launch(command, lambda name, path=path: load(path, name))  # type: ignore[misc]
+            found = _launch(command, f"{shown(path)}:{line}", lambda name, path=path: load(path, name))  # type: ignore[misc]
             if found is not None:
-                yield Launch(found[0], f"{shown(path)}:{line}", found[1])
+                yield found
 
 
 def _shell_scripts(top: str) -> Iterator[str]:
@@ -84,34 +100,68 @@ def _commands(text: str) -> Iterator[tuple[int, list[str]]]:
         held, start = "", 0
 
 
-def _launch(words: list[str], load: Callable[[str], dict[str, Any] | None]) -> tuple[str, int] | None:
-    """The script that a command starts as several processes, and how many; None for every other command."""
+def _launch(words: list[str], where: str, load: Callable[[str], dict[str, Any] | None]) -> Launch | None:
+    """The start of a script by a command; None for every other command."""
     while words and (re.match(r"\w+=", words[0]) or words[0] in ("srun", "nohup", "exec", "time")):
         words = words[1:]
     head = [os.path.basename(word) for word in words[:3]]
-    starts = head[:1] in (["torchrun"], ["deepspeed"]) or head[:2] == ["accelerate", "launch"]
-    starts = starts or (
-        head[:2] in (["python", "-m"], ["python3", "-m"])
-        and head[2:] in (["torch.distributed.run"], ["torch.distributed.launch"])
+    module = head[:2] in (["python", "-m"], ["python3", "-m"])
+    if module and head[2:] in (["torch.distributed.run"], ["torch.distributed.launch"]):
+        options = 3
+    elif head[:2] == ["accelerate", "launch"]:
+        options = 2
+    elif head[:1] in (["torchrun"], ["deepspeed"], ["python"], ["python3"]) and not module:
+        options = 1
+    else:
+        return None
+    script = next((i for i, word in enumerate(words) if i >= options and word.endswith(".py")), None)
+    if script is None:
+        return None
+    given = _options(words[options:script])
+    config = next((load(given[name]) for name in _CONFIGS if name in given), None) or {}
+    accelerate = head[:1] == ["accelerate"]
+    return Launch(
+        words[script],
+        where,
+        _number(given, _COUNTS) or _processes(config),
+        _precision(given, config) if accelerate else None,
+        _stage(given, config) if accelerate else None,
+        tuple(words[script + 1 :]),
     )
-    if not starts:
-        return None
-    count: int | None = None
-    for index, word in enumerate(words[1:], 1):
-        name, _, value = word.lstrip("-").partition("=")
-        value = value or (words[index + 1] if index + 1 < len(words) else "")
-        if word.startswith("-") and name in _COUNTS and value.isdigit():
-            count = int(value)
-        elif word.startswith("-") and name in _CONFIGS and count is None:
-            count = _processes(load(value))
-        elif word.endswith(".py"):
-            return (word, count) if count is not None and count > 1 else None
-    return None
 
 
-def _processes(config: dict[str, Any] | None) -> int | None:
+def _options(words: list[str]) -> dict[str, str]:
+    """Options before the script, with their values; "" for flags."""
+    found: dict[str, str] = {}
+    for index, word in enumerate(words):
+        if word.startswith("-"):
+            name, equals, value = word.lstrip("-").partition("=")
+            following = words[index + 1] if index + 1 < len(words) else ""
+            found[name] = value if equals else "" if following.startswith("-") else following
+    return found
+
+
+def _number(given: dict[str, str], names: frozenset[str]) -> int | None:
+    return next((int(given[name]) for name in given if name in names and given[name].isdigit()), None)
+
+
+def _processes(config: dict[str, Any]) -> int | None:
     """How many processes an accelerate configuration file says, None when it is for one or does not say."""
-    if config is None or config.get("distributed_type") not in _SEVERAL:
-        return None
     found = config.get("num_processes")
-    return found if isinstance(found, int) else None
+    return found if config.get("distributed_type") in _SEVERAL and isinstance(found, int) else None
+
+
+def _precision(given: dict[str, str], config: dict[str, Any]) -> str | None:
+    """The precision that accelerate's launcher hands on. YAML reads a bare `no` as false."""
+    found = next((given[name] for name in given if name in _PRECISIONS), config.get("mixed_precision"))
+    found = "no" if found is False else found
+    return found if found in ("no", "fp16", "bf16", "fp8") else None
+
+
+def _stage(given: dict[str, str], config: dict[str, Any]) -> int | None:
+    """The ZeRO stage of a launch with accelerate, None without DeepSpeed."""
+    settings = config.get("deepspeed_config")
+    if config.get("distributed_type") == "DEEPSPEED" and isinstance(settings, dict):
+        stage = _number(given, _STAGES) or settings.get("zero_stage")
+        return stage if isinstance(stage, int) else None
+    return _number(given, _STAGES) if "use_deepspeed" in given else None

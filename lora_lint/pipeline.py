@@ -187,7 +187,7 @@ class _Run:
                 versions_for,
                 knowledge.registry.render,
                 self._data.load,
-                self._data.launched,
+                self._data.launches,
             ),
         )
         if program is None:

@@ -87,7 +87,7 @@ def analyse_texts(texts: Mapping[str, str], versions: Mapping[str, str], root: P
         load_checks().checks,
         lambda path: finder.for_file(path, ()),
         read_data=data.load,
-        launched=data.launched,
+        launches=data.launches,
     )
     found: list[Finding] = []
     for path in units:

@@ -52,7 +52,8 @@ def test_commands(command: str, several: bool, tmp_path: Path) -> None:
     assert bool(found) is several
     if several:
         assert "scripts/run.sh:3 starts it as" in found[0].related[0].message
-    assert bool(DataFiles(str(tmp_path)).launched("src/train.py")) is several
+    (launch,) = DataFiles(str(tmp_path)).launches("src/train.py") or [None]
+    assert bool(launch and launch.processes and launch.processes > 1) is several
 
 
 def test_a_command_in_the_folder_of_the_script(tmp_path: Path) -> None:
@@ -65,6 +66,108 @@ def test_only_what_is_started_is_distributed(tmp_path: Path) -> None:
     files = {"a/train.py": SCRIPT, "b/train.py": SCRIPT, "run.sh": "torchrun --nproc_per_node 2 a/train.py\n"}
     found = analyse(files, {}, tmp_path)
     assert [(Path(f.location.path).parent.name, f.code) for f in found] == [("a", "LL601")]
+
+
+@pytest.mark.parametrize(
+    ("command", "precision", "stage", "config"),
+    [
+        ("accelerate launch --mixed_precision=fp16 train.py", "fp16", None, None),
+        ("accelerate launch --config_file ds.yaml train.py --config sft.yaml", "bf16", 3, "sft.yaml"),
+        ("accelerate launch --config_file ds.yaml --zero_stage 2 train.py --config=sft.yaml", "bf16", 2, "sft.yaml"),
+        ("accelerate launch --use_deepspeed --zero_stage 3 --mixed_precision no train.py", "no", 3, None),
+        ("accelerate launch --config_file no.yaml train.py --config", "no", None, None),
+        ("accelerate launch train.py", None, None, None),
+        ("python train.py --mixed_precision fp16 --config $CONFIG", None, None, "$CONFIG"),
+        ("torchrun --nproc_per_node 2 train.py --zero_stage 3", None, None, None),
+    ],
+)
+def test_settings(command: str, precision: str | None, stage: int | None, config: str | None, tmp_path: Path) -> None:
+    (tmp_path / "run.sh").write_text(command + "\n")
+    (tmp_path / "train.py").touch()
+    (tmp_path / "no.yaml").write_text("distributed_type: NO\nmixed_precision: no\n")
+    (tmp_path / "ds.yaml").write_text(
+        "distributed_type: DEEPSPEED\nmixed_precision: bf16\ndeepspeed_config:\n  zero_stage: 3\nnum_processes: 8\n"
+    )
+    (found,) = DataFiles(str(tmp_path)).launches("train.py")
+    assert (found.mixed_precision, found.zero_stage, found.config) == (precision, stage, config)
+
+
+PREPARED = """
+import torch
+from accelerate import Accelerator
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+
+from data import make_loader
+
+accelerator = Accelerator({given})
+model = get_peft_model(AutoModelForCausalLM.from_pretrained("m"), LoraConfig(r=8, task_type="CAUSAL_LM"))
+optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=2e-4)
+model, optimizer, loader = accelerator.prepare(model, optimizer, make_loader())
+model.train()
+for batch in loader:
+    optimizer.zero_grad()
+    accelerator.backward(model(**batch).loss)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+accelerator.unwrap_model(model).save_pretrained("out")
+"""
+
+
+@pytest.mark.parametrize(
+    ("commands", "given", "codes"),
+    [
+        ("accelerate launch --mixed_precision fp16 train.py", "", {"LL704"}),
+        ("accelerate launch --mixed_precision fp16 train.py", 'mixed_precision="bf16"', set()),
+        ("accelerate launch --mixed_precision fp16 train.py\naccelerate launch train.py", "", set()),
+        ("accelerate launch --mixed_precision fp16 other.py", "", set()),
+        ("python train.py --mixed_precision fp16", "", set()),
+        ("accelerate launch --use_deepspeed --zero_stage 3 train.py", "", {"LL802"}),
+        ("accelerate launch --use_deepspeed --zero_stage 2 train.py", "", set()),
+        ("accelerate launch --use_deepspeed --zero_stage 3 train.py", "deepspeed_plugin=make_plugin()", set()),
+    ],
+)
+def test_settings_of_the_launcher(commands: str, given: str, codes: set[str], tmp_path: Path) -> None:
+    """The launcher sets what the program leaves open; two commands that differ say nothing."""
+    files = {"train.py": PREPARED.replace("{given}", given), "run.sh": commands + "\n"}
+    assert {f.code for f in analyse(files, {}, tmp_path)} == codes
+
+
+PARSED = """
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+from trl import ModelConfig, TrlParser
+
+from data import make_rows
+
+parser = TrlParser((TrainingArguments, ModelConfig))
+training_args, model_args = parser.parse_args_and_config()
+model = AutoModelForCausalLM.from_pretrained(model_args.model_name_or_path)
+model = get_peft_model(model, LoraConfig(r=8, task_type="CAUSAL_LM"))
+trainer = Trainer(model=model, args=training_args, train_dataset=make_rows())
+trainer.train()
+"""
+
+
+@pytest.mark.parametrize(
+    ("reentrant", "command", "found"),
+    [
+        ("true", "python train.py --config sft.yaml", True),
+        ("false", "python train.py --config sft.yaml", False),
+        ("true", "python train.py", False),
+        ("true", "python train.py --config $1", False),
+        ("true", "python train.py --config sft.yaml\npython train.py --config other.yaml", False),
+    ],
+)
+def test_configuration_on_the_command_line(reentrant: str, command: str, found: bool, tmp_path: Path) -> None:
+    files = {
+        "train.py": PARSED,
+        "run.sh": command + "\n",
+        "sft.yaml": "gradient_checkpointing: true\n"
+        f"gradient_checkpointing_kwargs:\n  use_reentrant: {reentrant}\nlearning_rate: 2.0e-4\n",
+    }
+    codes = {f.code for f in analyse(files, {"transformers": "4.56.2", "peft": "0.17.1", "trl": "0.23.1"}, tmp_path)}
+    assert codes == ({"LL204"} if found else set())
 
 
 CHECKPOINTED = """

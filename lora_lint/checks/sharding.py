@@ -61,6 +61,8 @@ def partitions(event: Event) -> bool:
         return isinstance(arguments, Obj) and _third(argument(arguments, "deepspeed"), arguments.facts.get("deepspeed"))
     if accelerator is None:
         return _third(event.args.get("settings"), event.args.get("read"))
+    if literal(accelerator.facts.get("zero_stage")) == 3:
+        return True  # the launcher's
     plugin = accelerator.facts.get("deepspeed_plugin")
     if not isinstance(plugin, Obj) or plugin.attrs:
         return False

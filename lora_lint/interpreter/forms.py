@@ -40,10 +40,11 @@ from lora_lint.syntax import ir
 def term(run: Run, value: Any, env: Env, node: ir.Node) -> Any:
     """The value of a term: a reference, a derivation, a test, or a literal."""
     if isinstance(value, Ref):
-        if value.name == "process":
-            return run.process
-        found = env.get(value.name)
+        found = run.process if value.name == "process" else env.get(value.name)
         for attr in value.attrs:
+            if found is run.process:
+                found = run.process.attrs.get(attr, UNSET)
+                continue
             if found is UNSET:
                 return UNSET
             if isinstance(found, Obj) and attr not in found.attrs and found.kind in (Kind.TRAINER, Kind.ARGUMENTS):

@@ -14,7 +14,7 @@ from lora_lint.apis.store import ApiStore
 from lora_lint.checks.base import Check, Report
 from lora_lint.checks.common import TRAINING, witnesses
 from lora_lint.findings import Finding, Severity
-from lora_lint.interpreter import entry, sharing
+from lora_lint.interpreter import entry, launching, sharing
 from lora_lint.interpreter.execute import block
 from lora_lint.interpreter.linking import Linker
 from lora_lint.interpreter.paths import Oracle, explore
@@ -22,6 +22,7 @@ from lora_lint.interpreter.relevance import Relevance
 from lora_lint.interpreter.run import MAX_STEPS, Run
 from lora_lint.interpreter.targets import Targets, Versions
 from lora_lint.interpreter.values import Const, Jump, ModuleVal, OutOfBudget, Returned, Sym, Value
+from lora_lint.launches import Launch
 from lora_lint.lifecycle.trace import Trace
 from lora_lint.lifecycle.vocabulary import Ev
 from lora_lint.location import Location
@@ -67,7 +68,7 @@ class Program:
 
     units: path -> module. checks: the rules to run. versions_for: path -> target versions of the project it belongs to.
     read_data: the mapping in a configuration file, by script, name and kind (see `DataFiles.load`).
-    launched: what starts a script as several processes, "" when nothing is known to.
+    launches: the commands that are known to start a script (see `DataFiles.launches`).
     `run` analyses one file, `finish` what only shows when all files were seen.
     """
 
@@ -79,13 +80,13 @@ class Program:
         versions_for: Callable[[str], Versions],
         render: Callable[[str, Report], Finding] | None = None,
         read_data: Callable[[str, str, str], dict[str, Any] | None] = lambda script, name, kind: None,
-        launched: Callable[[str], str] = lambda script: "",
+        launches: Callable[[str], Sequence[Launch]] = lambda script: (),
     ) -> None:
         self.units = dict(units)
         self.store = store
         self.checks = checks
         self.read_data = read_data
-        self._launched = launched
+        self._launches = launches
         self.linker = Linker(units, store)
         self.relevance = Relevance(store, units.values())
         self.nowhere = ModuleVal("", "", ir.Module("", ()))
@@ -171,12 +172,11 @@ class Program:
         refute come from `finish`."""
         self.statistics["files"] += 1
         unit = self.units[path]
-        launched = self._launched(path)
+        launches = self._launches(path)
 
         def start(run: Run) -> None:
             module = self._fresh_module(run, path)
-            if launched:
-                run.emit(Ev.DISTRIBUTED, None, args={"how": launched}, at=Location(path, 1, 1, 1, 1))
+            launching.started(run, launches, Location(path, 1, 1, 1, 1))
             self._execute_module(run, module, "__main__")
 
         self.explore(path, start)

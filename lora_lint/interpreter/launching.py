@@ -1,0 +1,26 @@
+"""What is known of a program from the commands that start it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import Const
+from lora_lint.launches import Launch
+from lora_lint.lifecycle.vocabulary import Ev
+from lora_lint.location import Location
+
+_SETTINGS = ("mixed_precision", "zero_stage", "config")
+
+
+def started(run: Run, launches: Sequence[Launch], at: Location) -> None:
+    """Begin a run of a script. That one command starts it as several processes counts; a setting counts when all
+    commands give the same. API specs read them as attributes of `$process`."""
+    several = next((one for one in launches if one.processes is not None and one.processes > 1), None)
+    if several is not None:
+        how = f"{several.where} starts it as {several.processes} processes"
+        run.emit(Ev.DISTRIBUTED, None, args={"how": how}, at=at)
+    for name in _SETTINGS:
+        values = {getattr(one, name) for one in launches}
+        if len(values) == 1 and None not in values:
+            run.process.attrs[name] = Const(values.pop())
