@@ -21,7 +21,7 @@ def lower_with_ast(text: str, path: str) -> ir.Module | None:
             warnings.simplefilter("ignore")
             tree = ast.parse(text)
             return ir.Module(path, statements(Lowering(text), tree.body))
-    except (NotForAstError, SyntaxError, ValueError, RecursionError, MemoryError):
+    except (NotForAstError, SyntaxError, ValueError, IndexError, RecursionError, MemoryError):
         return None
 
 
