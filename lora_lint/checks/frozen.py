@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from lora_lint.apis.tables import architectures
@@ -16,7 +17,7 @@ from lora_lint.checks.common import (
     trained,
     variable_of,
 )
-from lora_lint.checks.values import enum_member, given
+from lora_lint.checks.values import enum_member, given, literal, strings
 from lora_lint.findings import (
     Applicability,
     FixPlan,
@@ -28,11 +29,12 @@ from lora_lint.findings import (
     Severity,
 )
 from lora_lint.lifecycle.effects import frozen_by
-from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, partial_freezes
+from lora_lint.lifecycle.heap import EACH, WHOLE_PATHS, Adapter, Obj, TrainOp, adapters_of, partial_freezes
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
 from lora_lint.location import Location
 
+_STACKS = frozenset({"layers", "h", "blocks", "block", "layer"})  # the names that lists of blocks have
 _LANGUAGE_TOWERS = frozenset({"language_model", "text_model", "llm", "decoder", "lm"})
 
 
@@ -102,7 +104,11 @@ def _partial(event: Event, model: Obj) -> Iterator[Report]:
     """A freeze of a submodule that holds adapters."""
     for member, adapter in adapters_of(model):
         for op in partial_freezes(member.model, adapter):
-            if op.event.kind is Ev.FREEZE and _targets(adapter, op.path):
+            if op.event.kind is Ev.FREEZE and (
+                _targets(adapter, op.path)
+                or _in_family(adapter, member.root, op.path)
+                or _all_blocks(adapter, op, event)
+            ):
                 yield Report(
                     op.event,
                     f"freezes the adapters inside `{op.path}`, which were injected before: that part is never trained",
@@ -152,7 +158,7 @@ def _language(path: str) -> bool:
 
 def _targets(adapter: Adapter, path: str) -> bool:
     """Whether the adapter certainly has layers inside a submodule."""
-    if "*" in path.split("."):
+    if not {"*", EACH}.isdisjoint(path.split(".")):
         return False
     target = adapter.config.facts.get("target_modules") if adapter.config is not None else None
     pattern = getattr(target, "value", None)
@@ -161,6 +167,36 @@ def _targets(adapter: Adapter, path: str) -> bool:
     if isinstance(pattern, str):
         return path.split(".")[-1] in pattern
     return _language(path) and adapter.config is not None
+
+
+def _in_family(adapter: Adapter, root: Obj, path: str) -> bool:
+    """Whether one of the layers that the adapter names certainly exists in a submodule, in models of this architecture."""
+    family = architectures().family(root.type, root.model.architecture)
+    listed = strings(adapter.config.facts.get("target_modules")) if adapter.config is not None else None
+    inside = _below(path)
+    return family is not None and any(
+        _below(module)[: len(inside)] == inside and any(f".{module}".endswith(f".{name}") for name in listed or ())
+        for module in family.modules
+    )
+
+
+def _below(path: str) -> list[str]:
+    """The steps of a path after those that hold the whole network."""
+    return list(itertools.dropwhile(WHOLE_PATHS.__contains__, path.split(".")))
+
+
+def _all_blocks(adapter: Adapter, op: TrainOp, training: Event) -> bool:
+    """Whether a loop froze every block of a language model, one after the other, and the adapter certainly has layers in
+    there: adapters of embeddings and heads alone are all that has not."""
+    *holders, stack, item = op.path.split(".") if op.path.count(".") else ("", "", "")
+    if item != EACH or stack not in _STACKS or not (WHOLE_PATHS | _LANGUAGE_TOWERS).issuperset(holders):
+        return False
+    if not set(op.event.guards) <= set(training.guards):
+        return False
+    target = adapter.config.facts.get("target_modules") if adapter.config is not None else None
+    listed = strings(target)
+    outside = {*architectures().embeddings, "lm_head", "embed_out", "score"}
+    return literal(target) == "all-linear" or any(name.split(".")[-1] not in outside for name in listed or ())
 
 
 def _move_above(freeze: Event, injection: Event) -> FixPlan | None:

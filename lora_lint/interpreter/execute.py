@@ -203,6 +203,7 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
         items, _ = iteration.items_for_loop(
             run, iterable, node.iter, 8 if hot or iteration.holds_callables(iterable) else 2
         )
+    iteration.each_of(iterable, items, node.body)
     outer, run.loop = run.loop, run.loc(node)
     run.loops.append(run.loop)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import lora_lint.interpreter.calls as calls
 from lora_lint.interpreter import containers, rows
 from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.relevance import children
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Bound,
@@ -17,7 +18,7 @@ from lora_lint.interpreter.values import (
     Sym,
     Value,
 )
-from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.heap import EACH, Obj
 from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import Kind
 from lora_lint.syntax import ir
@@ -51,6 +52,19 @@ def items_for_loop(run: Run, iterable: Value, node: ir.Node, limit: int) -> tupl
             return [Const(c) for c in iterable.value[:limit]], len(iterable.value) > limit
         return [run.fresh(node)], True
     return [item_of(run, iterable, node) for _ in range(min(limit, LOOP_TURNS))], True
+
+
+def each_of(iterable: Value, items: list[Value], body: tuple[ir.Stmt, ...]) -> None:
+    """Mark the items of a list of modules that a loop treats all alike: nothing in its body is told apart or counted."""
+    if isinstance(iterable, Obj) and iterable.kind is Kind.MODEL and not any(map(_tells_apart, body)):
+        for item in items:
+            if isinstance(item, Obj) and item.path == "*":
+                item.path = EACH
+
+
+def _tells_apart(node: object) -> bool:
+    choices = (ir.If, ir.Cond, ir.While, ir.Try, ir.Jump, ir.AugAssign, ir.Return, ir.Raise)
+    return isinstance(node, choices) or any(map(_tells_apart, children(node)))
 
 
 def item_of(run: Run, iterable: Value, node: ir.Node) -> Value:

@@ -26,6 +26,8 @@ _BACKBONES = """bert roberta deberta distilbert electra albert longformer mpnet 
     convnextv2 segformer resnet videomae timesformer vivit wav2vec2 wav2vec2_bert wav2vec2_conformer hubert wavlm unispeech
     unispeech_sat data2vec_text data2vec_audio data2vec_vision audio_spectrogram_transformer"""
 _HOLDERS = WHOLE_PATHS | frozenset(_BACKBONES.split())
+# A step of a submodule path: every item of a list of modules in turn, where "*" is one of them.
+EACH = "[*]"
 
 
 @dataclass(eq=False, slots=True)
