@@ -22,6 +22,7 @@ from lora_lint.interpreter.keys import joined
 from lora_lint.interpreter.relevance import called_names
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
+    PARAMETERS,
     Choice,
     Const,
     DictVal,
@@ -189,7 +190,7 @@ def _assert(run: Run, node: ir.Assert, scope: Scope) -> None:
 def _for(run: Run, node: ir.For, scope: Scope) -> None:
     counted = params.counted(run, node.iter, scope)
     if counted is not None:
-        params.loop(run, node, counted, scope, by_place=True)
+        params.loop(run, node, counted, scope, by="place")
         return
     iterable = evaluation.evaluate(run, node.iter, scope)
     one_of = run.one_of(choices(iterable))
@@ -197,6 +198,10 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
         iterable = next((v for v in iterable.values if not isinstance(v, Const)), iterable)
     if isinstance(iterable, (ParamIter, ParamSet)):
         params.loop(run, node, iterable, scope)
+        return
+    held = iterable.items.get(PARAMETERS) if isinstance(iterable, DictVal) else None
+    if isinstance(held, (ParamIter, ParamSet)):
+        params.loop(run, node, held, scope, by="name")
         return
     hot = run.program.hot_block(node.body)
     with one_of:

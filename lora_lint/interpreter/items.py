@@ -81,6 +81,9 @@ def _of_sequence(run: Run, value: SeqVal, index: Value, node: ir.Node) -> Value:
 
 
 def _of_dict(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value:
+    element = params.named(run, value, index)
+    if element is not None:
+        return element
     if isinstance(index, Const):
         try:
             if index.value in value.items:

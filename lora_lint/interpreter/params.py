@@ -205,9 +205,17 @@ def at_place(run: Run, value: ParamIter | ParamSet, index: Value) -> Element | N
     return element if element is not None and any(m.root is element.model.root for m in models) else None
 
 
-def loop(run: Run, node: ir.For, value: ParamIter | ParamSet, scope: Scope, by_place: bool = False) -> None:
+def named(run: Run, value: DictVal, name: Value) -> Element | None:
+    """`parameters[name]` in a loop over the names of a dict of parameters."""
+    held = value.items.get(PARAMETERS)
+    element = run.places.get(("name", name.value)) if isinstance(name, ParamName) else None
+    models = held.captures if isinstance(held, ParamSet) else [held] if isinstance(held, ParamIter) else []
+    return element if element is not None and any(m.model.root is element.model.root for m in models) else None
+
+
+def loop(run: Run, node: ir.For, value: ParamIter | ParamSet, scope: Scope, by: str = "") -> None:
     """`for p in model.parameters(): …`: run the body once per representative, then make what it wrote happen.
-    by_place: the loop counts, and its body reads the parameters at those places."""
+    by: "place" when the loop counts, "name" when it goes over names, and its body reads the parameters there."""
     names = tuple(mentions.in_body(node.body, scope))
     for iterator, certain in _iterators(value):
         with _gathered(run, iterator.model, certain) as (state, seen):
@@ -215,9 +223,12 @@ def loop(run: Run, node: ir.For, value: ParamIter | ParamSet, scope: Scope, by_p
                 seen.append(element)
                 state.doubt = not sure
                 item = _loop_item(node.target, element, iterator.named)
-                if by_place:
+                if by == "place":
                     item = Sym(("place", element.name), "index")
                     run.places[item.key] = element
+                elif by == "name":
+                    item = ParamName(element.name, elements.name_prefixes(element.model))
+                    run.places["name", element.name] = element
                 execution.bind_target(run, node.target, item, scope)
                 guards = len(run.guards)
                 try:
