@@ -10,7 +10,7 @@ from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import TRAINING, trained
 from lora_lint.checks.values import GAP, given, literal, text_of
-from lora_lint.findings import Applicability, FixPlan, InsertStatement
+from lora_lint.findings import Applicability, FixPlan, InsertStatement, Intent, ReplaceText
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
@@ -116,17 +116,13 @@ def _own_padding(cause: Event, tokenizer: Obj, training: Event) -> FixPlan | Non
         return None
     add = f'{tokenizer.name}.add_special_tokens({{"pad_token": "<pad>"}})'
     enlarge = f"{base.name}.resize_token_embeddings(len({tokenizer.name}))"
-    intents: tuple[InsertStatement, ...]
-    if cause.seq < load.seq:
-        intents = (
-            InsertStatement(cause.statement, add, after=True),
-            InsertStatement(load.statement, enlarge, after=True),
-        )
-    elif any(a.event.seq < cause.seq for a in base.model.adapters):
+    if cause.seq > load.seq and any(a.event.seq < cause.seq for a in base.model.adapters):
         return None
-    else:
-        intents = (InsertStatement(cause.statement, f"{add}\n{enlarge}", after=True),)
-    return FixPlan(Applicability.UNSAFE, "add a padding token of its own", intents)
+    statement, place = cause.statement, cause.location
+    whole = (statement.line, statement.column) == (place.line, place.column)  # nothing is bound to what a call returns
+    own: Intent = ReplaceText(statement, add) if whole else InsertStatement(statement, add, after=True)
+    larger = InsertStatement(load.statement if cause.seq < load.seq else statement, enlarge, after=True)
+    return FixPlan(Applicability.UNSAFE, "add a padding token of its own", (own, larger))
 
 
 @check("LL405", on=Ev.END)

@@ -10,6 +10,7 @@ import libcst as cst
 from lora_lint.findings import MoveStatement, Postpone
 from lora_lint.fix.calls import has_comment
 from lora_lint.fix.edits import Change, apply_changes
+from lora_lint.fix.loops import is_about_its_targets
 from lora_lint.fix.methods import method_uses
 from lora_lint.fix.names import Uses, dotted, prefixes, uses
 from lora_lint.fix.renames import Renames
@@ -79,6 +80,10 @@ def _movable(tree: Tree, what: Location, anchor: Line) -> Line:
     else:
         statement = tree.statement(what)
     while tree.parent(statement) is not tree.parent(anchor):
+        loop = tree.enclosing(statement, cst.For, cst.FunctionDef, cst.ClassDef)
+        if isinstance(loop, cst.For) and tree.is_in_block(loop) and is_about_its_targets(loop):
+            statement = loop
+            continue
         outer = tree.enclosing(statement, cst.For, cst.With, cst.If, cst.While, cst.Try, cst.FunctionDef, cst.ClassDef)
         if not isinstance(outer, cst.BaseCompoundStatement) or not _holds_only(tree, outer, statement):
             raise RefusedError("the two statements stand in different blocks")
@@ -120,7 +125,15 @@ def _move(
         _check_order(tree, statement, crossed, anchor, renames)
     ranges = [(tree.first_line_with_comments(statement), tree.end_line(statement)) for statement in group]
     contents = tuple((tree.lines.line_start(first), tree.lines.line_end(last)) for first, last in ranges)
-    return Move(contents, tuple(line_deletion(tree, *lines) for lines in ranges), anchor, after)
+    return Move(contents, tuple(_gap_deletion(tree, *lines) for lines in ranges), anchor, after)
+
+
+def _gap_deletion(tree: Tree, first: int, last: int) -> Change:
+    """Deletion of lines that leaves one blank line, not two, where there was one on both sides."""
+    if first > 1 and last + 1 < len(tree.lines.starts):
+        if not tree.lines.line(first - 1).strip() and not tree.lines.line(last + 1).strip():
+            last += 1
+    return line_deletion(tree, first, last)
 
 
 def _check_statement(tree: Tree, statement: Line, anchor: Line) -> None:
@@ -169,7 +182,8 @@ def _check_order(tree: Tree, statement: Line, crossed: Sequence[cst.CSTNode], an
 
 def postpone(tree: Tree, intent: Postpone, renames: Renames) -> list[Change]:
     """Changes that take a call from around its argument and make it a statement of its own below an anchor."""
-    statement, anchor = tree.statement(intent.call), tree.statement(intent.anchor)
+    statement = tree.statement(intent.call)
+    anchor = _movable(tree, intent.anchor, statement)
     (start, end), (first, last) = tree.located(intent.call), tree.located(intent.argument)
     small = tree.small_statement(intent.call)
     if not isinstance(small, cst.Assign) or len(small.targets) != 1 or tree.span(small.value) != (start, end):
@@ -177,8 +191,8 @@ def postpone(tree: Tree, intent: Postpone, renames: Renames) -> list[Change]:
     variable = dotted(small.targets[0].target)
     if variable is None or has_comment(small):
         raise RefusedError("the call to take out is not given a plain name, or holds comments")
-    if not tree.is_alone(statement) or tree.parent(statement) is not tree.parent(anchor):
-        raise RefusedError("the two statements stand in different blocks")
+    if not tree.is_alone(statement):
+        raise RefusedError("the statement shares its line with another")
     text = f"{variable} = {tree.text[start:first]}{variable}{tree.text[last:end]}"
     later = uses([cst.parse_module(text + "\n")])
     block = list(tree.block(anchor))

@@ -33,8 +33,10 @@ class Renames:
 
 def _around(tree: Tree, intent: Rename) -> tuple[cst.CSTNode, list[Change]]:
     """The innermost statement around a place in which the names occur (a loop, for its last line), and the changes."""
-    statement: cst.CSTNode | None = tree.statement(intent.what)
-    first = statement
+    small = tree.small_statement(intent.what)
+    suite = tree.parent(small) if small is not None else None
+    first = tree.parent(suite) if isinstance(suite, cst.SimpleStatementSuite) else tree.statement(intent.what)
+    statement = first
     while statement is not None:
         seen: set[str] = set()
         changes = _occurrences(tree, statement, dict(intent.names), seen)

@@ -36,6 +36,13 @@ def down(text: str, what: str, anchor: str) -> MoveStatement:
             "inject()\nfor n, p in m:\n    if n:\n        freeze()\nz()\n",
             "for n, p in m:\n    if n:\n        freeze()\ninject()\nz()\n",
         ),
+        # One blank line stays where there was one on both sides.
+        ("inject()\n\nfreeze()\n\nz()\n", "freeze()\ninject()\n\nz()\n"),
+        # A loop that counts, prints and sets attributes of its elements goes as a whole.
+        (
+            "inject()\nfor n, p in m:\n    if n:\n        p.x = freeze()\n        print(n)\n    else:\n        c += 1\nz()\n",
+            "for n, p in m:\n    if n:\n        p.x = freeze()\n        print(n)\n    else:\n        c += 1\ninject()\nz()\n",
+        ),
         ("日本 = '🦙'\ninject()\nfreeze()\n", "日本 = '🦙'\nfreeze()\ninject()\n"),
         (
             "if x:\n    inject()\n    # inner\n    freeze()\n# outer\n",

@@ -35,7 +35,7 @@ def test_a_call_is_made_later(before: str, expected: str) -> None:
         ("m = wrap(load(x))\nprint(m)\ninject()\n", "line 2 uses or binds 'm'"),
         ("m = wrap(load(x), r)\nr = 2\ninject()\n", "line 2 uses or binds 'r'"),
         ("def f():\n    m = wrap(load(x))\n    if y:\n        return\n    inject()\n", "may leave the block"),
-        ("m = wrap(load(x))\nif y:\n    inject()\n", "different blocks"),
+        ("m = wrap(load(x))\nwhile y:\n    inject()\n", "different blocks"),
         ("m, n = wrap(load(x)), 1\ninject()\n", "not all of what is assigned"),
         ("m[0] = wrap(load(x))\ninject()\n", "plain name"),
     ],
