@@ -7,7 +7,16 @@ from itertools import pairwise
 
 from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import TRAINING, call_site, has_adapters, name_of, order_sites, trained, variable_of
+from lora_lint.checks.common import (
+    STACKS,
+    TRAINING,
+    call_site,
+    has_adapters,
+    name_of,
+    order_sites,
+    trained,
+    variable_of,
+)
 from lora_lint.checks.values import literal
 from lora_lint.findings import (
     Applicability,
@@ -22,7 +31,7 @@ from lora_lint.findings import (
     SetKeyword,
     Severity,
 )
-from lora_lint.lifecycle.heap import WHOLE_PATHS, Obj, TrainOp
+from lora_lint.lifecycle.heap import EACH, WHOLE_PATHS, Obj, TrainOp
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Kind, Part, Tri
 from lora_lint.location import Location
@@ -305,7 +314,9 @@ def thaw_lost_on_injection(event: Event, trace: Trace) -> Iterator[Report]:
         for member in model.models():
             ops = member.model.ops
             for index, op in enumerate(ops):
-                if op.event.kind is not Ev.THAW or not (_selective(op) or _of_a_child(op, member, model)):
+                if op.event.kind is not Ev.THAW or not (
+                    _selective(op) or _of_a_child(op, member, model) or _one_block(op, ops[:index])
+                ):
                     continue
                 lost = next((o for o in ops[index + 1 :] if _refreezes(o)), None)
                 if (
@@ -329,6 +340,14 @@ def thaw_lost_on_injection(event: Event, trace: Trace) -> Iterator[Report]:
                     story=((lost.event, "frozen again here"), (event, "trained here")),
                     plan=_move_below(op.event, [o for o in ops[index + 1 :] if _refreezes(o)][-1].event),
                 )
+
+
+def _one_block(op: TrainOp, before: list[TrainOp]) -> bool:
+    """A thaw of some block in a list of blocks, after everything was frozen."""
+    holder, _, rest = op.path.partition(".*")
+    chosen = holder.split(".")[-1] in STACKS and EACH not in rest and op.parts.get(Part.BASE, Tri.NO).yes
+    frozen = (o for o in before if o.event.kind is Ev.FREEZE and not o.path)
+    return chosen and any(o.parts.get(Part.BASE, Tri.YES).no for o in frozen)
 
 
 def _of_a_child(op: TrainOp, member: Obj, model: Obj) -> bool:

@@ -11,6 +11,7 @@ from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Part, Tri
 from lora_lint.location import Location
 
+STACKS = frozenset({"layers", "h", "blocks", "block", "layer"})  # the names that lists of blocks have
 TRAINING = (Ev.TRAIN, Ev.BACKWARD, Ev.STEP)
 # Witness: some adapter of the program requires gradients, or may, when its model is trained.
 ADAPTERS_LEARN = "adapters-learn"

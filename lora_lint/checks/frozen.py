@@ -9,6 +9,7 @@ from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import (
     ADAPTERS_LEARN,
+    STACKS,
     TRAINING,
     frozen_at_training,
     learns,
@@ -34,7 +35,6 @@ from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
 from lora_lint.location import Location
 
-_STACKS = frozenset({"layers", "h", "blocks", "block", "layer"})  # the names that lists of blocks have
 _LANGUAGE_TOWERS = frozenset({"language_model", "text_model", "llm", "decoder", "lm"})
 
 
@@ -189,7 +189,7 @@ def _all_blocks(adapter: Adapter, op: TrainOp, training: Event) -> bool:
     """Whether a loop froze every block of a language model, one after the other, and the adapter certainly has layers in
     there: adapters of embeddings and heads alone are all that has not."""
     *holders, stack, item = op.path.split(".") if op.path.count(".") else ("", "", "")
-    if item != EACH or stack not in _STACKS or not (WHOLE_PATHS | _LANGUAGE_TOWERS).issuperset(holders):
+    if item != EACH or stack not in STACKS or not (WHOLE_PATHS | _LANGUAGE_TOWERS).issuperset(holders):
         return False
     if not set(op.event.guards) <= set(training.guards):
         return False

@@ -255,6 +255,8 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
         return
     if name == "grad":
         run.witness(Ev.ZERO_GRAD, run.module.path)
+        if isinstance(value, Element) and isinstance(new, Const) and new.value is None:
+            params.drop_gradient(run, value, node)
     if isinstance(value, Obj):
         _write_object(run, value, name, new, node)
     elif isinstance(value, (Sym, ClassVal)):

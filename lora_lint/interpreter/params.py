@@ -179,6 +179,7 @@ def _gathered(run: Run, model: Obj, certain: bool) -> Iterator[tuple[ParamLoop, 
     finally:
         run.param_loops.pop()
     filters.settle(run, model)
+    _clear(run, model, state)
     _finish(run, model, state, seen)
 
 
@@ -290,6 +291,27 @@ def _loop_item(target: ir.Expr, element: Element, named: bool) -> Value:
     if isinstance(target, ir.Seq) and len(target.items) == 2 and (not named or isinstance(target.items[1], ir.Seq)):
         return SeqVal("tuple", [Const(0), item])
     return item
+
+
+def drop_gradient(run: Run, element: Element, node: ir.Node) -> None:
+    """`p.grad = None` inside a loop over parameters."""
+    state = run.param_loops[-1] if run.param_loops else None
+    if state is not None and not (state.weak or state.doubt):
+        state.cleared.add(element.name)
+        state.cleared_at = (run.loc(node), run.statement)
+
+
+def _clear(run: Run, model: Obj, state: ParamLoop) -> None:
+    """Make one event of a loop that dropped the gradients of all adapters (without adapters: of all parameters)."""
+    if state.cleared_at is None or state.broke:
+        return
+    whole = list(representatives(run, ParamIter(model), ()))
+    wanted = [e for e in whole if e.part is Part.ADAPTER] or whole
+    if all(element.name in state.cleared for element in wanted):
+        where, statement = state.cleared_at
+        saved, run.statement = run.statement, statement
+        run.emit(Ev.ZERO_GRAD, None, {"model": model}, at=where)
+        run.statement = saved
 
 
 def _finish(run: Run, model: Obj, state: ParamLoop, seen: list[Element]) -> None:

@@ -49,6 +49,8 @@ class ParamLoop:
     weak: int = 0
     broke: bool = False
     doubt: bool = False
+    cleared: set[str] = field(default_factory=set)  # names of the parameters whose gradient it dropped
+    cleared_at: tuple[Location, Location | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
