@@ -158,6 +158,14 @@ class Postpone:
 
 
 @dataclass(frozen=True, slots=True)
+class NeedsGuard:
+    """Changes nothing: the plan is refused when the statement that contains `what` runs as soon as its file is imported,
+    outside of functions and of `if __name__ == "__main__":`."""
+
+    what: Location
+
+
+@dataclass(frozen=True, slots=True)
 class ReplaceComment:
     """Replace the comment (or part of one) that spans `what`; without `text` it goes, and its line if alone there."""
 
@@ -197,6 +205,7 @@ Intent = Union[
     FollowAttribute,
     Rename,
     Postpone,
+    NeedsGuard,
     ReplaceComment,
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
-from lora_lint.findings import Applicability, FixPlan, SetKeyword, Unwrap
+from lora_lint.findings import Applicability, FixPlan, Intent, NeedsGuard, SetKeyword, Unwrap
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Tri
 from lora_lint.location import Location
@@ -50,11 +50,10 @@ def cuda_workers_without_spawn(event: Event, trace: Trace) -> Iterator[Report]:
         return
     plan = None
     if event.by.endswith("DataLoader"):
-        plan = FixPlan(
-            Applicability.UNSAFE,
-            "start the workers with spawn",
-            (SetKeyword(event.location, "multiprocessing_context", '"spawn"'),),
-        )
+        intents: list[Intent] = [SetKeyword(event.location, "multiprocessing_context", '"spawn"')]
+        if start := event.chain[0] if event.chain else event.statement:
+            intents.append(NeedsGuard(start))
+        plan = FixPlan(Applicability.UNSAFE, "start the workers with spawn", tuple(intents))
     yield Report(
         event,
         "starts forked workers that use CUDA objects of the parent process: the first batch fails or hangs",

@@ -17,6 +17,7 @@ from lora_lint.findings import (
     InsertStatement,
     Intent,
     MoveStatement,
+    NeedsGuard,
     OutOfPlace,
     Postpone,
     RemoveDecorator,
@@ -32,6 +33,7 @@ from lora_lint.fix.calls import KeywordIntent, change_keywords
 from lora_lint.fix.edits import Change, EditConflictError, Lines, apply_changes, ordered, to_edit
 from lora_lint.fix.imports import add_imports
 from lora_lint.fix.moves import carried, moves, postpone
+from lora_lint.fix.names import uses
 from lora_lint.fix.parameters import add_parameter
 from lora_lint.fix.renames import Renames
 from lora_lint.fix.statements import (
@@ -73,7 +75,8 @@ class Builder:
         try:
             tree = self._parsed()
             changes = ordered(_changes(tree, plan))
-            _check_result(self.text, self.path, changes)
+            if not all(isinstance(intent, NeedsGuard) for intent in plan.intents):
+                _check_result(self.text, self.path, changes)
         except RefusedError as refusal:
             return Fix(plan.applicability, plan.title, refused=str(refusal))
         except RecursionError:
@@ -139,6 +142,9 @@ def _changes(tree: Tree, plan: FixPlan) -> list[Change]:
     if not plan.intents:
         raise RefusedError("there is nothing to change")
     intents = [_or_removal(tree, intent) for intent in plan.intents]
+    for intent in intents:
+        if isinstance(intent, NeedsGuard) and not _is_guarded(tree, intent.what):
+            raise RefusedError("a spawned process would run the script again: it needs a __main__ guard first")
     renames = Renames(tree, [intent for intent in intents if isinstance(intent, Rename)])
     changes = _in_place(tree, intents) + renames.changes
     for late in intents:
@@ -150,8 +156,19 @@ def _changes(tree: Tree, plan: FixPlan) -> list[Change]:
     for move in moves(tree, [intent for intent in intents if isinstance(intent, MoveStatement)], gone, renames):
         inner = [c for c in changes if any(a <= c.start and c.end <= b for a, b in move.contents)]
         changes = [change for change in changes if change not in inner] + carried(tree, move, inner)
-    use = min(change.start for change in changes)
-    return changes + add_imports(tree, plan.imports, use)
+    return changes + (add_imports(tree, plan.imports, min(change.start for change in changes)) if changes else [])
+
+
+def _is_guarded(tree: Tree, what: Location) -> bool:
+    """Whether a statement stands in a function, or under a condition on `__name__`."""
+    node: cst.CSTNode | None = tree.statement(what)
+    while node is not None:
+        if isinstance(node, (cst.FunctionDef, cst.If)) and (
+            isinstance(node, cst.FunctionDef) or "__name__" in uses([node.test]).reads
+        ):
+            return True
+        node = tree.parent(node)
+    return False
 
 
 def _or_removal(tree: Tree, intent: Intent) -> Intent:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from lora_lint.findings import FollowAttribute, MoveStatement, Postpone, Rename, ReplaceText, Unwrap
+from lora_lint.findings import (
+    FollowAttribute,
+    MoveStatement,
+    NeedsGuard,
+    Postpone,
+    Rename,
+    ReplaceText,
+    SetKeyword,
+    Unwrap,
+)
 from tests.fix.places import at, fixed, refusal
 
 
@@ -109,3 +118,20 @@ def test_a_method_that_makes_nothing_moves() -> None:
     elsewhere = CLASSES.replace("class Own(Base)", "class Own(other.Base)")
     above = MoveStatement(at(elsewhere, "self.freeze()"), at(elsewhere, "super().__init__()"), after=False)
     assert "line 12 may set attributes in the parent's __init__()" in refusal(elsewhere, above)
+
+
+@pytest.mark.parametrize(
+    ("before", "guarded"),
+    [
+        ("load(x)\n", False),
+        ("if y:\n    load(x)\n", False),
+        ("def f():\n    load(x)\n", True),
+        ('if __name__ == "__main__":\n    load(x)\n', True),
+    ],
+)
+def test_a_plan_for_scripts_with_a_guard_only(before: str, guarded: bool) -> None:
+    intents = (SetKeyword(at(before, "load(x)"), "k", "1"), NeedsGuard(at(before, "load(x)")))
+    if guarded:
+        assert fixed(before, *intents) == before.replace("load(x)", "load(x, k=1)")
+    else:
+        assert "__main__ guard" in refusal(before, *intents)
