@@ -16,7 +16,7 @@ export TOKENIZERS_PARALLELISM := false
 help:
 	@echo "make test   set up, then lint, type check and test"
 	@echo "make proof  run every fixture: it must fail as its rule says, and train once it is fixed"
-	@echo "make thorough run every fixture under verify, and as our fixes leave it (half an hour; the latter is not all green yet)"
+	@echo "make thorough run every fixture under verify, and as our fixes leave it (half an hour)"
 	@echo "make demo   set up, then find, prove, explain and fix the problems of two bundled training scripts"
 	@echo "make lint   ruff and mypy        make fast   the tests that take no seconds"
 	@echo "make readme refresh the generated parts of README.md"
