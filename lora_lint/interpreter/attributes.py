@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
+import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.forms as forms
-import lora_lint.interpreter.params as params
+import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.specs as specs
 from lora_lint.interpreter import config_files, encodings, records, relevance, rows, tensors
 from lora_lint.interpreter.arguments import Args
@@ -74,7 +75,7 @@ def read(run: Run, value: Value, name: str, node: ir.Node, scope: Scope | None =
     if isinstance(value, Super):
         return _of_super(run, value, name, node)
     if isinstance(value, Element):
-        return params.element_attribute(run, value, name, node)
+        return elements.element_attribute(run, value, name, node)
     if isinstance(value, Choice):
         results = [
             read(run, v, name, node, scope) for v in value.values if not (isinstance(v, Const) and v.value is None)
@@ -256,7 +257,7 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
     if name == "grad":
         run.witness(Ev.ZERO_GRAD, run.module.path)
         if isinstance(value, Element) and isinstance(new, Const) and new.value is None:
-            params.drop_gradient(run, value, node)
+            param_loops.drop_gradient(run, value, node)
     if isinstance(value, Obj):
         _write_object(run, value, name, new, node)
     elif isinstance(value, (Sym, ClassVal)):
@@ -317,7 +318,7 @@ def _override(run: Run, model: Obj, name: str, new: FuncVal | Bound, node: ir.At
 def _write_requires_grad(run: Run, value: Value, new: Value, node: ir.Attr, scope: Scope) -> None:
     answer = conditions.truth(run, new)
     if isinstance(value, Element):
-        params.write_element(run, value, answer, node)
+        param_loops.write_element(run, value, answer, node)
     elif isinstance(value, Obj) and value.kind is Kind.MODEL:
         if not value.path:
             return  # a plain attribute of a module: its parameters stay as they are
@@ -332,7 +333,7 @@ def _write_requires_grad(run: Run, value: Value, new: Value, node: ir.Attr, scop
         replacement = tensors.hacked(run, value, node)
         scope.bind(node.value.id, replacement)
     elif isinstance(value, (ParamIter, ParamSet)):
-        params.write_all(run, value, answer, node)
+        param_loops.write_all(run, value, answer, node)
 
 
 def evaluate_receiver(run: Run, node: ir.Attr, scope: Scope) -> Value:

@@ -9,8 +9,8 @@ import posixpath
 import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
+import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.managers as managers
-import lora_lint.interpreter.params as params
 from lora_lint.interpreter import argparser, builtin_collections, config_files, patterns, records, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.builtin_collections import Handler
@@ -105,7 +105,7 @@ def _isinstance(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 
 def _is_instance(run: Run, value: Value, option: Value) -> Tri:
     if isinstance(value, Element) and isinstance(option, LibRef):
-        return params.element_is(run, value, option.name)
+        return elements.element_is(run, value, option.name)
     if isinstance(value, Obj):
         if isinstance(option, ClassVal):
             if value.user_class is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.iteration as iteration
+import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.params as params
 from lora_lint.interpreter import tensors
 from lora_lint.interpreter.arguments import Args
@@ -145,7 +146,7 @@ def _map(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
         return run.fresh(node)
     function, iterable = args.positional[0][0], args.positional[1][0]
     if isinstance(iterable, (ParamIter, ParamSet)):
-        params.each(run, function, iterable, node, scope)
+        param_loops.each(run, function, iterable, node, scope)
         return run.fresh(node)
     items, opened = _items(run, iterable, node)
     out = [calls.call_value(run, function, Args([(item, None)]), node, scope) for item in items[:4]]

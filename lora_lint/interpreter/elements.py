@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import lora_lint.interpreter.params as params
+import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.interpreter import connectors, patterns
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
@@ -155,7 +155,7 @@ def element_method(run: Run, element: Element, name: str, args: Args, node: ir.N
     if name == "requires_grad_":
         value = args.first()
         answer = Tri.YES if value is None else Tri.of(bool(value.value)) if isinstance(value, Const) else Tri.UNKNOWN
-        params.write_element(run, element, answer, node)
+        param_loops.write_element(run, element, answer, node)
         return element
     if name in ("dim", "ndimension"):
         return Const(2 if element.shape == "matrix" else 1)

@@ -15,6 +15,7 @@ import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.items as items
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.managers as managers
+import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.params as params
 from lora_lint.interpreter import encodings, rows, tensors
 from lora_lint.interpreter.describe import variable
@@ -190,18 +191,18 @@ def _assert(run: Run, node: ir.Assert, scope: Scope) -> None:
 def _for(run: Run, node: ir.For, scope: Scope) -> None:
     counted = params.counted(run, node.iter, scope)
     if counted is not None:
-        params.loop(run, node, counted, scope, by="place")
+        param_loops.loop(run, node, counted, scope, by="place")
         return
     iterable = evaluation.evaluate(run, node.iter, scope)
     one_of = run.one_of(choices(iterable))
     if isinstance(iterable, Choice):
         iterable = next((v for v in iterable.values if not isinstance(v, Const)), iterable)
     if isinstance(iterable, (ParamIter, ParamSet)):
-        params.loop(run, node, iterable, scope)
+        param_loops.loop(run, node, iterable, scope)
         return
     held = iterable.items.get(PARAMETERS) if isinstance(iterable, DictVal) else None
     if isinstance(held, (ParamIter, ParamSet)):
-        params.loop(run, node, held, scope, by="name")
+        param_loops.loop(run, node, held, scope, by="name")
         return
     hot = run.program.hot_block(node.body)
     with one_of:

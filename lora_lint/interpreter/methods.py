@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
-import lora_lint.interpreter.params as params
+import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.specs as specs
 from lora_lint.interpreter import builtin, containers, encodings, rows, tensors
 from lora_lint.interpreter.arguments import Args
@@ -95,7 +95,7 @@ def call_method(
     if isinstance(receiver, FuncVal) and name == "__get__" and args.positional:
         return Bound(receiver, args.positional[0][0])
     if isinstance(receiver, Element):
-        return params.element_method(run, receiver, name, args, node)
+        return elements.element_method(run, receiver, name, args, node)
     if isinstance(receiver, Super):
         return _of_super(run, receiver, name, args, node, scope)
     if isinstance(receiver, Sym):

@@ -234,10 +234,13 @@ def note_order(run: Run, node: ir.Import) -> None:
     at_top = bool(run.stack) and run.stack[-1] == run.module.path
     if node.level or not at_top or not {"try", "fallback"}.isdisjoint(run.contexts):
         return
-    library, path = node.module.split(".")[0], run.module.path
-    before = [one for one in run.imports if one[0] == path]
-    late = [name for _, name, _ in before if name in renames().patched_by(library)]
-    if late and all(name != library for _, name, _ in before):
-        first = next(place for _, name, place in before if name != "__future__")
-        run.emit(Ev.LATE_IMPORT, node, args={"library": library, "after": tuple(dict.fromkeys(late)), "first": first})
-    run.imports.append((path, library, run.loc(node)))
+    library = node.module.split(".")[0]
+    before = run.imports.setdefault(run.module.path, {})  # each library at its first import
+    if library in before:
+        return
+    patched = renames().patched_by(library)
+    late = [name for name in before if name in patched]
+    if late:
+        first = next(place for name, place in before.items() if name != "__future__")
+        run.emit(Ev.LATE_IMPORT, node, args={"library": library, "after": tuple(late), "first": first})
+    before[library] = run.loc(node)

@@ -7,18 +7,16 @@ helper predicates. What cannot be evaluated makes the parts it decides unknown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.iteration as iteration
+import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.interpreter import filters, mentions
 from lora_lint.interpreter.arguments import Args
-from lora_lint.interpreter.elements import element_attribute, element_is, element_method, representatives
-from lora_lint.interpreter.run import ParamLoop, Run
+from lora_lint.interpreter.elements import representatives
+from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     PARAMETERS,
     Capture,
@@ -26,7 +24,6 @@ from lora_lint.interpreter.values import (
     Const,
     DictVal,
     Element,
-    Jump,
     LazyFilter,
     ParamIter,
     ParamName,
@@ -36,9 +33,8 @@ from lora_lint.interpreter.values import (
     Sym,
     Value,
 )
-from lora_lint.lifecycle.heap import Obj, trainable
-from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, ALL_PARTS, BASE_PARTS, Ev, Part, Tri
-from lora_lint.location import Location
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, ALL_PARTS, Part, Tri
 from lora_lint.syntax import ir
 
 
@@ -47,7 +43,7 @@ def materialise(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSe
     if isinstance(value, ParamSet):
         return value
     place = value.collected or run.loc(node)
-    chosen = _apply_filter(run, value, node)
+    chosen = filtered(run, value, node)
     captures = []
     for member in value.model.models():
         parts = {}
@@ -77,7 +73,7 @@ def _told_apart(chosen: list[tuple[Element, Tri]]) -> dict[int, Tri]:
     return found
 
 
-def _apply_filter(run: Run, value: ParamIter, node: ir.Node) -> list[tuple[Element, Tri]]:
+def filtered(run: Run, value: ParamIter, node: ir.Node) -> list[tuple[Element, Tri]]:
     """Each representative with whether the lazy filter keeps it."""
     out = []
     for element in representatives(run, value, ()):
@@ -89,14 +85,15 @@ def _apply_filter(run: Run, value: ParamIter, node: ir.Node) -> list[tuple[Eleme
             import lora_lint.interpreter.calls as calls
 
             scope = value.keep.scope or run.module.scope
-            item = _item(element, value.named)
+            item = item_of(element, value.named)
             answer = calls.call_value(run, value.keep.predicate, Args([(item, None)]), node, scope)
             out.append((element, conditions.truth(run, answer)))
     filters.settle(run, value.model)
     return out
 
 
-def _item(element: Element, named: bool) -> Value:
+def item_of(element: Element, named: bool) -> Value:
+    """What an iterator gives for a parameter: itself, or its name and itself."""
     if not named:
         return element
     return SeqVal("tuple", [ParamName(element.name, elements.name_prefixes(element.model)), element])
@@ -106,7 +103,7 @@ def _kept(run: Run, comp: ir.Comp, element: Element, named: bool, scope: Scope) 
     """Whether a comprehension keeps an element, and what it makes of it."""
     local = Scope({}, scope.module, scope)
     clause = comp.clauses[0]
-    execution.bind_target(run, clause.target, _item(element, named), local)
+    execution.bind_target(run, clause.target, item_of(element, named), local)
     answer = Tri.YES
     for condition in clause.conditions:
         one = conditions.truth(run, evaluation.evaluate(run, condition, local))
@@ -164,25 +161,6 @@ def subset(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSet:
     )
 
 
-# --- loops ------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _gathered(run: Run, model: Obj, certain: bool) -> Iterator[tuple[ParamLoop, list[Element]]]:
-    """Gather what is written to requires_grad inside, then make one event of it. certain: False when the elements are only
-    some of the parameters, which ones is unknown."""
-    state = ParamLoop(weak=0 if certain else 1)
-    seen: list[Element] = []
-    run.param_loops.append(state)
-    try:
-        yield state, seen
-    finally:
-        run.param_loops.pop()
-    filters.settle(run, model)
-    _clear(run, model, state)
-    _finish(run, model, state, seen)
-
-
 def counted(run: Run, node: ir.Expr, scope: Scope) -> ParamIter | ParamSet | None:
     """The collection of parameters in `range(len(collection))`, None when the expression is anything else."""
     inner = _only_argument(node, "range", scope)
@@ -214,52 +192,7 @@ def named(run: Run, value: DictVal, name: Value) -> Element | None:
     return element if element is not None and any(m.model.root is element.model.root for m in models) else None
 
 
-def loop(run: Run, node: ir.For, value: ParamIter | ParamSet, scope: Scope, by: str = "") -> None:
-    """`for p in model.parameters(): …`: run the body once per representative, then make what it wrote happen.
-    by: "place" when the loop counts, "name" when it goes over names, and its body reads the parameters there."""
-    names = tuple(mentions.in_body(node.body, scope))
-    for iterator, certain in _iterators(value):
-        with _gathered(run, iterator.model, certain) as (state, seen):
-            for element, sure in _iterate(run, iterator, node, names):
-                seen.append(element)
-                state.doubt = not sure
-                item = _loop_item(node.target, element, iterator.named)
-                if by == "place":
-                    item = Sym(("place", element.name), "index")
-                    run.places[item.key] = element
-                elif by == "name":
-                    item = ParamName(element.name, elements.name_prefixes(element.model))
-                    run.places["name", element.name] = element
-                execution.bind_target(run, node.target, item, scope)
-                guards = len(run.guards)
-                try:
-                    execution.block(run, node.body, scope)
-                except Jump as jump:
-                    state.broke = jump.kind == "break"
-                    if jump.kind != "continue":
-                        break
-                finally:
-                    del run.guards[guards:]
-
-
-def each(run: Run, function: Value, value: ParamIter | ParamSet, node: ir.Node, scope: Scope) -> None:
-    """`map(function, model.parameters())`, consumed."""
-    import lora_lint.interpreter.calls as calls
-
-    over(run, value, node, lambda item: calls.call_value(run, function, Args([(item, None)]), node, scope))
-
-
-def over(run: Run, value: ParamIter | ParamSet, node: ir.Node, act: Callable[[Value], object]) -> None:
-    """Do something with every parameter or module; what it writes to requires_grad is one event."""
-    for iterator, certain in _iterators(value):
-        with _gathered(run, iterator.model, certain) as (state, seen):
-            for element, sure in _iterate(run, iterator, node, ()):
-                seen.append(element)
-                state.doubt = not sure
-                act(_item(element, iterator.named))
-
-
-def _iterators(value: ParamIter | ParamSet) -> list[tuple[ParamIter, bool]]:
+def iterators(value: ParamIter | ParamSet) -> list[tuple[ParamIter, bool]]:
     """Iterators over what a collection holds, each with whether it certainly holds all of its parts."""
     if isinstance(value, ParamIter):
         return [(value, True)]
@@ -275,114 +208,6 @@ def _iterators(value: ParamIter | ParamSet) -> list[tuple[ParamIter, bool]]:
     return out
 
 
-def _iterate(run: Run, iterator: ParamIter, node: ir.Node, names: tuple[str, ...]) -> Iterator[tuple[Element, bool]]:
-    """The representatives that a filter lets through, each with whether it certainly does."""
-    if iterator.keep is None:
-        yield from ((element, True) for element in representatives(run, iterator, names))
-        return
-    for element, answer in _apply_filter(run, iterator, node):
-        if not answer.no:
-            yield element, answer.yes
-
-
-def _loop_item(target: ir.Expr, element: Element, named: bool) -> Value:
-    """What the loop variable holds: `for i, p in enumerate(...)` has a counter in front."""
-    item = _item(element, named)
-    if isinstance(target, ir.Seq) and len(target.items) == 2 and (not named or isinstance(target.items[1], ir.Seq)):
-        return SeqVal("tuple", [Const(0), item])
-    return item
-
-
-def drop_gradient(run: Run, element: Element, node: ir.Node) -> None:
-    """`p.grad = None` inside a loop over parameters."""
-    state = run.param_loops[-1] if run.param_loops else None
-    if state is not None and not (state.weak or state.doubt):
-        state.cleared.add(element.name)
-        state.cleared_at = (run.loc(node), run.statement)
-
-
-def _clear(run: Run, model: Obj, state: ParamLoop) -> None:
-    """Make one event of a loop that dropped the gradients of all adapters (without adapters: of all parameters)."""
-    if state.cleared_at is None or state.broke:
-        return
-    whole = list(representatives(run, ParamIter(model), ()))
-    wanted = [e for e in whole if e.part is Part.ADAPTER] or whole
-    if all(element.name in state.cleared for element in wanted):
-        where, statement = state.cleared_at
-        saved, run.statement = run.statement, statement
-        run.emit(Ev.ZERO_GRAD, None, {"model": model}, at=where)
-        run.statement = saved
-
-
-def _finish(run: Run, model: Obj, state: ParamLoop, seen: list[Element]) -> None:
-    """Make one event of everything a loop wrote to requires_grad."""
-    if not state.writes or state.where is None:
-        return
-    parts: dict[Part, Tri] = {}
-    for part in {element.part for element in seen if not element.extra}:
-        members = [e for e in seen if e.part is part and not e.extra]
-        answers = [state.writes.get(e.name) for e in members]
-        if all(a is None for a in answers):
-            continue
-        distinct = set(answers)
-        answer = distinct.pop() if len(distinct) == 1 else Tri.UNKNOWN
-        parts[part] = Tri.UNKNOWN if state.broke or answer is None else answer
-    everywhere = set(parts.values()) if parts.keys() >= BASE_PARTS else set()
-    inside = [e for e in seen if e.extra and e.part is Part.ADAPTER]
-    if any(not state.writes.get(e.name, Tri.NO).no for e in inside) and not parts.get(Part.ADAPTER, Tri.NO).yes:
-        if not all(trainable(model.model, adapter)[0].yes for adapter in model.model.adapters):
-            parts[Part.ADAPTER] = Tri.UNKNOWN  # some of the adapter's parameters train again
-    named = [e for e in seen if e.extra and e.part is not Part.ADAPTER]
-    extras = {e.extra: state.writes[e.name] for e in named if e.name in state.writes}
-    extras = {name: answer for name, answer in extras.items() if {answer} != everywhere}  # told apart from the others
-    wrote = frozenset((e.part, state.writes[e.name]) for e in seen if not e.extra and e.name in state.writes)
-    emit_parts(run, model, parts, extras, state.where, state.statement, wrote)
-
-
-def emit_parts(
-    run: Run,
-    model: Obj,
-    parts: dict[Part, Tri],
-    extras: dict[str, Tri],
-    where: Location,
-    statement: Location | None,
-    wrote: frozenset[tuple[Part, Tri]] = frozenset(),
-) -> None:
-    """Emit the freeze or thaw that a loop over parameters amounts to. wrote: what it wrote to some of each part."""
-    adapter = parts.get(Part.ADAPTER)
-    answers = [*parts.values(), *extras.values()]
-    freezes = adapter.no if adapter is not None else not any(a.yes for a in answers)
-    saved, run.statement = run.statement, statement
-    run.emit(
-        Ev.FREEZE if freezes else Ev.THAW,
-        None,
-        {"model": model},
-        {"parts": parts, "extras": extras, "wrote": wrote, "loop": True},
-        at=where,
-    )
-    run.statement = saved
-
-
-def write_element(run: Run, element: Element, answer: Tri, node: ir.Node) -> None:
-    """`p.requires_grad = …` inside a loop over parameters."""
-    if not run.param_loops:
-        emit_parts(run, element.model, {element.part: Tri.UNKNOWN}, {}, run.loc(node), run.statement)
-        return
-    state = run.param_loops[-1]
-    before = state.writes.get(element.name)
-    certain = before is answer or not (state.weak or state.doubt)
-    state.writes[element.name] = answer if certain else Tri.UNKNOWN
-    if state.where is None or answer.no:
-        state.where, state.statement = run.statement or run.loc(node), run.statement
-
-
-def write_all(run: Run, value: ParamIter | ParamSet, answer: Tri, node: ir.Node) -> None:
-    """requires_grad written on a whole collection (module.parameters() in a loop over modules)."""
-    for capture in materialise(run, value, node).captures:
-        held = {part: answer if there.yes else Tri.UNKNOWN for part, there in capture.parts.items() if not there.no}
-        emit_parts(run, capture.model, held, {}, run.loc(node), run.statement)
-
-
 # --- comprehensions ---------------------------------------------------------------------------------------------------
 
 
@@ -390,7 +215,7 @@ def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
     """A comprehension: over parameters by representatives, over anything else by its first items."""
     first = evaluation.evaluate(run, node.clauses[0].iter, scope)
     if isinstance(first, ParamSet) and len(first.captures) == 1:
-        first = _iterators(first)[0][0]
+        first = iterators(first)[0][0]
     if isinstance(first, ParamIter) and len(node.clauses) == 1:
         if node.kind == "generator":
             if first.keep is None:
@@ -436,7 +261,7 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
     values: list[Value] = []
     parts: dict[Part, Tri] = {}
     chosen: list[tuple[Element, Tri]] = []
-    with _gathered(run, iterator.model, certain=True) as (_, seen):
+    with param_loops.gathered(run, iterator.model, certain=True) as (_, seen):
         for element in representatives(run, iterator, names):
             seen.append(element)
             answer, value = _kept(run, node, element, iterator.named, scope)
@@ -484,19 +309,3 @@ def _clauses(
         key = evaluation.evaluate(run, node.key, local) if node.key is not None else Const(None)
         out.append((key, evaluation.evaluate(run, node.element, local)))
     return opened
-
-
-__all__ = [
-    "captures_of",
-    "comprehension",
-    "element_attribute",
-    "element_is",
-    "element_method",
-    "elements",
-    "emit_parts",
-    "loop",
-    "materialise",
-    "subset",
-    "write_all",
-    "write_element",
-]

@@ -105,7 +105,7 @@ class Run:
         self.unfollowed = 0
         self.inspecting = False  # what is evaluated is only looked at
         self.last_condition: tuple[ir.Node, Value] | None = None
-        self.imports: list[tuple[str, str, Location]] = []  # file, library and place of each import so far
+        self.imports: dict[str, dict[str, Location]] = {}  # file -> library -> place of its first import so far
         self._fresh: dict[Hashable, int] = {}
         self.importing: list[Import] = []  # modules whose body runs, outermost first
         self.promoted: list[Sym] = []  # unknowns that turned out to be objects

@@ -9,7 +9,7 @@ from typing import Any
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.events as events
 import lora_lint.interpreter.methods as methods
-import lora_lint.interpreter.params as params
+import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.apis.spec import CallSpec, Effect, Ref, TypeSpec
 from lora_lint.interpreter import outdated
 from lora_lint.interpreter.arguments import Args, Bindings, bind_spec
@@ -148,7 +148,7 @@ def _apply(run: Run, effect: Effect, site: Site) -> Value:
             site.env.values["item"] = item
             _apply_once(run, effect, site, maybe)
 
-        params.over(run, items, site.node, once)
+        param_loops.over(run, items, site.node, once)
         return UNSET
     for item in items.items if isinstance(items, SeqVal) else ():
         site.env.values["item"] = item

@@ -1,0 +1,187 @@
+"""Loops over parameters, and what they write: everything that one loop does to requires_grad is one event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import lora_lint.interpreter.elements as elements
+import lora_lint.interpreter.execute as execution
+import lora_lint.interpreter.params as params
+from lora_lint.interpreter import filters, mentions
+from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.run import ParamLoop, Run
+from lora_lint.interpreter.values import Const, Element, Jump, ParamIter, ParamName, ParamSet, Scope, SeqVal, Sym, Value
+from lora_lint.lifecycle.heap import Obj, trainable
+from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Part, Tri
+from lora_lint.location import Location
+from lora_lint.syntax import ir
+
+
+@contextmanager
+def gathered(run: Run, model: Obj, certain: bool) -> Iterator[tuple[ParamLoop, list[Element]]]:
+    """Gather what is written to requires_grad inside, then make one event of it. certain: False when the elements are only
+    some of the parameters, which ones is unknown."""
+    state = ParamLoop(weak=0 if certain else 1)
+    seen: list[Element] = []
+    run.param_loops.append(state)
+    try:
+        yield state, seen
+    finally:
+        run.param_loops.pop()
+    filters.settle(run, model)
+    _clear(run, model, state)
+    _finish(run, model, state, seen)
+
+
+def loop(run: Run, node: ir.For, value: ParamIter | ParamSet, scope: Scope, by: str = "") -> None:
+    """`for p in model.parameters(): …`: run the body once per representative, then make what it wrote happen.
+    by: "place" when the loop counts, "name" when it goes over names, and its body reads the parameters there."""
+    names = tuple(mentions.in_body(node.body, scope))
+    for iterator, certain in params.iterators(value):
+        with gathered(run, iterator.model, certain) as (state, seen):
+            for element, sure in _iterate(run, iterator, node, names):
+                seen.append(element)
+                state.doubt = not sure
+                item = _loop_item(node.target, element, iterator.named)
+                if by == "place":
+                    item = Sym(("place", element.name), "index")
+                    run.places[item.key] = element
+                elif by == "name":
+                    item = ParamName(element.name, elements.name_prefixes(element.model))
+                    run.places["name", element.name] = element
+                execution.bind_target(run, node.target, item, scope)
+                guards = len(run.guards)
+                try:
+                    execution.block(run, node.body, scope)
+                except Jump as jump:
+                    state.broke = jump.kind == "break"
+                    if jump.kind != "continue":
+                        break
+                finally:
+                    del run.guards[guards:]
+
+
+def each(run: Run, function: Value, value: ParamIter | ParamSet, node: ir.Node, scope: Scope) -> None:
+    """`map(function, model.parameters())`, consumed."""
+    import lora_lint.interpreter.calls as calls
+
+    over(run, value, node, lambda item: calls.call_value(run, function, Args([(item, None)]), node, scope))
+
+
+def over(run: Run, value: ParamIter | ParamSet, node: ir.Node, act: Callable[[Value], object]) -> None:
+    """Do something with every parameter or module; what it writes to requires_grad is one event."""
+    for iterator, certain in params.iterators(value):
+        with gathered(run, iterator.model, certain) as (state, seen):
+            for element, sure in _iterate(run, iterator, node, ()):
+                seen.append(element)
+                state.doubt = not sure
+                act(params.item_of(element, iterator.named))
+
+
+def _iterate(run: Run, iterator: ParamIter, node: ir.Node, names: tuple[str, ...]) -> Iterator[tuple[Element, bool]]:
+    """The representatives that a filter lets through, each with whether it certainly does."""
+    if iterator.keep is None:
+        yield from ((element, True) for element in elements.representatives(run, iterator, names))
+        return
+    for element, answer in params.filtered(run, iterator, node):
+        if not answer.no:
+            yield element, answer.yes
+
+
+def _loop_item(target: ir.Expr, element: Element, named: bool) -> Value:
+    """What the loop variable holds: `for i, p in enumerate(...)` has a counter in front."""
+    item = params.item_of(element, named)
+    if isinstance(target, ir.Seq) and len(target.items) == 2 and (not named or isinstance(target.items[1], ir.Seq)):
+        return SeqVal("tuple", [Const(0), item])
+    return item
+
+
+def drop_gradient(run: Run, element: Element, node: ir.Node) -> None:
+    """`p.grad = None` inside a loop over parameters."""
+    state = run.param_loops[-1] if run.param_loops else None
+    if state is not None and not (state.weak or state.doubt):
+        state.cleared.add(element.name)
+        state.cleared_at = (run.loc(node), run.statement)
+
+
+def _clear(run: Run, model: Obj, state: ParamLoop) -> None:
+    """Make one event of a loop that dropped the gradients of all adapters (without adapters: of all parameters)."""
+    if state.cleared_at is None or state.broke:
+        return
+    whole = list(elements.representatives(run, ParamIter(model), ()))
+    wanted = [e for e in whole if e.part is Part.ADAPTER] or whole
+    if all(element.name in state.cleared for element in wanted):
+        where, statement = state.cleared_at
+        saved, run.statement = run.statement, statement
+        run.emit(Ev.ZERO_GRAD, None, {"model": model}, at=where)
+        run.statement = saved
+
+
+def _finish(run: Run, model: Obj, state: ParamLoop, seen: list[Element]) -> None:
+    """Make one event of everything a loop wrote to requires_grad."""
+    if not state.writes or state.where is None:
+        return
+    parts: dict[Part, Tri] = {}
+    for part in {element.part for element in seen if not element.extra}:
+        members = [e for e in seen if e.part is part and not e.extra]
+        answers = [state.writes.get(e.name) for e in members]
+        if all(a is None for a in answers):
+            continue
+        distinct = set(answers)
+        answer = distinct.pop() if len(distinct) == 1 else Tri.UNKNOWN
+        parts[part] = Tri.UNKNOWN if state.broke or answer is None else answer
+    everywhere = set(parts.values()) if parts.keys() >= BASE_PARTS else set()
+    inside = [e for e in seen if e.extra and e.part is Part.ADAPTER]
+    if any(not state.writes.get(e.name, Tri.NO).no for e in inside) and not parts.get(Part.ADAPTER, Tri.NO).yes:
+        if not all(trainable(model.model, adapter)[0].yes for adapter in model.model.adapters):
+            parts[Part.ADAPTER] = Tri.UNKNOWN  # some of the adapter's parameters train again
+    named = [e for e in seen if e.extra and e.part is not Part.ADAPTER]
+    extras = {e.extra: state.writes[e.name] for e in named if e.name in state.writes}
+    extras = {name: answer for name, answer in extras.items() if {answer} != everywhere}  # told apart from the others
+    wrote = frozenset((e.part, state.writes[e.name]) for e in seen if not e.extra and e.name in state.writes)
+    emit_parts(run, model, parts, extras, state.where, state.statement, wrote)
+
+
+def emit_parts(
+    run: Run,
+    model: Obj,
+    parts: dict[Part, Tri],
+    extras: dict[str, Tri],
+    where: Location,
+    statement: Location | None,
+    wrote: frozenset[tuple[Part, Tri]] = frozenset(),
+) -> None:
+    """Emit the freeze or thaw that a loop over parameters amounts to. wrote: what it wrote to some of each part."""
+    adapter = parts.get(Part.ADAPTER)
+    answers = [*parts.values(), *extras.values()]
+    freezes = adapter.no if adapter is not None else not any(a.yes for a in answers)
+    saved, run.statement = run.statement, statement
+    run.emit(
+        Ev.FREEZE if freezes else Ev.THAW,
+        None,
+        {"model": model},
+        {"parts": parts, "extras": extras, "wrote": wrote, "loop": True},
+        at=where,
+    )
+    run.statement = saved
+
+
+def write_element(run: Run, element: Element, answer: Tri, node: ir.Node) -> None:
+    """`p.requires_grad = …` inside a loop over parameters."""
+    if not run.param_loops:
+        emit_parts(run, element.model, {element.part: Tri.UNKNOWN}, {}, run.loc(node), run.statement)
+        return
+    state = run.param_loops[-1]
+    before = state.writes.get(element.name)
+    certain = before is answer or not (state.weak or state.doubt)
+    state.writes[element.name] = answer if certain else Tri.UNKNOWN
+    if state.where is None or answer.no:
+        state.where, state.statement = run.statement or run.loc(node), run.statement
+
+
+def write_all(run: Run, value: ParamIter | ParamSet, answer: Tri, node: ir.Node) -> None:
+    """requires_grad written on a whole collection (module.parameters() in a loop over modules)."""
+    for capture in params.materialise(run, value, node).captures:
+        held = {part: answer if there.yes else Tri.UNKNOWN for part, there in capture.parts.items() if not there.no}
+        emit_parts(run, capture.model, held, {}, run.loc(node), run.statement)
