@@ -24,9 +24,7 @@ def state_dict_override_saves_nothing(event: Event, trace: Trace) -> Iterator[Re
     own = event.args.get("own")
     if not isinstance(own, Obj) or literal(own.facts.get("filtered")) is not True or event.model is None:
         return
-    override = next(
-        (e for e in trace.before(event, Ev.OVERRIDE) if e.model is not None and e.model.root is event.model.root), None
-    )
+    override = next((e for e in trace.before(event, Ev.OVERRIDE) if _same(e.model, event.model)), None)
     if override is None:
         return
     yield Report(

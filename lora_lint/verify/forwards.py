@@ -244,8 +244,7 @@ class Forwards:
             fresh = ids >= live.resized_from
             same = isinstance(mask, self._torch.Tensor) and mask.shape == ids.shape
             masks["new_tokens"] = fresh & (mask != 0) if same else fresh
-        for alike in {str(one.device): one.device for one in masks.values()}.values():
-            self.recorder.later.count({name: one for name, one in masks.items() if one.device == alike}, batch)
+        self.recorder.later.count(masks, batch)
         batches.append(batch)
 
     def _padding(self, ids: Any, mask: Any, labels: Any) -> dict[str, Any]:

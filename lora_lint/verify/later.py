@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lora_lint.verify.tensors import placed
+
 Vectors = Sequence[tuple[Sequence[int], Any]]  # numbers of values, and a vector with one element for each
 
 
@@ -36,23 +38,19 @@ class Later:
 
     def ask(self, size: int, vectors: Vectors, then: Callable[[list[float | None]], None]) -> None:
         """Have `then` called with `size` values, None where no vector has one."""
-        question = _Question(size, vectors, then)
         if all(vector.device.type != "cuda" for _, vector in vectors):
-            then(_values(question, [vector.tolist() for _, vector in vectors]))
+            then(placed(size, vectors))
             return
-        self._asked.append(question)
+        self._asked.append(_Question(size, vectors, then))
 
     def count(self, masks: dict[str, Any], record: Any) -> None:
-        """Have fields of `record` set to the numbers of true elements of boolean tensors of one device."""
-        import torch
+        """Have fields of `record` set to the numbers of true elements of boolean tensors."""
 
         def found(values: list[float | None]) -> None:
             for name, value in zip(masks, values, strict=True):
                 setattr(record, name, int(value or 0))
 
-        if masks:
-            counts = torch.stack([mask.sum() for mask in masks.values()])
-            self.ask(len(masks), [(range(len(masks)), counts)], found)
+        self.ask(len(masks), [([i], mask.sum().reshape(1)) for i, mask in enumerate(masks.values())], found)
 
     def send(self) -> None:
         """Start the transfer of everything asked for: one copy for each device, without waiting."""
@@ -98,16 +96,8 @@ def _answer(sent: _Sent) -> None:
     places = dict.fromkeys(lists, 0)
     for question in sent.questions:
         found = []
-        for _, vector in question.vectors:
+        for numbers, vector in question.vectors:
             start = places[vector.device]
             places[vector.device] = start + vector.numel()
-            found.append(lists[vector.device][start : start + vector.numel()])
-        question.then(_values(question, found))
-
-
-def _values(question: _Question, found: list[list[float]]) -> list[float | None]:
-    values: list[float | None] = [None] * question.size
-    for (numbers, _), numbers_found in zip(question.vectors, found, strict=True):
-        for number, value in zip(numbers, numbers_found, strict=True):
-            values[number] = float(value)
-    return values
+            found.append((numbers, lists[vector.device][start : start + vector.numel()]))
+        question.then(placed(question.size, found))

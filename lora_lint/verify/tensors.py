@@ -3,7 +3,7 @@ the observed program has imported it, and importing this module must not."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 SAMPLE = 4096  # positions looked at per tensor: enough for a LoRA matrix of rank 1 on 4096 inputs
@@ -17,11 +17,16 @@ def local(tensor: Any) -> Any:
 
 def norms(tensors: Sequence[Any]) -> list[float]:
     """The 2-norm of each tensor, in one transfer per device. NaN and Inf come through."""
-    out: list[float] = [0.0] * len(tensors)
-    for indices, vector in norm_vectors(tensors):
-        for index, value in zip(indices, vector.tolist(), strict=True):
-            out[index] = float(value)
-    return out
+    return [value or 0.0 for value in placed(len(tensors), norm_vectors(tensors))]
+
+
+def placed(size: int, vectors: Iterable[tuple[Sequence[int], Any]]) -> list[float | None]:
+    """The values of vectors (or lists) at the numbers they stand for, None at numbers of none."""
+    found: list[float | None] = [None] * size
+    for numbers, vector in vectors:
+        for number, value in zip(numbers, vector if isinstance(vector, list) else vector.tolist(), strict=True):
+            found[number] = float(value)
+    return found
 
 
 def norm_vectors(tensors: Sequence[Any]) -> list[tuple[list[int], Any]]:
@@ -114,11 +119,7 @@ def changes(now: Sequence[Any], before: Sequence[Any]) -> list[float | None]:
 
 def differences(views: Sequence[Any], before: Sequence[Any]) -> list[float | None]:
     """The same for samples."""
-    found: list[float | None] = [None] * len(views)
-    for indices, vector in difference_vectors(views, before):
-        for index, value in zip(indices, vector.tolist(), strict=True):
-            found[index] = float(value)
-    return found
+    return placed(len(views), difference_vectors(views, before))
 
 
 def difference_vectors(views: Sequence[Any], before: Sequence[Any]) -> list[tuple[list[int], Any]]:

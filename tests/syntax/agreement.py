@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from lora_lint.syntax import ir
+from lora_lint.syntax.ast_expressions import OPERATORS
 from lora_lint.syntax.positions import line_starts
 
 Found = Counter[tuple[str, object, ir.Loc]]  # kind, detail (a name, value or operator), range
@@ -75,37 +76,6 @@ _STATEMENTS.update((getattr(ast, name), kind) for name, kind in _NEWER.items() i
 _KINDS: dict[type[ast.AST], str] = {**_EXPRESSIONS, **_STATEMENTS}
 
 _OPS = {"JoinedStr": "fstring", "TemplateStr": "format", "Await": "await", "Yield": "yield", "YieldFrom": "yield from"}
-_OPERATORS: dict[type[ast.AST], str] = {
-    ast.Add: "+",
-    ast.Sub: "-",
-    ast.Mult: "*",
-    ast.Div: "/",
-    ast.FloorDiv: "//",
-    ast.Mod: "%",
-    ast.Pow: "**",
-    ast.LShift: "<<",
-    ast.RShift: ">>",
-    ast.BitOr: "|",
-    ast.BitAnd: "&",
-    ast.BitXor: "^",
-    ast.MatMult: "@",
-    ast.Eq: "==",
-    ast.NotEq: "!=",
-    ast.Lt: "<",
-    ast.LtE: "<=",
-    ast.Gt: ">",
-    ast.GtE: ">=",
-    ast.In: "in",
-    ast.NotIn: "not in",
-    ast.Is: "is",
-    ast.IsNot: "is not",
-    ast.UAdd: "u+",
-    ast.USub: "u-",
-    ast.Invert: "u~",
-    ast.Not: "not",
-    ast.And: "and",
-    ast.Or: "or",
-}
 
 
 def from_ast(text: str) -> Found:
@@ -125,7 +95,7 @@ def from_ast(text: str) -> Found:
                 found["Import", (alias.name, 0, None, alias.asname), _loc(node, lines)] += 1
         if isinstance(node, ast.Compare) and len(node.ops) > 1:
             for left, op, right in zip([node.left, *node.comparators], node.ops, node.comparators, strict=False):
-                found["Op", _OPERATORS[type(op)], (*_loc(left, lines)[:2], *_loc(right, lines)[2:])] += 1
+                found["Op", OPERATORS[type(op)], (*_loc(left, lines)[:2], *_loc(right, lines)[2:])] += 1
         for child in _children(node):
             visit(child)
 
@@ -146,9 +116,9 @@ def _ast_detail(node: Any) -> object:
         case "FunctionDef" | "AsyncFunctionDef" | "ClassDef" | "ExceptHandler":
             return node.name
         case "BinOp" | "UnaryOp" | "BoolOp" | "AugAssign":
-            return _OPERATORS[type(node.op)]
+            return OPERATORS[type(node.op)]
         case "Compare":
-            return "and" if len(node.ops) > 1 else _OPERATORS[type(node.ops[0])]
+            return "and" if len(node.ops) > 1 else OPERATORS[type(node.ops[0])]
         case "JoinedStr" | "TemplateStr" | "Await" | "Yield" | "YieldFrom":
             return _OPS[type(node).__name__]
         case "ImportFrom":
