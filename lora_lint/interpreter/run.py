@@ -262,7 +262,9 @@ class Run:
         try:
             yield
         finally:
-            self.guards.remove(guard)
+            # The last one: a function that calls itself meets its condition again, and what it leaves behind is cut off by
+            # length. What was appended inside holds for the rest of the function, and stays.
+            del self.guards[len(self.guards) - 1 - self.guards[::-1].index(guard)]
 
     @contextmanager
     def context(self, name: str) -> Iterator[None]:

@@ -79,6 +79,25 @@ def test_generated_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert steps < 100_000
 
 
+def test_recursion_under_a_condition(tmp_path: Path) -> None:
+    """A function that calls itself under a condition, and may return before that, meets the condition twice."""
+    text = """
+        import settings
+        import torch
+
+        def fit(model):
+            loss = model(1).loss
+            if settings.load():
+                return model
+            if loss:
+                model.train()
+                fit(model)
+
+        fit(torch.nn.Linear(1, 1))
+    """
+    assert analyse_texts({str(tmp_path / "train.py"): textwrap.dedent(text)}, {}, tmp_path) == []
+
+
 @pytest.mark.parametrize(
     "text",
     [
