@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from lora_lint import __version__
+from lora_lint import __version__, collector
 from lora_lint.baseline import fingerprints, read_baseline, write_baseline
 from lora_lint.config import Configuration
 from lora_lint.datafiles import DataFiles
@@ -85,6 +85,8 @@ def run(request: Request) -> Outcome:
         raise
     except Exception as error:
         raise InternalError(_named(error)) from error
+    finally:
+        collector.release()
 
 
 def _named(error: Exception) -> str:
@@ -107,12 +109,13 @@ class _Run:
     def outcome(self) -> Outcome:
         """All steps, in order."""
         request = self._request
-        found = discover(() if request.stdin is not None else request.paths, self._configuration, self._cwd)
-        self._knowledge = Knowledge(self._configuration, self._cwd)
-        loader = Loader(self._cwd, request.paths, self._parse)
-        if request.stdin is not None:
-            loader.add_text(request.stdin_name, request.stdin)
-        self._project = loader.load(found.files, self._knowledge.store.libraries)
+        with collector.reading():
+            found = discover(() if request.stdin is not None else request.paths, self._configuration, self._cwd)
+            self._knowledge = Knowledge(self._configuration, self._cwd)
+            loader = Loader(self._cwd, request.paths, self._parse)
+            if request.stdin is not None:
+                loader.add_text(request.stdin_name, request.stdin)
+            self._project = loader.load(found.files, self._knowledge.store.libraries)
         self._errors = [*found.errors, *self._project.errors]
         self._statistics: Mapping[str, int] = {}
         self._first = self._judged(self._project)
