@@ -9,7 +9,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import tensors
+from lora_lint.interpreter import generators, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.keys import compound
 from lora_lint.interpreter.run import Run
@@ -60,7 +60,7 @@ def _items(run: Run, value: Value, node: ir.Node) -> tuple[list[Value], bool]:
     if isinstance(value, DictVal):
         return [Const(k) for k in value.items], value.open
     if isinstance(value, Generator):
-        return calls.iterate_generator(run, value, node), True
+        return generators.collect(run, value, node), True
     if isinstance(value, Const) and isinstance(value.value, (str, tuple)) and len(value.value) < 50:
         return [Const(item) for item in value.value], False
     if isinstance(value, (ParamIter, ParamSet)):
@@ -182,6 +182,8 @@ def _sum(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = first(args)
     if isinstance(value, (ParamIter, ParamSet)):
         return run.fresh(node)
+    if isinstance(value, Generator):
+        value = SeqVal("list", *_items(run, value, node))
     return tensors.combine(run, [value], node)
 
 
@@ -228,6 +230,9 @@ def _reduce(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 
 
 def _join_max(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    for value in args.values():
+        if isinstance(value, Generator):
+            generators.collect(run, value, node)
     if any(isinstance(v, Tensor) for v in args.values()):
         return tensors.combine(run, args.values(), node)
     return compound(("max", tuple(key_of(v) for v in args.values())), args.values())

@@ -243,14 +243,14 @@ def call_function(
     if run.stack.count(id(func.node)) >= 2 or len(run.stack) >= MAX_DEPTH:
         escape(run, Args([(value, None) for _, value in given]), node)
         return run.fresh(node)
+    if getattr(func.node, "generator", False) and not eager:
+        return Generator(func, given)
     run.executed.add(id(func.node))
-    if func.cached and not getattr(func.node, "generator", False):
+    if func.cached:
         key = (id(func.node), tuple((name, key_of(value)) for name, value in given))
         if key not in run.cached:
             run.cached[key] = _interpret(run, func, given, node, args)
         return run.cached[key]
-    if getattr(func.node, "generator", False) and not eager:
-        return Generator(func, given)
     return _interpret(run, func, given, node, args)
 
 
@@ -339,24 +339,6 @@ def instantiate(run: Run, cls: ClassVal, args: Args, node: ir.Node) -> Value:
     if cls.opaque():
         escape(run, args, node)
     return obj
-
-
-def yielded(run: Run, value: Value, node: ir.Node) -> Value:
-    """A value that a running generator yields."""
-    if run.yields:
-        run.yields[-1](value)
-    return run.fresh(node)
-
-
-def iterate_generator(run: Run, generator: Generator, node: ir.Node) -> list[Value]:
-    """The first values of a generator: its body is run through and what it yields is collected."""
-    produced: list[Value] = []
-    run.yields.append(produced.append)
-    try:
-        call_function(run, generator.func, generator.args, node, eager=True)
-        return produced[:4]
-    finally:
-        run.yields.pop()
 
 
 def text_of(node: ir.Node) -> str:

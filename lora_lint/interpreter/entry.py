@@ -126,7 +126,7 @@ def _call(run: Run, func: FuncVal, given: list[tuple[str | None, Value]], node: 
     for param in node.params[len(given) :]:
         if param.name in annotated and param.kind not in ("*", "**"):
             given.append((param.name, annotated[param.name]))
-    calls.call_function(run, func, given, node, Args(unknown=True))
+    calls.call_function(run, func, given, node, Args(unknown=True), eager=True)
 
 
 def unknown_arguments(run: Run, func: FuncVal) -> dict[str, Sym]:

@@ -13,7 +13,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.items as items
 import lora_lint.interpreter.params as params
 import lora_lint.interpreter.specs as specs
-from lora_lint.interpreter import definitions, encodings, tensors
+from lora_lint.interpreter import definitions, encodings, generators, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import MAX_CONSTANT, compound, joined
@@ -102,7 +102,7 @@ def _op(run: Run, node: ir.Op, scope: Scope) -> Value:
         return conditions.boolean(run, node, scope)
     if op in ("await", "yield", "yield from"):
         value = evaluate(run, node.operands[0], scope) if node.operands else Const(None)
-        return value if op == "await" else calls.yielded(run, value, node)
+        return value if op == "await" else generators.yielded(run, value, node, each=op == "yield from")
     values = [evaluate(run, operand, scope) for operand in node.operands]
     if op == "fstring":
         return _fstring(run, node, values)

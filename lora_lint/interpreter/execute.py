@@ -17,7 +17,7 @@ import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import encodings, rows, tensors
+from lora_lint.interpreter import encodings, generators, rows, tensors
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.keys import joined
 from lora_lint.interpreter.relevance import called_names
@@ -28,6 +28,7 @@ from lora_lint.interpreter.values import (
     Const,
     DictVal,
     Element,
+    Generator,
     Jump,
     LibMethod,
     ParamIter,
@@ -205,14 +206,19 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
         param_loops.loop(run, node, held, scope, by="name")
         return
     hot = run.program.hot_block(node.body)
-    with one_of:
-        items, _ = iteration.items_for_loop(
-            run, iterable, node.iter, 8 if hot or iteration.holds_callables(iterable) else 2
-        )
-    iteration.each_of(iterable, items, node.body)
+    limit = 8 if hot or iteration.holds_callables(iterable) else 2
+    items: list[Value] = []
+    if not isinstance(iterable, Generator):
+        with one_of:
+            items, _ = iteration.items_for_loop(run, iterable, node.iter, limit)
+        iteration.each_of(iterable, items, node.body)
     outer, run.loop = run.loop, run.loc(node)
     run.loops.append(run.loop)
     try:
+        if isinstance(iterable, Generator):
+            turns = generators.loop(run, node, iterable, scope, min(limit, 4))
+            items = [] if turns > 1 else [run.fresh(node.iter)]
+            hot = hot and not turns
         for item in items:
             bind_target(run, node.target, item, scope)
             if not _turn(run, node.body, scope):

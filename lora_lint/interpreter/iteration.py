@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import lora_lint.interpreter.calls as calls
-from lora_lint.interpreter import containers, rows
+from lora_lint.interpreter import containers, generators, rows
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.relevance import children
 from lora_lint.interpreter.run import Run
@@ -46,7 +46,7 @@ def items_for_loop(run: Run, iterable: Value, node: ir.Node, limit: int) -> tupl
         keys: list[Value] = [containers.key_value(k) for k in list(iterable.items)[:limit]]
         return keys or [run.fresh(node)], iterable.open
     if isinstance(iterable, Generator):
-        return calls.iterate_generator(run, iterable, node)[:limit] or [run.fresh(node)], True
+        return generators.collect(run, iterable, node)[:limit] or [run.fresh(node)], True
     if isinstance(iterable, Const):
         if isinstance(iterable.value, (str, tuple)) and iterable.value:
             return [Const(c) for c in iterable.value[:limit]], len(iterable.value) > limit
@@ -75,7 +75,7 @@ def item_of(run: Run, iterable: Value, node: ir.Node) -> Value:
             if isinstance(maker, FuncVal):
                 inner = calls.call_value(run, Bound(maker, iterable), Args(), node, run.module.scope)
                 if isinstance(inner, Generator):
-                    produced = calls.iterate_generator(run, inner, node)
+                    produced = generators.collect(run, inner, node)
                     return produced[0] if produced else run.fresh(node)
         if rows.tells_fields(iterable):
             return rows.make(run, iterable, node)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from lora_lint.interpreter.relevance import children
@@ -92,8 +93,8 @@ def _value(node: object, scope: Scope) -> Value | None:
 
 def _strings(value: Value) -> Iterator[str]:
     if isinstance(value, Const):
-        if isinstance(value.value, str):
-            yield value.value
+        if isinstance(value.value, (str, re.Pattern)):
+            yield value.value if isinstance(value.value, str) else value.value.pattern
     elif isinstance(value, SeqVal):
         yield from (i.value for i in value.items[:50] if isinstance(i, Const) and isinstance(i.value, str))
     elif isinstance(value, DictVal):

@@ -37,7 +37,7 @@ def gathered(run: Run, model: Obj, certain: bool) -> Iterator[tuple[ParamLoop, l
 def loop(run: Run, node: ir.For, value: ParamIter | ParamSet, scope: Scope, by: str = "") -> None:
     """`for p in model.parameters(): …`: run the body once per representative, then make what it wrote happen.
     by: "place" when the loop counts, "name" when it goes over names, and its body reads the parameters there."""
-    names = tuple(mentions.in_body(node.body, scope))
+    names = (*mentions.in_body(node.body, scope), *(name for names in run.awaited for name in names))
     for iterator, certain in params.iterators(value):
         with gathered(run, iterator.model, certain) as (state, seen):
             for element, sure in _iterate(run, iterator, node, names):

@@ -13,7 +13,7 @@ import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
-from lora_lint.interpreter import filters, mentions
+from lora_lint.interpreter import filters, generators, mentions
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.elements import representatives
 from lora_lint.interpreter.run import Run
@@ -24,6 +24,7 @@ from lora_lint.interpreter.values import (
     Const,
     DictVal,
     Element,
+    Generator,
     LazyFilter,
     ParamIter,
     ParamName,
@@ -130,6 +131,8 @@ def captures_of(run: Run, value: Value, node: ir.Node) -> list[Capture] | None:
         return None if value.open else out
     if isinstance(value, DictVal):
         return captures_of(run, value.items["params"], node) if "params" in value.items else None
+    if isinstance(value, Generator):
+        return captures_of(run, SeqVal("list", generators.collect(run, value, node, limit=50)), node)
     if isinstance(value, Element):
         return [
             Capture(value.model, "", {value.part: Tri.UNKNOWN}, tuple(value.model.model.adapters), 0, run.loc(node))

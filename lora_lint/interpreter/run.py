@@ -97,6 +97,7 @@ class Run:
         self.executed: set[int] = set()
         self.cached: dict[Hashable, Value] = {}  # results of functions that remember them
         self.yields: list[Callable[[Value], None]] = []  # what takes the values of the generators that run
+        self.awaited: list[tuple[str, ...]] = []  # names that the bodies of loops over running generators tell apart
         self.loops: list[Location] = []  # all loops that run, outermost first, those of callers too
         self.loop: Location | None = None  # the innermost loop of the current function
         self.thorough = False  # every arm counts, and every parameter that a model may have

@@ -11,7 +11,7 @@ import lora_lint.interpreter.events as events
 import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.apis.spec import CallSpec, Effect, Ref, TypeSpec
-from lora_lint.interpreter import outdated
+from lora_lint.interpreter import generators, outdated
 from lora_lint.interpreter.arguments import Args, Bindings, bind_spec
 from lora_lint.interpreter.environment import UNSET, Env, Unset
 from lora_lint.interpreter.forms import Spread, evaluate_test, form_value, term
@@ -268,7 +268,7 @@ def _call_back(run: Run, callee: Value, fields: dict[str, Any], site: Site, owne
             stack.enter_context(run.inside(owner))
         result = calls.call_value(run, callee, _given(run, fields, site), site.node, site.scope)
         if isinstance(result, Generator) and context == "worker":
-            calls.iterate_generator(run, result, site.node)
+            generators.collect(run, result, site.node)
     return result
 
 

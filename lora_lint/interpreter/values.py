@@ -337,7 +337,7 @@ class Element:
 
 
 class Jump(Exception):
-    """Control flow of the interpreted program: break, continue, raise."""
+    """Control flow of the interpreted program: break, continue, raise, close (of a generator)."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
