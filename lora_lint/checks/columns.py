@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from lora_lint.apis.known_datasets import KnownDataset, known_dataset
 from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
+from lora_lint.checks.common import maker
 from lora_lint.checks.values import literal
 from lora_lint.findings import Applicability, FixPlan, ReplaceText, SetKeyword
 from lora_lint.lifecycle.heap import Obj
@@ -123,7 +124,8 @@ def _kept(trainer: Obj) -> frozenset[str]:
 
 
 def _keep_columns(arguments: Obj | None) -> FixPlan | None:
-    if arguments is None or arguments.site is None:
+    call = maker(arguments) if arguments is not None else None
+    if call is None:
         return None
-    intent = SetKeyword(arguments.site, "remove_unused_columns", "False")
+    intent = SetKeyword(call, "remove_unused_columns", "False")
     return FixPlan(Applicability.SAFE, "keep the columns", (intent,))

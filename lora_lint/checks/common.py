@@ -147,6 +147,11 @@ def call_site(event: Event, other: Event) -> Event | Location:
     return event
 
 
+def maker(made: Obj) -> Location | None:
+    """The call that took an object's settings, for a keyword more; None for a plain copy of another object."""
+    return made.site if made.event is None or made.event.location == made.site else None
+
+
 def order_sites(one: Event, other: Event) -> tuple[Location, Location] | None:
     """The two places, in the function where both events come about, whose order is the order of the events: the
     statements themselves, or the calls of helpers in which they happen. None when it is one and the same call."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import argument, name_of
+from lora_lint.checks.common import argument, maker, name_of
 from lora_lint.checks.values import literal
 from lora_lint.findings import Applicability, DropKeyword, FixPlan, InsertStatement, SetKeyword
 from lora_lint.lifecycle.heap import Obj
@@ -27,8 +27,8 @@ def pinning_cuda_tensors(event: Event, trace: Trace) -> Iterator[Report]:
     if trainer is None:
         drop = DropKeyword(event.location, "pin_memory")
         plan = FixPlan(Applicability.SAFE, "drop pin_memory", (drop,))
-    elif arguments is not None and arguments.site is not None:
-        keyword = SetKeyword(arguments.site, "dataloader_pin_memory", "False")
+    elif arguments is not None and (call := maker(arguments)) is not None:
+        keyword = SetKeyword(call, "dataloader_pin_memory", "False")
         plan = FixPlan(Applicability.SAFE, "do not pin", (keyword,))
     else:
         return

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import TRAINING, argument, loss_of, name_of, trained
+from lora_lint.checks.common import TRAINING, argument, loss_of, maker, name_of, trained
 from lora_lint.checks.heads import trains_head
 from lora_lint.checks.values import literal
 from lora_lint.checks.wrappers import call_wrapper, decide_first, entered, is_wrapper, wrap_later, wrapper_of
@@ -248,7 +248,9 @@ def reentrant_in_arguments(event: Event, trace: Trace) -> Iterator[Report]:
     if literal(unused) is True or (unused is None and several and not getattr(_given(arguments), "open", True)):
         only = literal(argument(arguments, "gradient_checkpointing")) is True
         asked = argument(arguments, "gradient_checkpointing_kwargs") is not None
-        plan = _not_reentrant(arguments.site) if only and asked else _not_unused(arguments.site)
+        call = maker(arguments)
+        told = _not_reentrant if only and asked else _not_unused
+        plan = told(call) if call is not None else None
         yield _marked_twice(arguments.site, plan, event, "trained here")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import TRAINING, name_of, part_trainable, trained
+from lora_lint.checks.common import TRAINING, maker, name_of, part_trainable, trained
 from lora_lint.checks.values import given, literal, strings
 from lora_lint.findings import Applicability, FixPlan, SetKeyword
 from lora_lint.lifecycle.heap import Obj
@@ -93,7 +93,8 @@ def _leaves_frozen(config: Obj | None) -> bool:
 def _train_rows(config: Obj | None, model: Obj) -> FixPlan | None:
     """Train and save the embedding and the output head, under the names of this family."""
     family = architectures().family(model.root.type, model.root.model.architecture)
-    if config is None or config.site is None or family is None or given(config.facts, "modules_to_save"):
+    call = maker(config) if config is not None else None
+    if config is None or call is None or family is None or given(config.facts, "modules_to_save"):
         return None
     outer = [
         name
@@ -101,5 +102,5 @@ def _train_rows(config: Obj | None, model: Obj) -> FixPlan | None:
         if name in family.leaves
     ]
     listed = ", ".join(f'"{name}"' for name in outer)
-    intent = SetKeyword(config.site, "modules_to_save", f"[{listed}]")
+    intent = SetKeyword(call, "modules_to_save", f"[{listed}]")
     return FixPlan(Applicability.UNSAFE, "train the embeddings of the new tokens", (intent,))

@@ -13,6 +13,7 @@ from lora_lint.checks.common import (
     TRAINING,
     frozen_at_training,
     learns,
+    maker,
     name_of,
     order_sites,
     trained,
@@ -272,8 +273,9 @@ def _switch_off(injection: Event, config: Obj, saved: bool) -> FixPlan | None:
     set_at = config.facts.get("set:inference")
     if isinstance(set_at, Location) and not given(config.facts, "loaded"):
         return FixPlan(Applicability.SAFE, "leave inference_mode as it is", (RemoveStatement(set_at),))
-    if not saved and config.site is not None and written:
-        intents: tuple[Intent, ...] = (SetKeyword(config.site, "inference_mode", "False"),)
+    call = maker(config)
+    if not saved and call is not None and written:
+        intents: tuple[Intent, ...] = (SetKeyword(call, "inference_mode", "False"),)
         return FixPlan(Applicability.SAFE, title, intents)
     name = variable_of(injection, "config")
     if name and injection.statement is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from lora_lint.apis.tables import Head, architectures
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import TRAINING, trained
+from lora_lint.checks.common import TRAINING, maker, trained
 from lora_lint.checks.values import MISSING, enum_member, given, literal, strings
 from lora_lint.findings import Applicability, FixPlan, ReplaceText, SetKeyword, Severity
 from lora_lint.lifecycle.heap import Adapter, Obj
@@ -131,12 +131,13 @@ def _advice(head: Head) -> str:
 def _name_task(config: Obj, head: Head) -> FixPlan | None:
     written = config.event.args.get("written", ()) if config.event is not None else ()
     name = "task_type" if head.task else "modules_to_save"
-    if config.site is None or (name in config.facts and name not in written):
+    call = maker(config)
+    if call is None or (name in config.facts and name not in written):
         return None  # it comes out of a dict: a second one would raise
     if head.task:
-        intent = SetKeyword(config.site, "task_type", f'"{head.task}"')
+        intent = SetKeyword(call, "task_type", f'"{head.task}"')
         return FixPlan(Applicability.SAFE, f"set task_type to {head.task}", (intent,))
-    intent = SetKeyword(config.site, "modules_to_save", f'["{head.modules[0]}"]')
+    intent = SetKeyword(call, "modules_to_save", f'["{head.modules[0]}"]')
     return FixPlan(Applicability.UNSAFE, "save and train the head", (intent,))
 
 

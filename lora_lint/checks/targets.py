@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from lora_lint.apis.tables import Family, architectures
 from lora_lint.checks.base import Report, check
+from lora_lint.checks.common import maker
 from lora_lint.checks.values import literal, strings
 from lora_lint.findings import Applicability, FixPlan, SetKeyword, Severity
 from lora_lint.lifecycle.heap import Adapter, Obj
@@ -113,9 +114,10 @@ def _name_modules(config: Obj, listed: list[str], missing: list[str], family: Fa
     for name in missing:
         same = [leaf for leaf in sorted(_layer_names(family)) if _roles(leaf) & _roles(name)]
         found.extend(leaf for leaf in same if leaf not in found)
-    if config.site is None or not found or found == [name for name in listed if name not in missing]:
+    call = maker(config)
+    if call is None or not found or found == [name for name in listed if name not in missing]:
         return None
-    intent = SetKeyword(config.site, "target_modules", f"[{_quoted(found)}]")
+    intent = SetKeyword(call, "target_modules", f"[{_quoted(found)}]")
     return FixPlan(Applicability.UNSAFE, "use the names of this architecture", (intent,))
 
 
@@ -131,7 +133,8 @@ def _of_expression(config: Obj, pattern: str, family: Family | None, event: Even
     plain = re.fullmatch(r"\w+", pattern) is not None
     if family is None and (not plain or not any(path.endswith(f".{pattern}") for path in known)):
         return
-    intent = SetKeyword(config.site, "target_modules", f'["{pattern}"]') if config.site is not None and plain else None
+    call = maker(config)
+    intent = SetKeyword(call, "target_modules", f'["{pattern}"]') if call is not None and plain else None
     yield Report(
         config.event,
         f'"{pattern}" is a regular expression for the whole path of a module and fits none of {_model(event.model.root)}: '

@@ -183,7 +183,7 @@ def _setting(obj: Obj, name: str) -> Value:
     """A field of a configuration: what it was given, else an unknown (the library's default)."""
     found = field_of(obj, name)
     if found is None:
-        fact = obj.facts.get(forms.fact_name(name))
+        fact = obj.facts.get(records.fact_name(name))
         found = fact if isinstance(fact, (Const, Sym, SeqVal, DictVal, Choice)) else None
     return found if found is not None else Sym(("attr", ("obj", obj.site, obj.type), name), name)
 
@@ -299,8 +299,8 @@ def _write_object(run: Run, value: Obj, name: str, new: Value, node: ir.Attr) ->
     ):
         run.witnesses.add(("config-used", new.site))
     if value.kind is Kind.ADAPTER_CONFIG:
-        value.facts[forms.fact_name(name)] = new
-        value.facts[f"set:{forms.fact_name(name)}"] = run.statement
+        value.facts[records.fact_name(name)] = new
+        value.facts[f"set:{records.fact_name(name)}"] = run.statement
 
 
 def _override(run: Run, model: Obj, name: str, new: FuncVal | Bound, node: ir.Attr) -> None:

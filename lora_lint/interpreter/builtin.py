@@ -229,6 +229,8 @@ def clone(run: Run, obj: Obj, node: ir.Node) -> Obj:
     new = run.make(obj.kind, obj.type, node)
     new.user_class, new.facts, new.attrs = obj.user_class, dict(root.facts), dict(obj.attrs)
     new.event = obj.event
+    if obj.kind is Kind.ADAPTER_CONFIG:
+        run.witnesses.add(("config-used", obj.site))
     if root.state is not None:
         old = root.state
         state = ModelState(**{name: getattr(old, name) for name in ModelState.__dataclass_fields__})
@@ -286,8 +288,11 @@ def _field(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 
 def _replace(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = builtin_collections.first(args)
+    if isinstance(value, Obj) and records.is_setting(value) and not args.open_keywords:
+        return records.changed(run, value, args, node, scope)
     if isinstance(value, Obj) and value.user_class is not None and records.is_record(value.user_class):
         return records.replaced(run, value, args, node)
+    calls.escape(run, args, node)
     return run.fresh(node)
 
 

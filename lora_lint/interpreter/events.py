@@ -9,10 +9,11 @@ import lora_lint.interpreter.forms as forms
 import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.params as params
 from lora_lint.apis.spec import Effect, Ref
+from lora_lint.interpreter import records
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.environment import Env, Unset
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, ParamIter, ParamSet, Scope, SeqVal, Sym, Value
+from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, ParamIter, ParamSet, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Guard, Tensor
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Mode, Quant, Tri
@@ -62,7 +63,7 @@ def emit(run: Run, effect: Effect, env: Env, node: ir.Node, first: int, maybe: s
     elif kind is Ev.LOADER:
         args["touches"] = [e for e in run.trace.events[first:] if "worker" in e.contexts]
     if kind in _NEEDS_NAMES and env.scope is not None:
-        args["bound"] = _bound(env.scope)
+        args["bound"] = records.bound(env.scope)
     prepared = roles["optimizer"].facts.get("prepared") if "optimizer" in roles else None
     if isinstance(prepared, Obj):
         roles.setdefault("accelerator", prepared)
@@ -72,19 +73,6 @@ def emit(run: Run, effect: Effect, env: Env, node: ir.Node, first: int, maybe: s
         made.event = event
     if kind is Ev.MOVE and args.get("device") == "cuda" and run.in_worker:
         run.emit(Ev.TOUCH_CUDA, node, args={"how": ".to()", "move": True})
-
-
-def _bound(scope: Scope) -> dict[str, Obj]:
-    """Models and adapter configs by the variables that hold them where an event happens, attributes of `self` included."""
-    found: dict[str, Obj] = {}
-    for name, value in scope.names.items():
-        if not isinstance(value, Obj):
-            continue
-        held = {f"{name}.{key}": inner for key, inner in value.attrs.items()} if value.user_class is not None else {}
-        for text, obj in ((name, value), *held.items()):
-            if isinstance(obj, Obj) and obj.kind in (Kind.MODEL, Kind.ADAPTER_CONFIG) and not obj.path:
-                found[text] = obj
-    return found
 
 
 def _gather(run: Run, effect: Effect, env: Env, node: ir.Node) -> tuple[dict[str, Obj], dict[str, Any]]:

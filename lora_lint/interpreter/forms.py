@@ -311,11 +311,6 @@ def _tensor(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     return tensor
 
 
-def fact_name(attribute: str) -> str:
-    """The fact that an attribute of a config stands for."""
-    return {"inference_mode": "inference"}.get(attribute, attribute)
-
-
 class Spread:
     """Positional arguments that a list stands for."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from lora_lint.apis.renames import renames
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import ClassVal, Const, DictVal, LibRef, Sym, Value
+from lora_lint.interpreter.values import ClassVal, Const, DictVal, LibRef, Mutated, Scope, Sym, Value
 from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.syntax import ir
 
 _TUPLE = "typing.NamedTuple"
@@ -82,8 +83,59 @@ def replaced(run: Run, obj: Obj, args: Args, node: ir.Node) -> Obj:
     """
     made = run.make(obj.kind, obj.type, node)
     made.user_class, made.name, made.facts = obj.user_class, obj.name, dict(obj.facts)
-    made.attrs = {**obj.attrs, **{name: value for name, (value, _) in args.keywords.items()}}
+    made.attrs = dict(obj.attrs)
+    if args.open_keywords:  # any field may be among the changed ones
+        for name, value in obj.attrs.items():
+            made.attrs[name] = Sym(("field", made.site, name), name, value if isinstance(value, Const) else None)
+    made.attrs.update({name: value for name, (value, _) in args.keywords.items()})
     return made
+
+
+_SETTINGS = {Kind.ADAPTER_CONFIG: (Ev.CONFIGURE, "config"), Kind.ARGUMENTS: (Ev.ARGUMENTS, "arguments")}
+
+
+def is_setting(obj: Obj) -> bool:
+    """Whether an object is of a library's dataclass, or of one made of it: an adapter config, training arguments."""
+    return obj.kind in _SETTINGS and (obj.user_class is None or is_record(obj.user_class))
+
+
+def changed(run: Run, obj: Obj, args: Args, node: ir.Node, scope: Scope) -> Obj:
+    """`dataclasses.replace(config, r=8)`: a library's dataclass made again, with some fields changed."""
+    made = replaced(run, obj, args, node)
+    made.name = ""
+    # That a field got the None of a mutating method was said where it got it.
+    made.facts.update({name: Const(None) for name, value in obj.facts.items() if isinstance(value, Mutated)})
+    new: dict[object, Value] = {name: value for name, (value, _) in args.keywords.items()}
+    held = obj.facts.get("kwargs")
+    if isinstance(held, DictVal):
+        made.facts["kwargs"] = DictVal({**held.items, **new}, open=held.open)
+    if obj.kind is Kind.ADAPTER_CONFIG:
+        run.witnesses.add(("config-used", obj.site))
+        for name, (value, _) in args.keywords.items():
+            made.facts[fact_name(name)] = value
+            made.facts.pop(f"set:{fact_name(name)}", None)
+    kind, role = _SETTINGS[obj.kind]
+    written = frozenset(name for name, (_, expr) in args.keywords.items() if expr is not None)
+    made.event = run.emit(kind, node, {role: made}, {"written": written, "bound": bound(scope)}, obj.type)
+    return made
+
+
+def bound(scope: Scope) -> dict[str, Obj]:
+    """Models and adapter configs by the variables that hold them where an event happens, attributes of `self` included."""
+    found: dict[str, Obj] = {}
+    for name, value in scope.names.items():
+        if not isinstance(value, Obj):
+            continue
+        held = {f"{name}.{key}": inner for key, inner in value.attrs.items()} if value.user_class is not None else {}
+        for text, obj in ((name, value), *held.items()):
+            if isinstance(obj, Obj) and obj.kind in (Kind.MODEL, Kind.ADAPTER_CONFIG) and not obj.path:
+                found[text] = obj
+    return found
+
+
+def fact_name(attribute: str) -> str:
+    """The fact that an attribute of a config stands for."""
+    return {"inference_mode": "inference"}.get(attribute, attribute)
 
 
 def item(obj: Obj, index: Value) -> Value | None:
