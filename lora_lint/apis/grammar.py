@@ -101,6 +101,7 @@ DERIVATIONS = frozenset(
         "path",
         "folder",
         "graph-free",
+        "row-format",
     }
 )
 TESTS = frozenset(
@@ -130,7 +131,7 @@ VERB_KEYS: dict[str, frozenset[str]] = {
     "link": frozenset({"link", "attrs"}),
     "call": frozenset({"call", "args", "context", "as", "open"}),
     "on": frozenset({"on", "method", "args", "named", "context", "as", "open"}),
-    "apply": frozenset({"apply", "method", "args", "as", "open"}),
+    "apply": frozenset({"apply", "method", "args", "context", "as", "open"}),
     "protocol": frozenset({"protocol"}),
     "let": frozenset({"let", "value"}),
     "havoc": frozenset({"havoc"}),

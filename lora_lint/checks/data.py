@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
-from lora_lint.findings import Applicability, FixPlan, Intent, NeedsGuard, SetKeyword, Unwrap
+from lora_lint.findings import Applicability, DropKeyword, FixPlan, Intent, NeedsGuard, SetKeyword, Unwrap
+from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Tri
 from lora_lint.location import Location
@@ -23,21 +24,26 @@ def cuda_in_dataloader_worker(event: Event, trace: Trace) -> Iterator[Report]:
         return
     for touch in event.args.get("touches", ()):
         if touch.kind is Ev.TOUCH_CUDA and touch.args.get("move"):
+            made = touch.role("object")
             yield Report(
-                touch,
+                made.site if made is not None and made.site is not None else touch,
                 "moves tensors to CUDA inside a data loader worker: a forked worker cannot use CUDA",
                 help="return CPU tensors and move the batch in the training loop",
                 story=((event, "this loader starts worker processes"),),
-                plan=_stay_on_cpu(touch),
+                plan=_stay_on_cpu(touch, made),
+                guards=made.guards if made is not None else (),
             )
 
 
-def _stay_on_cpu(touch: Event) -> FixPlan | None:
-    """Take the move out: the receiver stays where it is."""
+def _stay_on_cpu(touch: Event, format_: Obj | None) -> FixPlan | None:
+    """Take the move out: the receiver stays where it is, the format of a dataset names no device."""
+    title = "leave the tensors on the CPU"
+    if format_ is not None and format_.site is not None:
+        return FixPlan(Applicability.UNSAFE, title, (DropKeyword(format_.site, "device"),))
     inner = touch.args.get("inner")
     if not isinstance(inner, Location):
         return None
-    return FixPlan(Applicability.UNSAFE, "leave the tensors on the CPU", (Unwrap(touch.location, inner),))
+    return FixPlan(Applicability.UNSAFE, title, (Unwrap(touch.location, inner),))
 
 
 @check("LL402", on=Ev.LOADER)

@@ -62,7 +62,10 @@ def _tensors(row: Any) -> list[Tensor]:
 
 
 def _moves(touch: Event) -> bool:
-    return touch.kind is Ev.TOUCH_CUDA and bool(touch.args.get("move")) and not touch.guards
+    """Whether rows are certainly made on the GPU. The format of a dataset is not that of the batch: a collator that pads
+    makes new tensors."""
+    certain = bool(touch.args.get("move")) and not touch.guards and touch.role("object") is None
+    return touch.kind is Ev.TOUCH_CUDA and certain
 
 
 @check("LL409", on=Ev.BACKWARD)

@@ -252,6 +252,20 @@ def _graph_free(run: Run, inputs: list[Value]) -> Tri:
     return Tri.YES if all(data) else Tri.UNKNOWN
 
 
+def _row_format(run: Run, inputs: list[Value]) -> Value:
+    """What a dataset makes of its rows when they are read. A format that is set on a dataset is not that of copies taken
+    before."""
+    asked, objects = inputs[0], run.trace.objects
+    here = asked if isinstance(asked, Obj) else None
+    while here is not None and "row_format" not in here.attrs:
+        here = here.wraps
+    found = here.attrs["row_format"] if here is not None else None
+    if not isinstance(found, Obj) or here is asked:
+        return found
+    known = isinstance(asked, Obj) and asked in objects and found in objects
+    return found if known and objects.index(found) < objects.index(asked) else Const(None)
+
+
 def is_peft_model(run: Run, model: Obj) -> Tri:
     """Whether this reference to a model is a PeftModel (and not its mutated base)."""
     return is_of_type(run, model, "peft.PeftModel")
@@ -293,4 +307,5 @@ _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "path": lambda run, inputs: config_files.joined(inputs),
     "folder": lambda run, inputs: config_files.folder(inputs[0]),
     "graph-free": _graph_free,
+    "row-format": _row_format,
 }

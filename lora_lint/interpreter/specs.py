@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -248,7 +248,9 @@ def _callback(run: Run, verb: Verb | str, fields: dict[str, Any], site: Site) ->
     if verb == "apply":
         if isinstance(target, Obj):
             given = _given(run, fields, site)
-            _bind(fields, site, methods.call_method(run, target, str(fields["method"]), given, site.node, site.scope))
+            with run.context(fields["context"]) if "context" in fields else nullcontext():
+                value = methods.call_method(run, target, str(fields["method"]), given, site.node, site.scope)
+            _bind(fields, site, value)
     elif verb == "on":
         for owner, method in _owners(target, str(fields["method"])):
             callee = method if method.static else Bound(method, owner)
