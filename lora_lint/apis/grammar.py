@@ -36,7 +36,8 @@ A FORM is a term ($name, $name.attribute, $kwargs.key, a literal, a derivation, 
   {parameters: $x, named: …, modules: …}
   {tensor: plain}, {attached: $x}    data; a tensor on the graph of the last forward
   {like: [$x …], kept: true}         a tensor that depends on these, and whose value backward needs
-  {scaled: $x, by: $scaler}, {cut: detach, of: $x}, {hack: $x}
+  {scaled: $x, by: $scaler}, {hack: $x}
+  {cut: detach, of: $x, keeps: tensors}    $x without its graph; but when it is a tensor with one
   {unpack: $list}                    its only item, or the list
   {first: $list}, {spread: $list}    its first item; its items as several arguments
   {pick: optimizer, of: $x}          the objects of a kind in a nested value
@@ -148,7 +149,7 @@ RETURN_FORMS: dict[str, frozenset[str]] = {
     "base": frozenset({"base"}),
     "wrapped": frozenset({"wrapped"}),
     "saved": frozenset({"saved"}),
-    "cut": frozenset({"cut", "of"}),
+    "cut": frozenset({"cut", "of", "keeps"}),
     "hack": frozenset({"hack"}),
     "unpack": frozenset({"unpack"}),
     "submodule": frozenset({"submodule", "path", "type"}),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 from lora_lint.lifecycle.effects import frozen_by
 from lora_lint.lifecycle.heap import Adapter, ModelState, Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
-from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Part, Tri
+from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Graph, Part, Tri
 from lora_lint.location import Location
 
 STACKS = frozenset({"layers", "h", "blocks", "block", "layer"})  # the names that lists of blocks have
@@ -17,8 +17,15 @@ TRAINING = (Ev.TRAIN, Ev.BACKWARD, Ev.STEP)
 ADAPTERS_LEARN = "adapters-learn"
 
 
-def witnesses(event: Event) -> Iterator[str]:
+# Witness, with the place of a backward: on some path its loss comes from a model.
+FROM_A_MODEL = "from-a-model"
+
+
+def witnesses(event: Event) -> Iterator[Hashable]:
     """What a training event witnesses for findings on other paths."""
+    loss = loss_of(event) if event.kind is Ev.BACKWARD else None
+    if loss is not None and loss.graph is Graph.ATTACHED and loss.hack_at is None and not loss.leaf:
+        yield FROM_A_MODEL, event.location
     held = (each for model in trained(event) for each in adapters_of(model))
     if any(not trainable(member.model, adapter)[0].no for member, adapter in held):
         yield ADAPTERS_LEARN

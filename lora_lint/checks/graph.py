@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import call_site, held_models, learns, trained, variable_of
+from lora_lint.checks.common import FROM_A_MODEL, call_site, held_models, learns, trained, variable_of
 from lora_lint.checks.targets import finds_targets
 from lora_lint.findings import (
     Applicability,
@@ -83,8 +83,14 @@ def loss_requires_grad_hack(event: Event, trace: Trace) -> Iterator[Report]:
         story=tuple(story),
         plan=_drop_hack(loss),
         severity=None if certain else Severity.WARNING,
-        unless=_as_input(loss),
+        unless=_meant(loss, event),
     )
+
+
+def _meant(loss: Tensor, backward: Event) -> frozenset[Hashable]:
+    """What would show that requires_grad was set on purpose: a tensor of its own takes the place of the loss in a step that
+    is left out."""
+    return _as_input(loss) | frozenset({(FROM_A_MODEL, backward.location)} if loss.leaf else ())
 
 
 def _as_input(loss: Tensor) -> frozenset[Hashable]:

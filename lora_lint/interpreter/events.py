@@ -188,7 +188,8 @@ def _backward(run: Run, args: dict[str, Any], roles: dict[str, Obj]) -> None:
     """Name the models the loss comes from."""
     value = args.get("loss_value")
     if isinstance(value, Choice):
-        value = next((v for v in value.values if isinstance(v, Tensor)), value)
+        either = sorted((v for v in value.values if isinstance(v, Tensor)), key=lambda v: v.hack_at is not None)
+        value = either[0] if either else value
     if isinstance(value, SeqVal) and value.items:
         value = value.items[0]
     if isinstance(value, DictVal):

@@ -32,7 +32,7 @@ from lora_lint.interpreter.values import (
 )
 from lora_lint.lifecycle.heap import ModelState, Obj
 from lora_lint.lifecycle.trace import Tensor
-from lora_lint.lifecycle.vocabulary import Cut, Ev, Kind, Quant, Tri
+from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Kind, Quant, Tri
 from lora_lint.location import Location
 from lora_lint.syntax import ir
 
@@ -265,7 +265,10 @@ _WRAPPING = (Ev.WRAP, Ev.COMPILE)
 
 def _cut(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     value = form_value(run, fields["of"], env, node)
-    result = tensors.cut(run, value, Cut(fields["cut"]), node)
+    if "keeps" in fields and isinstance(value, Tensor) and value.graph in (Graph.ATTACHED, Graph.UNKNOWN):
+        result: Value = value
+    else:
+        result = tensors.cut(run, value, Cut(fields["cut"]), node)
     device = env.get("device")
     if not isinstance(device, Unset) and isinstance(result, Tensor) and (name := device_of(device)) != "unknown":
         result = replace(result, device=name)

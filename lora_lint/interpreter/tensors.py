@@ -141,7 +141,7 @@ def cut(run: Run, value: Value, kind: Cut, node: ir.Node) -> Value:
     if isinstance(value, Const) or (isinstance(value, Sym) and value.data):
         return plain()
     if isinstance(value, Sym) and kind is Cut.REBUILT:
-        return plain()  # torch.tensor of something unknown: data
+        return Tensor(Graph.PLAIN, cut=kind)  # torch.tensor of something unknown: data
     number = kind is Cut.ITEM
     result = Tensor(Graph.DETACHED, number=number)
     if isinstance(value, Tensor):
@@ -166,8 +166,12 @@ def scaled(run: Run, value: Value, scaler: Obj, node: ir.Node) -> Value:
 
 def hacked(run: Run, value: Value, node: ir.Node, inner: Location | None = None) -> Value:
     """The value after someone set requires_grad on it by hand: a leaf of its own when it is data. inner: where the value
-    stands inside a call that does so and returns it."""
+    stands inside a call that does so and returns it. A number that the program computed, in a tensor of its own: a
+    backward on it would have nowhere to go; one that the user wrote down may stand for a loss that is not there.
+    """
     if isinstance(value, Tensor):
+        if value.graph is Graph.PLAIN and value.cut is Cut.REBUILT:
+            return parameter(run, node)
         if value.graph is Graph.PLAIN or value.leaf:
             return Tensor(Graph.ATTACHED, leaf=True)
         value.hack_at, value.hack_statement = run.loc(node), run.statement
