@@ -48,6 +48,7 @@ class Architectures:
     heads: tuple[Head, ...]
     trained_heads: tuple[str, ...]
     embeddings: tuple[str, ...]
+    block_counts: tuple[str, ...]
     own_padding: tuple[str, ...]
     native: tuple[str, ...]
     end_tokens: PyMapping[str, str]
@@ -110,6 +111,7 @@ _ARCHITECTURE_KEYS = frozenset(
         "heads",
         "trained_heads",
         "embeddings",
+        "block_counts",
         "own_padding",
         "native",
         "end_tokens",
@@ -134,6 +136,7 @@ def architectures() -> Architectures:
         ),
         trained_heads=names(table.data["trained_heads"]),
         embeddings=names(table.data["embeddings"]),
+        block_counts=names(table.data["block_counts"]),
         own_padding=names(table.data["own_padding"]),
         native=names(table.data["native"]),
         end_tokens={key: str(value) for key, value in table.data["end_tokens"].data.items()},

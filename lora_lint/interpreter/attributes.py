@@ -7,6 +7,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.forms as forms
+import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.specs as specs
 from lora_lint.interpreter import config_files, encodings, records, relevance, rows, tensors
@@ -218,7 +219,7 @@ def _submodule_or_data(run: Run, obj: Obj, name: str) -> Value:
 def item_of_object(run: Run, obj: Obj, index: Value, node: ir.Node) -> Value:
     """`obj[index]`: layers of a model, rows of a dataset, items of an unknown container."""
     if obj.kind is Kind.MODEL:
-        return Obj(Kind.MODEL, "torch.nn.Module", obj.site, parent=obj, path="*")
+        return iteration.module_at(run, obj, index)
     if obj.kind is Kind.ROW:
         return rows.item(run, obj, index, node)
     if obj.user_class is not None:

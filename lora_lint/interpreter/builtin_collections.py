@@ -29,7 +29,9 @@ from lora_lint.interpreter.values import (
     constant,
     key_of,
 )
+from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Tensor
+from lora_lint.lifecycle.vocabulary import Kind
 from lora_lint.syntax import ir
 
 Handler = Callable[[Run, Args, ir.Node, Scope], Value]
@@ -76,7 +78,16 @@ def _sequence(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = first(args)
     if isinstance(value, (ParamIter, ParamSet)):
         return value
-    return SeqVal("list", *_items(run, value, node))
+    return SeqVal("list", *_items(run, value, node), value)
+
+
+def _some(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """The first of several modules or parameters; of data and other things, what some say is what all say."""
+    value = first(args)
+    if isinstance(value, (ParamIter, ParamSet)):
+        return params.subset(run, value, node)
+    modules = isinstance(value, Obj) and value.kind is Kind.MODEL
+    return SeqVal("list", *_items(run, value, node)) if modules else value
 
 
 def _enumerate(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
@@ -91,7 +102,7 @@ def _enumerate(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     items = items or [run.fresh(node)]
     turns = _turns(run, node, begin, ("len", key_of(value)))
     return SeqVal(
-        "list", [SeqVal("tuple", [turn, items[min(i, len(items) - 1)]]) for i, turn in enumerate(turns)], True
+        "list", [SeqVal("tuple", [turn, items[min(i, len(items) - 1)]]) for i, turn in enumerate(turns)], True, value
     )
 
 
@@ -263,7 +274,7 @@ HANDLERS: dict[str, Handler] = {
     "builtins.dict": _dict,
     "collections.OrderedDict": _dict,
     "itertools.chain": _chain,
-    "itertools.islice": _same,
+    "itertools.islice": _some,
     "itertools.cycle": _same,
     "functools.reduce": _reduce,
 }

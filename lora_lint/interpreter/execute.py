@@ -211,7 +211,7 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
     if not isinstance(iterable, Generator):
         with one_of:
             items, _ = iteration.items_for_loop(run, iterable, node.iter, limit)
-        iteration.each_of(iterable, items, node.body)
+        iteration.each_of(iterable, items, node.body, run.loc(node))
     outer, run.loop = run.loop, run.loc(node)
     run.loops.append(run.loop)
     try:

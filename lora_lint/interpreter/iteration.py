@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from dataclasses import replace
+
 import lora_lint.interpreter.calls as calls
+from lora_lint.apis.tables import architectures
 from lora_lint.interpreter import containers, generators, rows
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.relevance import children
@@ -17,10 +21,12 @@ from lora_lint.interpreter.values import (
     SeqVal,
     Sym,
     Value,
+    key_of,
 )
 from lora_lint.lifecycle.heap import EACH, Obj
 from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import Kind
+from lora_lint.location import Location
 from lora_lint.syntax import ir
 
 LOOP_TURNS = 2
@@ -54,12 +60,51 @@ def items_for_loop(run: Run, iterable: Value, node: ir.Node, limit: int) -> tupl
     return [item_of(run, iterable, node) for _ in range(min(limit, LOOP_TURNS))], True
 
 
-def each_of(iterable: Value, items: list[Value], body: tuple[ir.Stmt, ...]) -> None:
-    """Mark the items of a list of modules that a loop treats all alike: nothing in its body is told apart or counted."""
-    if isinstance(iterable, Obj) and iterable.kind is Kind.MODEL and not any(map(_tells_apart, body)):
-        for item in items:
-            if isinstance(item, Obj) and item.path == "*":
-                item.path = EACH
+def each_of(iterable: Value, items: list[Value], body: tuple[ir.Stmt, ...], loop: Location) -> None:
+    """Mark the items of a list of modules, and the counters of a loop, that a loop treats all alike: nothing in its body is
+    told apart or counted."""
+    modules = _whole(iterable)
+    if (modules is None and not any(isinstance(item, Sym) for item in items)) or any(map(_tells_apart, body)):
+        return
+    for item in items:
+        for part in item.items if modules is not None and isinstance(item, SeqVal) else (item,):
+            if isinstance(part, Obj) and part.path == "*" and part.parent is modules:
+                part.path = EACH
+            elif isinstance(part, Sym) and part.turn is not None:
+                part.turn = replace(part.turn, alike=loop)
+
+
+def _whole(iterable: Value) -> Obj | None:
+    """The list of modules that is iterated from end to end."""
+    inner = iterable.whole if isinstance(iterable, SeqVal) else iterable
+    if isinstance(inner, SeqVal):
+        return _whole(inner)
+    return inner if isinstance(inner, Obj) and inner.kind is Kind.MODEL else None
+
+
+def module_at(run: Run, modules: Obj, index: Value) -> Obj:
+    """`layers[i]`: each of them in turn, where a loop counts through all and treats them alike; one of them elsewhere."""
+    turn = index.turn if isinstance(index, Sym) else None
+    every = turn is not None and turn.alike is not None and turn.alike == run.loop
+    if turn is None or not every or turn.start != 0 or turn.offset or not _counts(turn.stop, modules):
+        return Obj(Kind.MODEL, "torch.nn.Module", modules.site, parent=modules, path="*")
+    return Obj(Kind.MODEL, "torch.nn.Module", modules.site, parent=modules, path=EACH)
+
+
+def _counts(number: Hashable, modules: Obj) -> bool:
+    """Whether a number, given by its identity, is that of the modules in a list: its length, or what the config of their
+    model says."""
+    if number == ("len", key_of(modules)):
+        return True
+    if not isinstance(number, tuple) or len(number) != 3 or number[2] not in architectures().block_counts:
+        return False
+    here: Obj | None = modules
+    while here is not None:
+        config = here.attrs.get("config")
+        if isinstance(config, Obj) and number[:2] == ("attr", ("obj", config.site, config.type)):
+            return True
+        here = here.wraps or here.parent
+    return False
 
 
 def _tells_apart(node: object) -> bool:

@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
+from lora_lint.location import Location
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """A turn of a loop. start: the counter's value in the first turn, None when it is not known; stop: identity of the
-    number of turns; offset: what was added to the counter."""
+    number of turns; offset: what was added to the counter. alike: the place of a loop that treats all its turns alike."""
 
     first: bool
     start: int | None
     stop: Hashable
     offset: int = 0
+    alike: Location | None = None
 
     def shifted(self, amount: object) -> Turn | None:
         """The turn of `counter + amount`."""

@@ -238,11 +238,13 @@ class Super:
 
 @dataclass(slots=True, eq=False)
 class SeqVal:
-    """A list, tuple or set. open: there may be more items than these."""
+    """A list, tuple or set. open: there may be more items than these. whole: what is iterated here from end to end, with
+    nothing left out, as by `enumerate(layers)`."""
 
     kind: str
     items: list[Value]
     open: bool = False
+    whole: Value | None = None
 
 
 @dataclass(slots=True, eq=False)
