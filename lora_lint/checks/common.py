@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator
 from typing import Any
 
 from lora_lint.lifecycle.effects import frozen_by
-from lora_lint.lifecycle.heap import Adapter, ModelState, Obj, adapters_of, trainable
+from lora_lint.lifecycle.heap import WHOLE_PATHS, Adapter, ModelState, Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Graph, Part, Tri
 from lora_lint.location import Location
@@ -21,14 +21,21 @@ ADAPTERS_LEARN = "adapters-learn"
 FROM_A_MODEL = "from-a-model"
 
 
+# Witness, with the place where a model was made: the copies of modules that its adapters train (a head) learn at some time.
+COPIES_LEARN = "copies-learn"
+
+
 def witnesses(event: Event) -> Iterator[Hashable]:
     """What a training event witnesses for findings on other paths."""
     loss = loss_of(event) if event.kind is Ev.BACKWARD else None
     if loss is not None and loss.graph is Graph.ATTACHED and loss.hack_at is None and not loss.leaf:
         yield FROM_A_MODEL, event.location
-    held = (each for model in trained(event) for each in adapters_of(model))
+    held = [each for model in trained(event) for each in adapters_of(model)]
     if any(not trainable(member.model, adapter)[0].no for member, adapter in held):
         yield ADAPTERS_LEARN
+    for member, adapter in held:
+        if not copies_trainable(member.model, adapter)[0].no:
+            yield COPIES_LEARN, member.root.site
 
 
 def trained(event: Event) -> list[Obj]:
@@ -75,6 +82,20 @@ def frozen_at_training(event: Event) -> Iterator[tuple[Obj, Adapter, Event]]:
             continue
         for adapter, cause in frozen_by(model):
             yield model, adapter, cause
+
+
+def copies_trainable(state: ModelState, adapter: Adapter) -> tuple[Tri, Event | None]:
+    """Whether the copies of modules that an adapter trains (a head) require gradients, and the event that made it so."""
+    for op in reversed(state.ops):
+        answer = op.parts.get(Part.COPY)
+        if answer is None or (op.adapter is not None and op.adapter is not adapter):
+            continue
+        if op.path and not WHOLE_PATHS.issuperset(op.path.split(".")) and op.path != adapter.path:
+            if answer.no:
+                continue  # a freeze of some submodule: the copies may be outside
+            return Tri.UNKNOWN, None
+        return answer, op.event
+    return Tri.UNKNOWN, None
 
 
 def name_of(event: Event, role: str, fallback: str = "the model") -> str:

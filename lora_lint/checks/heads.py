@@ -1,4 +1,4 @@
-"""Output heads beside an adapter: LL111."""
+"""Output heads beside an adapter: LL111, and LL103 where the head is frozen."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from lora_lint.apis.tables import Head, architectures
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import TRAINING, maker, trained
+from lora_lint.checks.common import COPIES_LEARN, TRAINING, copies_trainable, maker, name_of, order_sites, trained
 from lora_lint.checks.values import MISSING, enum_member, given, literal, strings
-from lora_lint.findings import Applicability, FixPlan, ReplaceText, SetKeyword, Severity
-from lora_lint.lifecycle.heap import Adapter, Obj
+from lora_lint.findings import Applicability, FixPlan, MoveStatement, ReplaceText, SetKeyword, Severity
+from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
 
@@ -155,6 +155,59 @@ def modules_lost_in_mutator(event: Event, trace: Trace) -> Iterator[Report]:
             help=f"change the list first, or pass {value.receiver or 'list'} + [{value.argument or '…'}]",
             plan=_add_instead(value),
         )
+
+
+_CHOSEN = (Ev.FREEZE, Ev.THAW)  # a loop that thaws the adapter may freeze what is beside it
+
+
+@check("LL103", on=TRAINING)
+def head_refrozen(event: Event, trace: Trace) -> Iterator[Report]:
+    """The copies of modules that an adapter trains (a fresh head, modules_to_save) were frozen after the injection, while
+    the adapter itself learns. In a program that trains them at another time that is a stage."""
+    for model in trained(event):
+        for member, adapter in adapters_of(model):
+            config, (answer, freeze) = adapter.config, copies_trainable(member.model, adapter)
+            if config is None or adapter.loaded or not answer.no or freeze is None or freeze.kind not in _CHOSEN:
+                continue
+            what = _copies(member.root, config)
+            if not what or not trainable(member.model, adapter)[0].yes or _filled(member, trace):
+                continue
+            yield Report(
+                freeze,
+                f"freezes {what} of {name_of(freeze, 'model')}, which the adapter was to train: never trained",
+                help='keep these trainable: `"lora_" in name or "modules_to_save" in name`, or freeze before the injection',
+                story=((adapter.event, "adapter injected here"), (event, "trained here")),
+                plan=_before_injection(freeze, adapter.event),
+                severity=Severity.ERROR if "random" in what else Severity.WARNING,
+                unless=frozenset({(COPIES_LEARN, member.root.site)}),
+            )
+
+
+def _copies(root: Obj, config: Obj) -> str:
+    """What an adapter trains a copy of: modules that the config asks for, or the head that its task brings, when that
+    starts from random numbers; "" for anything else."""
+    saved = strings(config.facts["modules_to_save"]) if given(config.facts, "modules_to_save") else []
+    if saved is None:
+        return ""
+    if saved:
+        return f"the copies of {', '.join(f'`{name}`' for name in saved)}"
+    head = architectures().head(root.type)
+    task = enum_member(config.facts["task_type"]) if given(config.facts, "task_type") else None
+    copied = architectures().task_types.get(task or "", ())
+    fresh = head is not None and not set(copied).isdisjoint(head.modules) and _fresh(root).yes
+    return "the random head" if fresh and root.user_class is None else ""
+
+
+def _filled(model: Obj, trace: Trace) -> bool:
+    """Whether weights were loaded into the model by hand: what is frozen may be trained already."""
+    return any(e.model is None or e.model.root is model.root for e in trace.of(Ev.LOAD_STATE))
+
+
+def _before_injection(freeze: Event, injection: Event) -> FixPlan | None:
+    sites = order_sites(freeze, injection)
+    if sites is None:
+        return None
+    return FixPlan(Applicability.UNSAFE, "freeze before the adapter is injected", (MoveStatement(*sites, after=False),))
 
 
 def _add_instead(value: object) -> FixPlan | None:

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 
 import lora_lint.interpreter.param_loops as param_loops
+from lora_lint.apis.tables import architectures
 from lora_lint.interpreter import connectors, patterns
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Const, Element, ParamIter, SeqVal, Sym, Value
+from lora_lint.interpreter.values import Const, Element, LibRef, ParamIter, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import ModelState, Obj, trainable
 from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
 from lora_lint.syntax import ir
@@ -92,8 +93,9 @@ def _of_member(run: Run, model: Obj, prefix: str, modules: bool) -> Iterator[Ele
                 suffix = "" if modules else ".weight"
                 path = f"{prefix}{_BLOCK}self_attn.q_proj.{matrix}.{name}{suffix}"
                 yield Element(model, Part.ADAPTER, path, modules, "matrix", adapter=adapter)
-            if adapter.config is not None and _saves_modules(adapter.config):
-                yield Element(model, Part.COPY, f"{prefix}lm_head.modules_to_save.{name}.weight", modules, "matrix")
+            for module in _copied(adapter.config) if adapter.config is not None else ():
+                path = f"{prefix}{module}.modules_to_save.{name}{'' if modules else '.weight'}"
+                yield Element(model, Part.COPY, path, modules, "matrix")
         if not state.adapters and (state.escaped or run.thorough):
             yield Element(
                 model, Part.ADAPTER, f"{prefix}{_BLOCK}self_attn.q_proj.lora_A.default.weight", modules, "matrix"
@@ -108,9 +110,18 @@ def _of_member(run: Run, model: Obj, prefix: str, modules: bool) -> Iterator[Ele
     yield Element(model, Part.HEAD, f"{prefix}{head}{suffix}", modules, "matrix")
 
 
-def _saves_modules(config: Obj) -> bool:
-    value = config.facts.get("modules_to_save")
-    return value is not None and not (isinstance(value, Const) and value.value is None)
+def _copied(config: Obj) -> list[str]:
+    """Names of the modules that an adapter trains a copy of: as asked, or as the task has them. Of several names for the
+    head that a task has, a model bears one; what is true of all is true of that."""
+    asked, task = config.facts.get("modules_to_save"), config.facts.get("task_type")
+    found: list[str] = []
+    if isinstance(asked, SeqVal) and not asked.open:
+        found = [str(each.value) for each in asked.items if isinstance(each, Const)]
+    elif asked is not None and not (isinstance(asked, Const) and asked.value is None):
+        found = ["lm_head"]
+    name = task.value if isinstance(task, Const) else task.name.rsplit(".", 1)[-1] if isinstance(task, LibRef) else ""
+    found.extend(architectures().task_types.get(str(name), ()))
+    return found
 
 
 def part_trainable(state: ModelState, part: Part) -> Tri:
