@@ -109,6 +109,7 @@ TESTS = frozenset(
     {
         "set",
         "unset",
+        "undecided",
         "equals",
         "adapted",
         "checkpointed",

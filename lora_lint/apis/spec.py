@@ -26,7 +26,7 @@ class Derived:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """A condition with three answers. op: set, unset, equals, adapted, quantized, user-defined, not, all, any, true."""
+    """A condition with three answers. op: set, unset, undecided, equals, adapted, quantized, user-defined, not, all, any, true."""
 
     op: str
     operands: tuple[Term, ...]

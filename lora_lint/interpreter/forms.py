@@ -163,6 +163,7 @@ def _is_set(run: Run, value: Value) -> Tri:
 _VALUE_TESTS: dict[str, Callable[[Run, Value], Tri]] = {
     "set": _is_set,
     "unset": lambda run, value: _negated(_is_set(run, value)),
+    "undecided": lambda run, value: Tri.of(not _is_set(run, value).known),
     "true": _is_true,
     "text": _is_text,
     "cold": rows.is_cold,
