@@ -46,7 +46,7 @@ def adapter_config_never_applied(event: Event, trace: Trace) -> Iterator[Report]
             continue
         for training in trace.of(*TRAINING):
             models = trained(training)
-            if models and all(has_adapters(model).no for model in models):
+            if models and all(has_adapters(model).no and not _holders(model, trace) for model in models):
                 kind = config.type.rsplit(".", 1)[-1]
                 yield Report(
                     made,
@@ -57,6 +57,12 @@ def adapter_config_never_applied(event: Event, trace: Trace) -> Iterator[Report]
                     unless=frozenset({("config-used", config.site)}),
                 )
                 break
+
+
+def _holders(model: Obj, trace: Trace) -> list[Obj]:
+    """The models that hold this one inside and got an adapter: a loss may come from the layers of a user's module."""
+    injected = [event.model.root for event in trace.of(Ev.INJECT) if event.model is not None]
+    return [one for one in injected if any(child.root is model.root for child in one.children())]
 
 
 def _apply_config(made: Event, config: Obj, model: Obj, training: Event, trace: Trace) -> FixPlan | None:
