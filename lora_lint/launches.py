@@ -1,4 +1,4 @@
-"""How a project's shell scripts start its programs: as several processes, with settings of a launcher, with arguments.
+"""How a project's shell scripts and makefiles start its programs: as several processes, with settings of a launcher, with arguments.
 
 Read are `python`, `torchrun`, `accelerate launch`, `deepspeed` and `python -m torch.distributed.run`; of accelerate also the
 configuration file. Nothing is executed; variables are not followed.
@@ -17,7 +17,10 @@ MAX_FILES = 200
 MAX_FOLDERS = 1_000
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 3
-_SUFFIXES = (".sh", ".bash", ".slurm", ".sbatch")
+_SUFFIXES = (".sh", ".bash", ".slurm", ".sbatch", ".mk")
+_MAKEFILES = frozenset({"Makefile", "makefile", "GNUmakefile", "justfile", "Justfile"})
+_BEFORE = frozenset({"srun", "nohup", "exec", "time", "env"})
+_RUNNERS = frozenset({"uv", "poetry", "pdm", "pipenv"})  # `uv run command`
 _PLAIN_FOLDERS = re.compile(r"(?!\.|node_modules|site-packages|venv|build$|dist$)")
 _COUNTS = frozenset({"nproc_per_node", "nproc-per-node", "num_processes", "num-processes", "num_gpus"})
 _CONFIGS = frozenset({"config_file", "config-file"})
@@ -76,7 +79,7 @@ def _shell_scripts(top: str) -> Iterator[str]:
         deep = os.path.relpath(folder, top).count(os.sep) + 1 >= MAX_DEPTH
         folders[:] = [] if deep else sorted(name for name in folders if _PLAIN_FOLDERS.match(name))
         for name in sorted(files):
-            if name.endswith(_SUFFIXES):
+            if name.endswith(_SUFFIXES) or name in _MAKEFILES:
                 yield os.path.join(folder, name)
                 count += 1
                 if count >= MAX_FILES:
@@ -95,15 +98,26 @@ def _commands(text: str) -> Iterator[tuple[int, list[str]]]:
             words = shlex.split(held, comments=True)
         except ValueError:
             words = []
-        if words:
-            yield start, words
+        for command in _simple(words):
+            yield start, command
         held, start = "", 0
+
+
+def _simple(words: list[str]) -> Iterator[list[str]]:
+    """The commands of a line: `cd src && torchrun train.py` are two. A makefile marks those it does not show."""
+    while words:
+        end = words.index("&&") if "&&" in words else len(words)
+        command, words = words[:end], words[end + 1 :]
+        if command:
+            yield [command[0].lstrip("@-"), *command[1:]]
 
 
 def _launch(words: list[str], where: str, load: Callable[[str], dict[str, Any] | None]) -> Launch | None:
     """The start of a script by a command; None for every other command."""
-    while words and (re.match(r"\w+=", words[0]) or words[0] in ("srun", "nohup", "exec", "time")):
-        words = words[1:]
+    while words and (
+        re.match(r"\w+=", words[0]) or words[0] in _BEFORE or (words[0] in _RUNNERS and words[1:2] == ["run"])
+    ):
+        words = words[2:] if words[0] in _RUNNERS else words[1:]
     head = [os.path.basename(word) for word in words[:3]]
     module = head[:2] in (["python", "-m"], ["python3", "-m"])
     if module and head[2:] in (["torch.distributed.run"], ["torch.distributed.launch"]):

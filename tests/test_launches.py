@@ -31,6 +31,10 @@ ACCELERATE = "distributed_type: {kind}\nnum_processes: {count}\nmixed_precision:
         ("accelerate launch --config_file conf/none.yaml src/train.py", False),
         ("deepspeed --num_gpus=2 src/train.py --deepspeed ds.json", True),
         ("deepspeed src/train.py", False),
+        ("uv run torchrun --nproc-per-node 8 src/train.py", True),
+        ("mkdir -p out && torchrun --nproc-per-node 8 src/train.py", True),
+        ("\t@torchrun --nproc-per-node 8 src/train.py", True),
+        ("test -f x && echo torchrun --nproc-per-node 8 src/train.py", False),
         ("torchrun --nproc_per_node=1 src/train.py", False),
         ("torchrun --nproc_per_node=$GPUS src/train.py", False),
         ("torchrun --nproc_per_node=8 src/other.py", False),
@@ -59,6 +63,13 @@ def test_commands(command: str, several: bool, tmp_path: Path) -> None:
 def test_a_command_in_the_folder_of_the_script(tmp_path: Path) -> None:
     files = {"src/train.py": SCRIPT, "src/run.sh": "torchrun --nproc_per_node 2 train.py\n"}
     assert [f.code for f in analyse(files, {}, tmp_path)] == ["LL601"]
+
+
+def test_a_makefile(tmp_path: Path) -> None:
+    files = {"train.py": SCRIPT, "Makefile": "train: data\n\t@accelerate launch --num_processes 8 train.py\n"}
+    (found,) = analyse(files, {}, tmp_path)
+    assert found.code == "LL601"
+    assert "Makefile:2 starts it as" in found.related[0].message
 
 
 def test_only_what_is_started_is_distributed(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator
 from typing import Any
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import argument, feeds, held_models, trained, variable_of
+from lora_lint.checks.common import argument, feeds, held_models, on_condition, trained, variable_of
 from lora_lint.checks.values import MISSING, given, literal
 from lora_lint.findings import Applicability, FixPlan, InsertStatement, Intent, MoveStatement, RemoveStatement, Severity
 from lora_lint.lifecycle.heap import Obj
@@ -99,7 +99,7 @@ def _clear_last(zero: Event, step: Event) -> FixPlan | None:
 
 @check("LL303", on=Ev.ZERO_GRAD)
 def wiped_in_training_step(event: Event, trace: Trace) -> Iterator[Report]:
-    """Gradients are cleared inside an override of a trainer's training_step, before its backward."""
+    """Gradients are cleared inside an override of a trainer's training_step, before its backward, whatever the batch."""
     trainer = next((o for o in reversed(event.within) if o.kind is Kind.TRAINER), None)
     if TRAINING_STEP not in event.contexts or trainer is None:
         return
@@ -107,7 +107,8 @@ def wiped_in_training_step(event: Event, trace: Trace) -> Iterator[Report]:
     steps = argument(arguments, "gradient_accumulation_steps") if isinstance(arguments, Obj) else None
     severity = _several(steps)
     inside = any(TRAINING_STEP in e.contexts and trainer in e.within for e in trace.before(event, Ev.BACKWARD))
-    if severity is None or inside:
+    train = next((e for e in trace.before(event, Ev.TRAIN) if e.role("trainer") is trainer), None)
+    if severity is None or inside or (train is not None and on_condition(event, train)):
         return
     plan = None
     if event.statement is not None:

@@ -131,6 +131,13 @@ def feeds(backward: Event, optimizer: Obj) -> bool:
     return not roots.isdisjoint(inside)
 
 
+def on_condition(event: Event, *others: Event) -> bool:
+    """Whether an event hangs on a condition that the others do not: it may be a special case, like a bad batch. The arm
+    that the user's own default takes counts as none."""
+    shared = {guard for other in others for guard in other.guards}
+    return any(guard not in shared and not guard.default for guard in event.guards)
+
+
 def variable_of(event: Event, role: str) -> str:
     """The variable in a role at this event, "" when it is not a plain one."""
     text = event.args.get("names", {}).get(role, "")

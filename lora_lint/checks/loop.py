@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import feeds, held_models, name_of, optimizers, order_sites
+from lora_lint.checks.common import feeds, held_models, name_of, on_condition, optimizers, order_sites
 from lora_lint.findings import Applicability, FixPlan, MoveStatement, RemoveStatement
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Trace
@@ -124,7 +124,7 @@ def gradients_wiped_before_step(event: Event, trace: Trace) -> Iterator[Report]:
         if other.kind is Ev.STEP and other.role("optimizer") is optimizer:
             return
         if other.kind is Ev.BACKWARD and feeds(other, optimizer):
-            if wipe is not None:
+            if wipe is not None and not on_condition(wipe, event, other):
                 yield Report(
                     wipe,
                     "zero_grad() wipes the gradients between backward() and step(): the step changes nothing",

@@ -38,7 +38,7 @@ from lora_lint.interpreter.values import (
     same,
 )
 from lora_lint.lifecycle.heap import WHOLE_PATHS, Obj
-from lora_lint.lifecycle.trace import GRADIENT_READ, Tensor
+from lora_lint.lifecycle.trace import GRADIENT_READ, GRADIENT_WRITTEN, Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Kind, Tri
 from lora_lint.syntax import ir
 
@@ -259,6 +259,8 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
         run.witness(Ev.ZERO_GRAD, run.module.path)
         if isinstance(value, Element) and isinstance(new, Const) and new.value is None:
             param_loops.drop_gradient(run, value, node)
+        elif not isinstance(new, Const):
+            run.witnesses.add((GRADIENT_WRITTEN,))
     if isinstance(value, Obj):
         _write_object(run, value, name, new, node)
     elif isinstance(value, (Sym, ClassVal)):

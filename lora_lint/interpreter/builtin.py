@@ -32,7 +32,7 @@ from lora_lint.interpreter.values import (
     Value,
     key_of,
 )
-from lora_lint.lifecycle.heap import Adapter, ModelState, Obj, TrainOp
+from lora_lint.lifecycle.heap import Adapter, Copy, ModelState, Obj, TrainOp
 from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Kind, Tri
 from lora_lint.syntax import ir
@@ -231,6 +231,8 @@ def clone(run: Run, obj: Obj, node: ir.Node) -> Obj:
     new.event = obj.event
     if obj.kind is Kind.ADAPTER_CONFIG:
         run.witnesses.add(("config-used", obj.site))
+    if obj.kind is Kind.MODEL:
+        new.facts["copy"] = Copy(root, len(run.trace.events), run.statement or run.loc(node))
     if root.state is not None:
         old = root.state
         state = ModelState(**{name: getattr(old, name) for name in ModelState.__dataclass_fields__})

@@ -126,16 +126,11 @@ def _of_object(
         return rows.method(run, obj, name, args, node)
     if replaced and name in obj.attrs:
         return calls.call_value(run, obj.attrs[name], args, node, scope)
-    if obj.user_class is not None:
-        found = obj.user_class.find(name)
-        if isinstance(found, FuncVal):
-            callee = found if found.static else Bound(found, obj)
-            if obj.kind is not Kind.MODEL:
-                return calls.call_value(run, callee, args, node, scope)
-            with run.entering(obj, node, itself=False):
-                return calls.call_value(run, callee, args, node, scope)
-        if found is not None:
-            return calls.call_value(run, found, args, node, scope)
+    found = obj.user_class.find(name) if obj.user_class is not None else None
+    if isinstance(found, FuncVal):
+        return _of_class(run, obj, found, args, node, scope)
+    if found is not None:
+        return calls.call_value(run, found, args, node, scope)
     for holder in (obj, obj.wraps, obj.wraps.wraps if obj.wraps is not None else None):
         if holder is None:
             break
@@ -162,6 +157,18 @@ def _of_object(
     if obj.user_class is not None and obj.user_class.opaque():
         calls.escape(run, Args([(obj, None)]), node)
     return run.fresh(node)
+
+
+def _of_class(run: Run, obj: Obj, found: FuncVal, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """Call a function of the object's own class; of a property, what it gives: `self.net(batch)`."""
+    if found.is_property:
+        callee = calls.call_function(run, found, [(None, obj)], node)
+    else:
+        callee = found if found.static else Bound(found, obj.user_class if found.of_class else obj)
+    if obj.kind is not Kind.MODEL or found.is_property:
+        return calls.call_value(run, callee, args, node, scope)
+    with run.entering(obj, node, itself=False):
+        return calls.call_value(run, callee, args, node, scope)
 
 
 def _unknown_model_method(run: Run, obj: Obj, name: str, args: Args, node: ir.Node) -> Value:

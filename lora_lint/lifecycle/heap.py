@@ -85,6 +85,15 @@ class ModelState:
     architecture: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """That a model is a copy: of which root, made where and after how many events."""
+
+    of: Obj
+    seq: int
+    location: Location
+
+
 @dataclass(eq=False, slots=True)
 class Obj:
     """An object of the program.

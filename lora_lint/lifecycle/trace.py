@@ -89,6 +89,8 @@ class Encoding:
 
 # Witness: the gradient of a tensor that was made to require one (at this place) is read: it is an input, no loss.
 GRADIENT_READ = "gradient-read"
+# Witness: gradients are written by hand, so an optimizer may step on those of other parameters than its own.
+GRADIENT_WRITTEN = "gradient-written"
 
 
 @dataclass(eq=False, slots=True)
