@@ -98,6 +98,7 @@ DERIVATIONS = frozenset(
         "prefix",
         "native",
         "checkpointing-hook",
+        "worker",
         "token",
         "path",
         "folder",

@@ -10,7 +10,7 @@ from lora_lint.checks.common import argument, feeds, held_models, loss_of, name_
 from lora_lint.checks.values import given, literal
 from lora_lint.findings import Applicability, FixPlan, InsertStatement, MoveStatement, ReplaceText, SetKeyword
 from lora_lint.lifecycle.heap import Obj, adapters_of, trainable
-from lora_lint.lifecycle.trace import Event, Trace
+from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Graph, Kind, Tri
 
 
@@ -22,8 +22,12 @@ def _precision(forward: Event) -> str:
 
 def _precisions(backward: Event) -> set[str]:
     """The precisions of the forwards that a backward goes through."""
-    loss = loss_of(backward)
-    return {_precision(source) for source in loss.sources} if loss is not None else set()
+    return {_precision(source) for source in _recorded(loss_of(backward))}
+
+
+def _recorded(loss: Tensor | None) -> list[Event]:
+    """The forwards behind a loss whose graph the backward goes through: not those of a teacher under no_grad."""
+    return [source for source in loss.sources if source.args.get("grad") is not Tri.NO] if loss is not None else []
 
 
 def _scaler(backward: Event) -> Obj | None:
@@ -58,7 +62,7 @@ def scaler_with_bf16(event: Event, trace: Trace) -> Iterator[Report]:
         return
     if _precisions(event) == {"bf16"}:
         loss = loss_of(event)
-        story = ((loss.sources[0], "forward in bfloat16"),) if loss is not None else ()
+        story = tuple((source, "forward in bfloat16") for source in _recorded(loss)[:1])
         yield Report(
             scaler.site,
             "the gradient scaler is enabled, but the forward runs in bfloat16, which needs no scaling",
@@ -78,7 +82,7 @@ def fp16_without_scaler(event: Event, trace: Trace) -> Iterator[Report]:
     if backward is None or loss is None or loss.scaler is not None or not _by_hand(backward):
         return
     if loss.graph is Graph.ATTACHED and "fp16" in _precisions(backward):
-        source = next(s for s in loss.sources if _precision(s) == "fp16")
+        source = next(s for s in _recorded(loss) if _precision(s) == "fp16")
         yield Report(
             backward,
             "backward of an fp16 forward without a gradient scaler: small gradients become zero",

@@ -71,6 +71,8 @@ def read(run: Run, value: Value, name: str, node: ir.Node, scope: Scope | None =
             return Bound(found, value)
         if found is not None:
             return found
+        if name == "__name__":
+            return Const(value.node.name)
         base = value.library_base()
         return LibRef(f"{base}.{name}") if base else run.fresh(node)
     if isinstance(value, Super):
@@ -87,6 +89,8 @@ def read(run: Run, value: Value, name: str, node: ir.Node, scope: Scope | None =
     if isinstance(value, DictVal):
         item = config_files.attribute(run, value, name, node)
         return LibMethod(value, name) if item is None else item
+    if name == "__name__" and isinstance(value, FuncVal) and isinstance(value.node, ir.FunctionDef):
+        return Const(value.node.name)
     if isinstance(value, (SeqVal, ParamIter, ParamSet, Const, Bound, FuncVal)):
         return LibMethod(value, name)
     return run.fresh(node)

@@ -283,6 +283,13 @@ def is_of_type(run: Run, model: Obj, type_name: str) -> Tri:
     return Tri.NO
 
 
+def _worker(run: Run, inputs: list[Value]) -> Value:
+    """What a data loader worker knows of itself; elsewhere it may be None."""
+    if run.in_worker:
+        return Obj(Kind.OBJECT, "torch.utils.data.WorkerInfo")
+    return Sym(("worker-info",), "get_worker_info()")
+
+
 _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "quantization": _quantization,
     "device": _device,
@@ -308,4 +315,5 @@ _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "folder": lambda run, inputs: config_files.folder(inputs[0]),
     "graph-free": _graph_free,
     "row-format": _row_format,
+    "worker": _worker,
 }
