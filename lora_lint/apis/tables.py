@@ -49,6 +49,7 @@ class Architectures:
     trained_heads: tuple[str, ...]
     embeddings: tuple[str, ...]
     block_counts: tuple[str, ...]
+    stands_in: PyMapping[str, str]
     own_padding: tuple[str, ...]
     native: tuple[str, ...]
     end_tokens: PyMapping[str, str]
@@ -112,6 +113,7 @@ _ARCHITECTURE_KEYS = frozenset(
         "trained_heads",
         "embeddings",
         "block_counts",
+        "stands_in",
         "own_padding",
         "native",
         "end_tokens",
@@ -137,6 +139,7 @@ def architectures() -> Architectures:
         trained_heads=names(table.data["trained_heads"]),
         embeddings=names(table.data["embeddings"]),
         block_counts=names(table.data["block_counts"]),
+        stands_in={key: str(value) for key, value in table.data["stands_in"].data.items()},
         own_padding=names(table.data["own_padding"]),
         native=names(table.data["native"]),
         end_tokens={key: str(value) for key, value in table.data["end_tokens"].data.items()},

@@ -10,7 +10,7 @@ from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import maker
 from lora_lint.checks.values import literal, strings
 from lora_lint.findings import Applicability, FixPlan, SetKeyword, Severity
-from lora_lint.lifecycle.heap import Adapter, Obj
+from lora_lint.lifecycle.heap import WHOLE_PATHS, Adapter, Obj
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev
 
@@ -58,6 +58,26 @@ def finds_targets(adapter: Adapter, child: Obj, path: str) -> bool:
         return pattern == "all-linear" or path.split(".")[-1] in pattern
     family = _family(child.root)
     return family is not None and any(name in _layer_names(family) for name in strings(targets) or ())
+
+
+def only_inside(adapter: Adapter, root: Obj, part: str) -> bool:
+    """Whether all layers that an adapter has are certainly inside one part of a library's model, as the encoder."""
+    place = [step for step in adapter.path.split(".") if step and step not in WHOLE_PATHS]
+    if place:
+        return place[0] == part
+    family = _family(root)
+    targets = adapter.config.facts.get("target_modules") if adapter.config is not None else None
+    found = [path for path in family.modules if _aimed_at(targets, path)] if family is not None else []
+    return bool(found) and all(part in path.split(".")[:2] for path in found)
+
+
+def _aimed_at(targets: object, path: str) -> bool:
+    """Whether target_modules name a module, in some layer."""
+    pattern = literal(targets)
+    if isinstance(pattern, str):
+        return _matches(pattern, (path,))
+    listed = tuple(f".{name}" for name in strings(targets) or ())
+    return bool(listed) and any(f".{candidate}".endswith(listed) for candidate in _candidates(path))
 
 
 def _family(root: Obj) -> Family | None:
