@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 from lora_lint.apis.tables import architectures
@@ -25,7 +25,7 @@ def eos_masked_as_padding(event: Event, trace: Trace) -> Iterator[Report]:
     if training is None or not _labels_used(training, trace):
         return
     seen: list[Obj] = []
-    for collator in _collators(training, trace):
+    for collator, elsewhere in _collators(training, trace):
         tokenizer = collator.facts.get("tokenizer")
         if collator in seen or collator.site is None or collator.facts.get("masks_padding") is not Tri.YES:
             continue
@@ -39,6 +39,7 @@ def eos_masked_as_padding(event: Event, trace: Trace) -> Iterator[Report]:
                 help="use a padding token of its own, or make labels yourself and pad them by position (DataCollatorForSeq2Seq)",
                 story=((cause, "the padding token becomes the end token here"), (training, "trained here")),
                 plan=_own_padding(cause, tokenizer, training),
+                unless=elsewhere,
             )
 
 
@@ -52,13 +53,16 @@ def _labels_used(training: Event, trace: Trace) -> bool:
     )
 
 
-def _collators(training: Event, trace: Trace) -> Iterator[Obj]:
-    """The collators that a trainer uses, or the data loaders of a hand-written loop."""
+def _collators(training: Event, trace: Trace) -> Iterator[tuple[Obj, frozenset[Hashable]]]:
+    """The collators that a trainer uses, or the data loaders of a hand-written loop; each with what would show that its
+    batches go elsewhere: to code that we cannot follow, and nobody here goes over the loader."""
     for event in trace.of(Ev.TRAIN if training.kind is Ev.TRAIN else Ev.LOADER):
         trainer = event.role("trainer")
         for value in (trainer.attrs.get("data_collator") if trainer is not None else None, event.args.get("collate")):
             if isinstance(value, Obj):
-                yield value
+                loader = event.role("loader")
+                unread = loader is not None and not loader.root.facts.get("read")
+                yield value, frozenset({("escaped", loader.root.site)} if loader is not None and unread else ())
 
 
 def _pads_with_end(tokenizer: Obj, trace: Trace) -> Event | None:
@@ -146,7 +150,7 @@ def padding_in_labels(event: Event, trace: Trace) -> Iterator[Report]:
 
 def _masks_elsewhere(training: Event, trace: Trace) -> bool:
     """Whether a collator makes labels of its own, or a loss has an index of its own to ignore."""
-    if any(collator.facts.get("masks_padding") is Tri.YES for collator in _collators(training, trace)):
+    if any(collator.facts.get("masks_padding") is Tri.YES for collator, _ in _collators(training, trace)):
         return True
     if any(given(obj.facts, "ignore_index") for obj in trace.made(Kind.OBJECT)):
         return True

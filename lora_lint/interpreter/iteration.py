@@ -126,7 +126,8 @@ def item_of(run: Run, iterable: Value, node: ir.Node) -> Value:
             return rows.make(run, iterable, node)
         if iterable.kind in (Kind.LOADER, Kind.DATASET):
             batch = run.fresh(node, "batch", data=True)
-            batch.loader = iterable if iterable.kind is Kind.LOADER else None
+            if iterable.kind is Kind.LOADER:
+                batch.loader, iterable.root.facts["read"] = iterable, True
             return batch
         if iterable.kind is Kind.MODEL:
             return Obj(Kind.MODEL, "torch.nn.Module", iterable.site, parent=iterable, path="*")
