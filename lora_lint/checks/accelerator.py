@@ -38,6 +38,9 @@ def clip_past_accelerator(event: Event, trace: Trace) -> Iterator[Report]:
     accelerator = _preparer(model) if isinstance(model, Obj) and event.role("accelerator") is None else None
     if accelerator is None or literal(accelerator.facts.get("mixed_precision")) != "fp16":
         return
+    last = next(trace.before(event, Ev.UNSCALE, Ev.BACKWARD, Ev.STEP), None)
+    if last is not None and last.kind is Ev.UNSCALE:
+        return
     func = event.args.get("func")
     plan = None
     if func is not None and _in_reach(accelerator, event, trace):

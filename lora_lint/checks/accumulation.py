@@ -11,7 +11,7 @@ from lora_lint.checks.common import argument, feeds, held_models, on_condition, 
 from lora_lint.checks.values import MISSING, given, literal
 from lora_lint.findings import Applicability, FixPlan, InsertStatement, Intent, MoveStatement, RemoveStatement, Severity
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.trace import Event, Guard, Trace
+from lora_lint.lifecycle.trace import GRADIENT_HOOKED, Event, Guard, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.location import Location
 
@@ -206,7 +206,14 @@ def optimizer_never_steps(event: Event, trace: Trace) -> Iterator[Report]:
                 "backward runs, but no optimizer step ever follows: no parameter changes",
                 help="call optimizer.step() after backward()",
                 story=((made, "this optimizer is never stepped"),),
-                unless=frozenset({(Ev.STEP.value, site), (Ev.STEP.value, backward.location.path), ("escaped", site)}),
+                unless=frozenset(
+                    {
+                        (Ev.STEP.value, site),
+                        (Ev.STEP.value, backward.location.path),
+                        ("escaped", site),
+                        (GRADIENT_HOOKED,),
+                    }
+                ),
             )
             return
 
@@ -235,6 +242,7 @@ def gradients_never_zeroed(event: Event, trace: Trace) -> Iterator[Report]:
         places = [optimizer.root.site, last.location.path, *models]
         where = loop if cleared else "again"
         unless = {(Ev.ZERO_GRAD.value, place, where) for place in places} | {("escaped", optimizer.root.site)}
+        unless.add((GRADIENT_HOOKED,))
         yield Report(
             last,
             "the gradients are never cleared: every step uses the sum of all batches so far"

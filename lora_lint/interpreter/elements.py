@@ -12,6 +12,7 @@ from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, Element, LibRef, ParamIter, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import ModelState, Obj, trainable
+from lora_lint.lifecycle.trace import GRADIENT_HOOKED
 from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
 from lora_lint.syntax import ir
 
@@ -176,6 +177,8 @@ def element_method(run: Run, element: Element, name: str, args: Args, node: ir.N
         )
     if name in ("to", "cuda", "cpu", "float", "half", "bfloat16", "train", "eval", "detach", "clone"):
         return element if name != "detach" else Sym(("element-data", element.name))
+    if name in _HOOKS:
+        run.witnesses.add((GRADIENT_HOOKED,))
     if name in _WRITES:
         note_write(run, element, node)
     return Sym(("element-call", element.name, name), name)
@@ -190,6 +193,7 @@ def note_write(run: Run, element: Element, node: ir.Node) -> None:
         run.emit(Ev.IN_PLACE, node, args={"leaf": True, "name": element.name})
 
 
+_HOOKS = frozenset(["register_hook", "register_post_accumulate_grad_hook"])
 _WRITES = frozenset(
     ["mul_", "add_", "sub_", "div_", "copy_", "fill_", "zero_", "clamp_", "normal_", "uniform_", "addcmul_", "lerp_"]
 )

@@ -91,6 +91,8 @@ class Encoding:
 GRADIENT_READ = "gradient-read"
 # Witness: gradients are written by hand, so an optimizer may step on those of other parameters than its own.
 GRADIENT_WRITTEN = "gradient-written"
+# Witness: functions run as soon as a gradient is there; they may step an optimizer, or clear gradients.
+GRADIENT_HOOKED = "gradient-hooked"
 
 
 @dataclass(eq=False, slots=True)
