@@ -241,8 +241,8 @@ def gradients_never_zeroed(event: Event, trace: Trace) -> Iterator[Report]:
         models = [m.root.site or last.location.path for model in held_models(optimizer) for m in model.models()]
         places = [optimizer.root.site, last.location.path, *models]
         where = loop if cleared else "again"
-        unless = {(Ev.ZERO_GRAD.value, place, where) for place in places} | {("escaped", optimizer.root.site)}
-        unless.add((GRADIENT_HOOKED,))
+        unless: set[object] = {(Ev.ZERO_GRAD.value, place, where) for place in places}
+        unless |= {("escaped", optimizer.root.site), (GRADIENT_HOOKED,)}
         yield Report(
             last,
             "the gradients are never cleared: every step uses the sum of all batches so far"
