@@ -61,7 +61,7 @@ class Loader:
 
     def __init__(self, cwd: str, explicit: Iterable[str], parse: Parse):
         self._cwd = cwd
-        self._explicit = frozenset(os.path.normpath(path) for path in explicit)
+        self._explicit = frozenset(self._absolute(path) for path in explicit)
         self._parse = parse
         self._bytes: dict[str, bytes] = {}
         self.project = Project()
@@ -69,7 +69,11 @@ class Loader:
     def add_text(self, name: str, data: bytes) -> None:
         """Take standard input as a file to check."""
         self._bytes[name] = data
-        self._explicit |= {os.path.normpath(name)}
+        self._explicit |= {self._absolute(name)}
+
+    def _absolute(self, path: str) -> str:
+        """Files may be named by absolute paths, and are reported by relative ones."""
+        return os.path.normpath(os.path.join(self._cwd, path))
 
     def load(self, files: Iterable[str], libraries: frozenset[str]) -> Project:
         """Read and parse the files, then what they import.
@@ -112,7 +116,7 @@ class Loader:
 
     def _is_wanted(self, path: str, data: bytes) -> bool:
         """Whether to analyse a file: named, about training, or not parsing (which is worth a word)."""
-        if os.path.normpath(path) in self._explicit or mentions_lifecycle(data):
+        if self._absolute(path) in self._explicit or mentions_lifecycle(data):
             return True
         return not path.endswith(".ipynb") and not _parses(data)
 

@@ -35,6 +35,14 @@ def test_the_word_check_is_optional(tree: Write, lint: Run, arguments: tuple[str
     assert (result.exit_code, result.stdout.count("there is a bug")) == (1, 2)
 
 
+def test_a_named_file_is_checked_whatever_it_mentions(tree: Write, lint: Run) -> None:
+    """Named by a relative or an absolute path; in a folder such a file is left out."""
+    tree({"a.py": 'bug("LL206")\n'})
+    assert lint(".").exit_code == 0
+    assert lint("a.py").stdout.count("there is a bug") == 1
+    assert lint(str(Path.cwd() / "a.py")).stdout.count("there is a bug") == 1
+
+
 def test_nothing_found(tree: Write, lint: Run) -> None:
     tree({"a.py": "import peft\n", "b.py": "x = 1\n"})
     result = lint()
