@@ -301,11 +301,14 @@ def adapted_model_discarded(event: Event, trace: Trace) -> Iterator[Report]:
         )
         if training is not None:
             name = variable_of(injection, "model")
-            bare = bool(injection.args.get("discarded"))
+            # A name of a helper's own holds it until the helper ends.
+            outlives = "." in name or training.chain[: len(injection.chain)] == injection.chain
+            bare = bool(injection.args.get("discarded")) and outlives
             yield Report(
                 injection,
                 f"the PeftModel made of {name_of(injection, 'model')} is discarded: the adapter trains, but saving writes no adapter",
-                help=f"{name or 'model'} = {injection.by.rsplit('.', 1)[-1]}({name or 'model'}, …)",
+                help=f"{name or 'model'} = {injection.by.rsplit('.', 1)[-1]}({name or 'model'}, …)"
+                + ("" if outlives else ", returned to the caller, who trains it"),
                 story=((training, "the bare base model is trained here"),),
                 plan=FixPlan(Applicability.SAFE, "keep the PeftModel", (BindResult(injection.location, name),))
                 if name and bare

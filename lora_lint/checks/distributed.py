@@ -298,6 +298,8 @@ def name_filter_misses_prefix(event: Event, trace: Trace) -> Iterator[Report]:
             continue
         variable, start = found.args["variable"], found.args["start"]
         plan = None
+        while start and start not in found.args["name"]:
+            start = start.partition(".")[2]  # a prefix that stands there, but not right before the name
         if variable and start:
             text = ReplaceText(found.location, f"{json.dumps(start)} in {variable}")
             plan = FixPlan(Applicability.UNSAFE, "look for the name anywhere, not at the start", (text,))

@@ -234,8 +234,17 @@ def training_in_eval_mode(event: Event, trace: Trace) -> Iterator[Report]:
             else "loads the adapter in eval mode, and it is trained like that: its dropout stays off",
             help="call model.train() before the training steps (after every validation)",
             story=((source, "training forward here"), (event, "optimizer step here")),
-            plan=_train_again(source, cause, event),
+            plan=_switch_itself(source, cause, trace) or _train_again(source, cause, event),
         )
+
+
+def _switch_itself(forward: Event, cause: Event, trace: Trace) -> FixPlan | None:
+    """Let `.train(False)` say `.train()`, where nothing runs in eval mode but the training forward."""
+    text = variable_of(cause, "model")
+    between = (e for e in trace.of(Ev.FORWARD) if cause.seq < e.seq < forward.seq)
+    if not text or not cause.by.endswith(".train") or any(e.args.get("mode_event") is cause for e in between):
+        return None
+    return FixPlan(Applicability.SAFE, "switch to train mode", (ReplaceText(cause.location, f"{text}.train()"),))
 
 
 def _train_again(forward: Event, cause: Event, step: Event) -> FixPlan | None:

@@ -7,7 +7,16 @@ from collections.abc import Iterator
 
 from lora_lint.apis.tables import Head, architectures
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import COPIES_LEARN, TRAINING, copies_trainable, maker, name_of, order_sites, trained
+from lora_lint.checks.common import (
+    COPIES_LEARN,
+    TRAINING,
+    copies_trainable,
+    maker,
+    name_of,
+    order_sites,
+    trained,
+    variable_of,
+)
 from lora_lint.checks.values import MISSING, enum_member, given, literal, strings
 from lora_lint.findings import Applicability, FixPlan, MoveStatement, ReplaceText, SetKeyword, Severity
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
@@ -135,10 +144,19 @@ def _name_task(config: Obj, head: Head) -> FixPlan | None:
     if call is None or (name in config.facts and name not in written):
         return None  # it comes out of a dict: a second one would raise
     if head.task:
-        intent = SetKeyword(call, "task_type", f'"{head.task}"')
+        # A member of an enumeration stays one: the import of that is used on.
+        holder = variable_of(config.event, "task_type").rpartition(".")[0] if config.event is not None else ""
+        intent = SetKeyword(
+            call, "task_type", f"{holder}.{head.task}" if holder and _member(config) else f'"{head.task}"'
+        )
         return FixPlan(Applicability.SAFE, f"set task_type to {head.task}", (intent,))
     intent = SetKeyword(call, "modules_to_save", f'["{head.modules[0]}"]')
     return FixPlan(Applicability.UNSAFE, "save and train the head", (intent,))
+
+
+def _member(config: Obj) -> bool:
+    """Whether a config names its task by a member of an enumeration."""
+    return type(config.facts.get("task_type")).__name__ == "LibRef"
 
 
 @check("LL111", on=Ev.CONFIGURE)

@@ -79,10 +79,10 @@ def name_prefix(obj: Obj) -> str:
 
 def _full_name(prefixes: tuple[str, ...], name: str) -> str:
     """A name that the user spells with all, some or none of the prefixes, with all of them."""
-    for index in range(len(prefixes)):
-        if name.startswith("".join(prefixes[index:])):
-            return "".join(prefixes[:index]) + name
-    return "".join(prefixes) + name
+    count = len(prefixes)
+    runs = ("".join(prefixes[first:end]) for first in range(count) for end in range(count, first, -1))
+    spelled = next((run for run in runs if name.startswith(run)), "")
+    return "".join(prefixes) + name.removeprefix(spelled)
 
 
 def _of_member(run: Run, model: Obj, prefix: str, modules: bool) -> Iterator[Element]:

@@ -97,6 +97,8 @@ def _gather(run: Run, effect: Effect, env: Env, node: ir.Node) -> tuple[dict[str
         expr = env.exprs.get(form.name) if isinstance(form, Ref) else None
         if expr is not None:
             args.setdefault("spans", {})[key] = run.loc(expr)
+            if isinstance(form, Ref) and not form.attrs and key not in effect.roles and (text := variable(expr)):
+                args.setdefault("names", {})[key] = text
     if "config" in roles and effect.event is not Ev.CONFIGURE:
         run.witnesses.add(("config-used", roles["config"].site))
     return roles, args

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.run import Run
@@ -25,14 +25,18 @@ def note(run: Run, name: ParamName, node: ir.Node, wanted: Value, matches: Calla
     if matches(text):
         hits.add(text)
         return
-    bare = text
-    for prefix in name.prefixes:
-        if not bare.startswith(prefix):
-            return
-        bare = bare[len(prefix) :]
-        if matches(bare):
-            misses.add(text)
-            return
+    if any(matches(bare) for bare in _with_fewer(text, name.prefixes)):
+        misses.add(text)
+
+
+def _with_fewer(text: str, prefixes: tuple[str, ...]) -> Iterator[str]:
+    """A name without some of its prefixes: without the first ones, or with one left out behind another that is there."""
+    for first in range(len(prefixes)):
+        kept = "".join(prefixes[:first])
+        for end in range(first + 1, len(prefixes) + 1):
+            spelled = "".join(prefixes[:end])
+            if text.startswith(spelled):
+                yield kept + text.removeprefix(spelled)
 
 
 def _text(node: ir.Node, wanted: Value) -> tuple[str, str]:
