@@ -22,6 +22,7 @@ from lora_lint.interpreter.values import (
     LibRef,
     ModuleVal,
     ParamIter,
+    ParamName,
     ParamSet,
     Partial,
     Scope,
@@ -273,6 +274,8 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
     left, right = values[0], values[1]
     if op == "in":
         rows.tested(right)
+    if isinstance(left, ParamName) or isinstance(right, ParamName):
+        left, right = _by_default(left), _by_default(right)
     known = _compare_known(run, op, left, right)
     if known is None and isinstance(left, Sym) and left.turn is not None:
         known = left.turn.compared(op, key_of(right))
@@ -292,6 +295,12 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
         default = None if outcome is None else Const(outcome)
     key = (op, key_of(left), key_of(right))
     return _with_default(compound(key, [left, right], describe(node) if isinstance(node, ir.Op) else ""), default)
+
+
+def _by_default(value: Value) -> Value:
+    """What a filter on names goes by: a word that the user can set is taken to be the default."""
+    default = value.default if isinstance(value, Sym) else None
+    return default if default is not None and isinstance(default.value, str) else value
 
 
 def _compare_known(run: Run, op: str, left: Value, right: Value) -> bool | None:

@@ -232,7 +232,21 @@ def _of_unknown(
         run.witness(Ev.ZERO_GRAD, run.module.path)
     if receiver.data:
         return Sym(("method", receiver.key, name), data=True)
+    if name == "split" and receiver.default is not None and isinstance(receiver.default.value, str):
+        return _words(run, receiver, receiver.default, args, node, scope)
     return calls.unknown_call(run, attributes.read(run, receiver, name, node, scope), args, node)
+
+
+def _words(run: Run, text: Sym, default: Const, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """The words of a text that the user can set: each unknown, with the one of the default."""
+    words = containers.method(run, default, "split", args, node, scope)
+    known = isinstance(words, SeqVal) and not words.open and all(isinstance(item, Const) for item in words.items)
+    if not isinstance(words, SeqVal) or not known:
+        return run.fresh(node)
+    made = [
+        Sym(("word", text.key, i), text.text, item) for i, item in enumerate(words.items) if isinstance(item, Const)
+    ]
+    return SeqVal("list", list(made))
 
 
 def _shown(receiver: Sym, name: str) -> tuple[Kind, str] | None:
