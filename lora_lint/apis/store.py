@@ -80,7 +80,10 @@ class ApiStore:
         exact = self.specs.types.get(canonical)
         if exact is not None:
             return exact
-        short = ".".join((canonical.split(".")[0], canonical.rsplit(".", 1)[-1]))
+        parts = canonical.split(".")
+        if any(part[:1].isupper() for part in parts[1:-1]):
+            return None  # a method of a class: `transformers.AutoModel*` means no `AutoModel.register`
+        short = f"{parts[0]}.{parts[-1]}"
         for glob, spec in self._patterns:
             if fnmatchcase(canonical, glob) or fnmatchcase(short, glob):
                 return spec

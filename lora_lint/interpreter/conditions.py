@@ -57,9 +57,7 @@ def truth(run: Run, value: Value) -> Tri:
         answers = {truth(run, v) for v in value.values}
         return answers.pop() if len(answers) == 1 else Tri.UNKNOWN
     if isinstance(value, Sym):
-        answer = _known(run, value.key)
-        run.oracle.consulted += answer is not None
-        return Tri.of(answer)
+        return Tri.of(_known(run, value.key))
     return Tri.UNKNOWN
 
 
@@ -72,10 +70,10 @@ def _known(run: Run, key: Hashable) -> bool | None:
         inner = _known(run, key[1])
         return None if inner is None else not inner
     if isinstance(key, tuple) and len(key) == 3 and key[0] == "==":
-        fixed = run.oracle.values.get(key[1])
+        fixed = run.oracle.value(key[1])
         if fixed is not None:
             return bool(fixed == key[2])
-        if key[2] in run.oracle.excluded.get(key[1], ()):
+        if run.oracle.excludes(key[1], key[2]):
             return False
         if key[2] == ("const", "NoneType", None) and _known(run, key[1]):
             return False
@@ -86,7 +84,7 @@ def _known(run: Run, key: Hashable) -> bool | None:
             return bool(stop)
         if None not in parts:
             return bool(not stop)
-    fixed = run.oracle.values.get(key)
+    fixed = run.oracle.value(key)
     if isinstance(fixed, tuple) and len(fixed) == 3 and fixed[0] == "const":
         return bool(fixed[2])
     return None
@@ -108,7 +106,7 @@ def _behind(run: Run, key: Hashable) -> Guard | None:
     if key[0] == "not":
         return _behind(run, key[1])
     if key[0] == "==" and len(key) == 3:
-        fixed = run.oracle.values.get(key[1])
+        fixed = run.oracle.value(key[1])
         return run.oracle.guards.get(("==", key[1], fixed)) if fixed is not None else run.oracle.guards.get(key[1])
     if key[0] in ("and", "or"):
         parts = [_behind(run, part) for part in key[1]]
@@ -141,9 +139,9 @@ def _note(run: Run, key: Hashable, arm: bool) -> None:
         _note(run, key[1], not arm)
     elif key[0] == "==" and len(key) == 3:
         if arm:
-            run.oracle.values.setdefault(key[1], key[2])
+            run.oracle.fix(key[1], key[2])
         else:
-            run.oracle.excluded.setdefault(key[1], set()).add(key[2])
+            run.oracle.exclude(key[1], key[2])
     elif (key[0] == "and" and arm) or (key[0] == "or" and not arm):
         for part in key[1]:
             run.oracle.assume(part, arm)
@@ -188,7 +186,7 @@ def choose(run: Run, node: ir.Expr, owner: ir.Node, default: bool | None = None,
 
 def remember(run: Run, key: Hashable, guard: Guard) -> None:
     """Note the condition behind a key and behind the parts that follow from it."""
-    run.oracle.guards.setdefault(key, guard)
+    run.oracle.guard(key, guard)
     if not isinstance(key, tuple) or not key:
         return
     if key[0] == "not":

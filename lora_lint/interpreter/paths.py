@@ -10,20 +10,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
+
+from lora_lint.interpreter.journal import Chosen, Conditions, Decision, Journal, Table
 
 # What the keys of values begin with that have no better identity than that of the object that stands for them.
 BY_IDENTITY = ("id", "choice")
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """An arm taken at a condition whose value is unknown. rank: how late its other arm is tried, 0 first."""
-
-    key: Hashable
-    arm: bool
-    rank: int = field(default=0, compare=False)
 
 
 class Oracle:
@@ -32,29 +24,89 @@ class Oracle:
     def __init__(self, prescribed: tuple[Decision, ...] = ()) -> None:
         self._prescribed = {decision.key: decision.arm for decision in prescribed}
         self.taken: list[Decision] = []
-        self.assumed: dict[Hashable, bool] = {}
         self.guards: dict[Hashable, Any] = {}  # the condition behind each key that was decided or follows from one
-        self.values: dict[Hashable, object] = {}
-        self.excluded: dict[Hashable, set[object]] = {}
-        self.consulted = 0  # how often something depended on what was decided on this path
         self.trail: Hashable = None  # a digest of all that happened on this path; None when that is not told
+        self.journal: Journal | None = None  # of the part of the path that is being run, when somebody wants to know
+        self._arms: dict[Hashable, bool] = {}
+        self._values: dict[Hashable, object] = {}
+        self._excluded: dict[Hashable, bool] = {}
         self._ordinals: dict[object, int] = {}
 
     def known(self, key: Hashable) -> bool | None:
         """The arm this key takes on this path, None when it was not decided yet."""
-        arm = self.assumed.get(key)
-        self.consulted += arm is not None
+        arm = self._arms.get(key)
+        if self.journal is not None:
+            self.journal.arms.read(key, arm)
         return arm
+
+    def value(self, key: Hashable) -> object:
+        """The key of the constant that a value equals on this path, None when that is not known."""
+        value = self._values.get(key)
+        if self.journal is not None:
+            self.journal.values.read(key, value)
+        return value
+
+    def excludes(self, key: Hashable, constant: Hashable) -> bool:
+        """Whether a value does not equal this constant on this path."""
+        answer = self._excluded.get((key, constant))
+        if self.journal is not None:
+            self.journal.excluded.read((key, constant), answer)
+        return bool(answer)
 
     def decide(self, key: Hashable, default: bool, rank: int = 0) -> bool:
         """The arm for this key, decided now unless it was before."""
-        if key in self.assumed:
-            return self.assumed[key]
+        known = self.known(key)
+        if known is not None:
+            return known
         stable = self._stable(key)
         arm = self._prescribed.get(stable, default)
-        self.assumed[key] = arm
-        self.taken.append(Decision(stable, arm, rank))
+        decision = Decision(stable, arm, rank)
+        self._arms[key] = arm
+        self.taken.append(decision)
+        if self.journal is not None:
+            self.journal.arms.made[key] = arm
+            self.journal.chosen.append(Chosen(key, default, decision))
+            self.journal.private = self.journal.private or stable != key
         return arm
+
+    def assume(self, key: Hashable, arm: bool) -> None:
+        """Note what follows from a decision."""
+        self._note(self._arms, key, arm, self.journal.arms if self.journal is not None else None)
+
+    def fix(self, key: Hashable, constant: object) -> None:
+        """Note that a value equals a constant on this path."""
+        self._note(self._values, key, constant, self.journal.values if self.journal is not None else None)
+
+    def exclude(self, key: Hashable, constant: Hashable) -> None:
+        """Note that a value does not equal a constant on this path."""
+        self._note(self._excluded, (key, constant), True, self.journal.excluded if self.journal is not None else None)
+
+    @staticmethod
+    def _note(facts: dict[Hashable, Any], key: Hashable, value: object, table: Table | None) -> None:
+        if table is not None:
+            table.read(key, facts.get(key))
+            if key not in facts:
+                table.made[key] = value
+        facts.setdefault(key, value)
+
+    def guard(self, key: Hashable, guard: Any) -> None:
+        """Note the condition behind a key."""
+        self.guards.setdefault(key, guard)
+        if self.journal is not None:
+            self.journal.guards.setdefault(key, guard)
+
+    def repeats(self, conditions: Conditions) -> bool:
+        """Whether a part of another path would go on this path as it did there."""
+        return conditions.hold((self._arms, self._values, self._excluded), self._prescribed)
+
+    def repeat(self, journal: Journal) -> None:
+        """Decide all that a part of another path decided."""
+        self.taken.extend(choice.taken for choice in journal.chosen if choice.key not in self._arms)
+        every: tuple[dict[Hashable, Any], ...] = (self._arms, self._values, self._excluded)
+        for facts, table in zip(every, journal.tables, strict=True):
+            facts.update((key, value) for key, value in table.made.items() if key not in facts)
+        for key, guard in journal.guards.items():
+            self.guards.setdefault(key, guard)
 
     def _stable(self, key: Hashable) -> Hashable:
         """The key as another run has it: values that are told apart by identity are numbered as they turn up."""
@@ -69,10 +121,6 @@ class Oracle:
     def whole_trail(self) -> Hashable:
         """What happened on this path and which conditions it met; None when it is not told."""
         return None if self.trail is None else (self.trail, frozenset(decision.key for decision in self.taken))
-
-    def assume(self, key: Hashable, arm: bool) -> None:
-        """Note what follows from a decision."""
-        self.assumed.setdefault(key, arm)
 
 
 def explore(run: Callable[[Oracle], tuple[int, bool]], max_paths: int, max_steps: int) -> Iterator[Oracle]:

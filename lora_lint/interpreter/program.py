@@ -97,7 +97,7 @@ class Program:
 
             render = render_finding
         self._render = render
-        self._shared: dict[str, ModuleVal] = {}
+        self._shared = sharing.Shared()
         self._executed: set[int] = set()
         self._witnesses: set[Hashable] = set()
         self._candidates: dict[tuple[str, object], _Candidate] = {}
@@ -131,13 +131,16 @@ class Program:
         return self.module(run, path) if path is not None else None
 
     def module(self, run: Run, path: str) -> ModuleVal:
-        """A module of the project. One that does nothing but define things is shared by all runs."""
-        found = run.modules.get(path) or self._shared.get(path)
+        """A module of the project. One that does nothing but define things is shared by runs."""
+        found = run.modules.get(path)
         if found is not None:
-            sharing.use(run, found, self._shared)
+            sharing.use(run, found)
             return found
+        shared = self._shared.find(run, path)
+        if shared is not None:
+            return shared
         module = self._fresh_module(run, path)
-        with sharing.importing(run, module, self._shared):
+        with self._shared.importing(run, module):
             self._execute_module(run, module, "module")
         return module
 

@@ -13,6 +13,7 @@ from lora_lint.lifecycle.vocabulary import Part, Tri
 from lora_lint.location import Location
 
 if TYPE_CHECKING:
+    from lora_lint.interpreter.sharing import Variant
     from lora_lint.syntax import ir
 
 Value = Any
@@ -124,9 +125,9 @@ class Scope:
 
 
 class ModuleVal:
-    """A module of the project. place: how many modules its run had before it."""
+    """A module of the project. place: how many modules its run had before it. variant: what it is shared as, if it is."""
 
-    __slots__ = ("name", "node", "path", "place", "scope", "started")
+    __slots__ = ("name", "node", "path", "place", "scope", "started", "variant")
 
     def __init__(self, path: str, name: str, node: ir.Module) -> None:
         self.path = path
@@ -134,6 +135,7 @@ class ModuleVal:
         self.node = node
         self.place = 0
         self.started = False
+        self.variant: Variant | None = None
         self.scope = Scope({}, self)
 
 

@@ -88,3 +88,73 @@ def test_attributes_that_a_path_writes_are_gone_on_the_next(tmp_path: Path) -> N
     tune, other = tail.split("def other")
     texts["train.py"] = f"{head}def other{other}\n{tune}"
     assert {finding.code for finding in analyse_texts(texts, {}, tmp_path)} == {"LL106"}
+
+
+DECIDING = {
+    "flags.py": "import os\nfrom probes import has_fast_kernels\n\nif has_fast_kernels():\n    KERNELS = os.environ['KERNELS']\n"
+    "    from torch.nn import Linear as Head\nelse:\n    KERNELS = None\n    from torch.nn import Bilinear as Head\n",
+    "probes.py": "import importlib.util\n\ndef has_fast_kernels():\n    return importlib.util.find_spec('fast') is not None\n",
+    "layers.py": "from flags import KERNELS, Head\n\nclass Block(Head):\n    kernels = KERNELS\n",
+    "other.py": "from layers import Block\nfrom flags import KERNELS\n\nclass Wide(Block): ...\n",
+}
+
+
+def test_what_decides_conditions_is_run_once_for_each_way_they_go(executed: Counter[str], tmp_path: Path) -> None:
+    texts = {**DECIDING, "train.py": TRAIN.format(imports="import layers\nimport other")}
+    analyse_texts(texts, {}, tmp_path)
+    for name in DECIDING:
+        # As a script (on both paths through it), and twice for all others.
+        assert executed[name] <= 5, name
+
+
+BRANCH = """from peft import LoraConfig, get_peft_model
+from torch.optim import AdamW
+from transformers import AutoModelForCausalLM
+import setup
+{imports}
+
+def main(rows):
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained("x"), LoraConfig(task_type="CAUSAL_LM"))
+    setup.ready(model)
+    optimizer = AdamW((p for p in model.parameters() if p.requires_grad), lr=1e-4)
+    for batch in rows:
+        model(**batch).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+def again(rows):
+    main(rows)
+
+if __name__ == "__main__":
+    main(load())
+"""
+
+
+@pytest.mark.parametrize("first", ["", "import between"])
+def test_both_ways_of_a_module_that_decides_are_seen(first: str, tmp_path: Path) -> None:
+    """The arm that is not the first, taken by an import, and taken by what an import imports."""
+    texts = {
+        "between.py": "import setup\nimport kinds\nclass Task(kinds.Kind): ...\n",
+        "kinds.py": "import setup\nclass Kind: ...\n",
+        "setup.py": "import probes\n\nif probes.frozen():\n"
+        "    def ready(model):\n        return None\n"
+        "else:\n"
+        "    def ready(model):\n        for p in model.parameters():\n            p.requires_grad = False\n",
+        "probes.py": "import os\n\ndef frozen():\n    return os.path.exists('frozen')\n",
+        "train.py": BRANCH.format(imports=first),
+    }
+    assert {finding.code for finding in analyse_texts(texts, {}, tmp_path)} == {"LL103"}
+
+
+def test_one_condition_goes_one_way_on_a_path_whoever_imports_first(tmp_path: Path) -> None:
+    """A freeze before the injection if there are kernels, and the thaw under the same condition in another module."""
+    texts = {
+        "flags.py": "import importlib.util\nKERNELS = importlib.util.find_spec('fast')\n"
+        "if KERNELS:\n    def thaw(p):\n        p.requires_grad = True\nelse:\n    def thaw(p):\n        return p\n",
+        "setup.py": "import flags\nif flags.KERNELS:\n    def ready(model):\n        for n, p in model.named_parameters():\n"
+        "            p.requires_grad = False\n        for n, p in model.named_parameters():\n            if 'lora_' in n:\n"
+        "                flags.thaw(p)\n"
+        "else:\n    def ready(model):\n        return None\n",
+        "train.py": BRANCH.format(imports="import flags"),
+    }
+    assert not analyse_texts(texts, {}, tmp_path)
