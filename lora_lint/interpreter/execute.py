@@ -210,7 +210,7 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
     items: list[Value] = []
     if not isinstance(iterable, Generator):
         with one_of:
-            items, _ = iteration.items_for_loop(run, iterable, node.iter, limit)
+            items, _ = iteration.items_for_loop(run, iterable, node.iter, limit, 2 if hot else 1)
         iteration.each_of(iterable, items, node.body, run.loc(node))
     outer, run.loop = run.loop, run.loc(node)
     run.loops.append(run.loop)
@@ -252,7 +252,7 @@ def _while(run: Run, node: ir.While, scope: Scope) -> None:
     outer, run.loop = run.loop, run.loc(node)
     run.loops.append(run.loop)
     try:
-        for _ in range(iteration.LOOP_TURNS):
+        for _ in range(iteration.LOOP_TURNS if run.program.hot_block(node.body) else 1):
             if conditions.test(run, node.test, scope, node).no:
                 break
             if not _turn(run, node.body, scope):

@@ -39,8 +39,10 @@ def holds_callables(value: Value) -> bool:
     return any(isinstance(each, (FuncVal, Bound, Partial)) for each in flat)
 
 
-def items_for_loop(run: Run, iterable: Value, node: ir.Node, limit: int) -> tuple[list[Value], bool]:
-    """The first items of an iterable, and whether there may be others."""
+def items_for_loop(
+    run: Run, iterable: Value, node: ir.Node, limit: int, turns: int = LOOP_TURNS
+) -> tuple[list[Value], bool]:
+    """The first items of an iterable, at most `limit`, and whether there may be others. turns: items of an unknown one."""
     if isinstance(iterable, SeqVal):
         if not iterable.items and not iterable.open:
             return [], False
@@ -57,7 +59,7 @@ def items_for_loop(run: Run, iterable: Value, node: ir.Node, limit: int) -> tupl
         if isinstance(iterable.value, (str, tuple)) and iterable.value:
             return [Const(c) for c in iterable.value[:limit]], len(iterable.value) > limit
         return [run.fresh(node)], True
-    return [item_of(run, iterable, node) for _ in range(min(limit, LOOP_TURNS))], True
+    return [item_of(run, iterable, node) for _ in range(min(limit, turns))], True
 
 
 def each_of(iterable: Value, items: list[Value], body: tuple[ir.Stmt, ...], loop: Location) -> None:

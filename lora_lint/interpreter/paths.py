@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from lora_lint.interpreter.journal import Chosen, Conditions, Decision, Journal, Table
+from lora_lint.lifecycle.vocabulary import Ev
 
 # What the keys of values begin with that have no better identity than that of the object that stands for them.
 BY_IDENTITY = ("id", "choice")
@@ -123,35 +125,65 @@ class Oracle:
         return None if self.trail is None else (self.trail, frozenset(decision.key for decision in self.taken))
 
 
-def explore(run: Callable[[Oracle], tuple[int, bool]], max_paths: int, max_steps: int) -> Iterator[Oracle]:
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a path. kinds: of events that rules report on, None when every combination of arms is wanted."""
+
+    steps: int
+    kinds: frozenset[Ev] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Parent:
+    """The path that another one differs from."""
+
+    trail: Hashable = None
+    decided: frozenset[Decision] = frozenset()
+    kinds: frozenset[Ev] = frozenset()
+
+
+def explore(
+    run: Callable[[Oracle], Outcome], max_paths: int, max_steps: int, combine: Callable[[], bool] = lambda: False
+) -> Iterator[Oracle]:
     """Run an entry once per path, breadth first by the number of flipped decisions.
 
-    run: follows one path with the given oracle; returns the steps it took and whether anything of the lifecycle happened
-    (if not, its neighbours are not worth a run). A path on which the same happened as before the flip (`Oracle.trail`), and
-    which met the same conditions, has no neighbours of its own: they would repeat those of the other one. At most
-    `max_paths` paths; no new path is begun once `max_steps` steps
-    were taken.
+    run: follows one path with the given oracle. When nothing of the lifecycle happened on it, its neighbours are not worth
+    a run. A path on which the same happened as before the flip (`Oracle.trail`), and which met the same conditions, has no
+    neighbours of its own: they would repeat those of the other one. At most `max_paths` paths; no new path is begun once
+    `max_steps` steps were taken.
+
+    Behind a flip come the conditions that only this path has, or all of them if something new happens on it. Flips of
+    several conditions that have nothing to do with each other come last, and only as long as `combine` says so: what needs
+    them is no finding (`Program._consider`), but it may refute one.
     """
-    queue: list[tuple[int, int, int, tuple[Decision, ...], Hashable]] = [(0, 0, 0, (), None)]
+    queue: list[tuple[bool, int, int, int, tuple[Decision, ...], _Parent]] = [(False, 0, 0, 0, (), _Parent())]
     seen: set[frozenset[tuple[Hashable, bool]]] = set()
     steps = paths = pushed = 0
     while queue and paths < max_paths and steps < max_steps:
-        flips, _, _, prefix, before = heapq.heappop(queue)
+        independent, flips, _, _, prefix, parent = heapq.heappop(queue)
+        if independent and not combine():
+            return
         oracle = Oracle(prefix)
-        taken, eventful = run(oracle)
-        steps += taken
+        outcome = run(oracle)
+        steps += outcome.steps
         paths += 1
         yield oracle
         trail = oracle.whole_trail()
-        if not eventful or (trail is not None and trail == before):
+        if outcome.kinds is not None and (not outcome.kinds or (trail is not None and trail == parent.trail)):
             continue
+        here = _Parent(trail, frozenset(oracle.taken), outcome.kinds or frozenset())
+        inherited = parent.decided if outcome.kinds is not None and outcome.kinds <= parent.kinds else frozenset()
         pinned = {decision.key for decision in prefix}
-        free = [(decision.rank, at) for at, decision in enumerate(oracle.taken) if decision.key not in pinned]
-        for rank, index in heapq.nsmallest(max_paths, free):
+        free = [
+            (decision in inherited, decision.rank, at)
+            for at, decision in enumerate(oracle.taken)
+            if decision.key not in pinned
+        ]
+        for also, rank, index in heapq.nsmallest(max_paths, free):
             decision = oracle.taken[index]
             flipped = (*oracle.taken[:index], Decision(decision.key, not decision.arm, rank))
             signature = frozenset((d.key, d.arm) for d in flipped)
             if signature not in seen:
                 seen.add(signature)
                 pushed += 1
-                heapq.heappush(queue, (flips + 1, rank, pushed, flipped, trail))
+                heapq.heappush(queue, (independent or also, flips + 1, rank, pushed, flipped, here))

@@ -17,7 +17,8 @@ from lora_lint.findings import Finding, Severity
 from lora_lint.interpreter import entry, launching, sharing
 from lora_lint.interpreter.execute import block
 from lora_lint.interpreter.linking import Linker
-from lora_lint.interpreter.paths import Oracle, explore
+from lora_lint.interpreter.mapped import Mapped
+from lora_lint.interpreter.paths import Oracle, Outcome, explore
 from lora_lint.interpreter.relevance import Relevance
 from lora_lint.interpreter.run import MAX_STEPS, Run
 from lora_lint.interpreter.targets import Targets, Versions
@@ -29,7 +30,7 @@ from lora_lint.location import Location
 from lora_lint.syntax import ir
 
 MAX_PATHS = 24
-MAX_STEPS_PER_ENTRY = 30_000
+MAX_STEPS_PER_ENTRY = 18_000
 MAX_STEPS_PER_ORPHAN = 10_000  # for functions that others mention, but that no followed call reached
 MAX_STEPS_PER_SCRIPT = 20_000  # from then on functions that a module did not call start without what its body does
 # Steps that a path gets before its first event: code that a framework calls is mostly about something else.
@@ -97,6 +98,7 @@ class Program:
 
             render = render_finding
         self._render = render
+        self.mapped = Mapped()
         self._shared = sharing.Shared()
         self._executed: set[int] = set()
         self._witnesses: set[Hashable] = set()
@@ -236,8 +238,9 @@ class Program:
     ) -> None:
         """Run a body of a file once for each path through it."""
         self.statistics["entries"] += 1
+        refutable: list[frozenset[Hashable]] = []  # what other paths would have to do
 
-        def follow(oracle: Oracle) -> tuple[int, bool]:
+        def follow(oracle: Oracle) -> Outcome:
             run = Run(self, oracle, patience)
             reports = self._subscribe(run)
             try:
@@ -253,13 +256,17 @@ class Program:
             self._witnesses |= run.witnesses
             self.statistics["not-followed"] += run.unfollowed
             for code, report in reports if not run.hypothetical else ():
-                self._consider(code, report)
+                if self._consider(code, report) and report.unless:
+                    refutable.append(report.unless)
             self._steps[path] += run.steps
             oracle.trail = None if run.thorough else run.trace.digest()
-            return run.steps, run.thorough or self.is_eventful(run.trace)
+            return Outcome(run.steps, None if run.thorough else _kinds(run.trace))
+
+        def combine() -> bool:
+            return any(keys.isdisjoint(self._witnesses) for keys in refutable)
 
         with _deep_recursion():
-            for _ in explore(follow, MAX_PATHS, max_steps):
+            for _ in explore(follow, MAX_PATHS, max_steps, combine):
                 self.statistics["paths"] += 1
 
     def is_eventful(self, trace: Trace) -> bool:
@@ -277,11 +284,11 @@ class Program:
         run.trace.subscribe(TRAINING, lambda event: run.witnesses.update(witnesses(event)))
         return reports
 
-    def _consider(self, code: str, report: Report) -> None:
+    def _consider(self, code: str, report: Report) -> bool:
         """Keep a report unless it needs several independent conditions that nothing says go together."""
         free = {guard.key for guard in report.conditions() if not guard.default}
         if len(free) > MAX_CONDITIONS:
-            return
+            return False
         key = (code, report.location)
         held = self._candidates.get(key)
         if held is None:
@@ -291,12 +298,17 @@ class Program:
             self._candidates[key] = _Candidate(finding, report.unless)
         else:
             held.unless &= report.unless
+        return True
 
     def _is_test(self, path: str) -> bool:
         """Whether a file holds tests of a test runner: they do wrong things on purpose, and train nothing to keep."""
         if path not in self._tests:
             self._tests[path] = path in self.units and entry.holds_tests(self.units[path])
         return self._tests[path]
+
+
+def _kinds(trace: Trace) -> frozenset[Ev]:
+    return frozenset(event.kind for event in trace.events) & _EVENTFUL
 
 
 @contextlib.contextmanager

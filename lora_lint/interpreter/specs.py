@@ -263,12 +263,17 @@ def _callback(run: Run, verb: Verb | str, fields: dict[str, Any], site: Site) ->
 
 def _call_back(run: Run, callee: Value, fields: dict[str, Any], site: Site, owner: Obj | None) -> Value:
     context = fields.get("context")
+    given = _given(run, fields, site)
     with ExitStack() as stack:
         if context:
             stack.enter_context(run.context(context))
         if owner is not None:
             stack.enter_context(run.inside(owner))
-        result = calls.call_value(run, callee, _given(run, fields, site), site.node, site.scope)
+        key = run.program.mapped.key(callee, given, run.contexts) if "as" not in fields else None
+        if run.program.mapped.is_done(key):
+            return run.fresh(site.node)
+        stack.enter_context(run.program.mapped.running(run, key))
+        result = calls.call_value(run, callee, given, site.node, site.scope)
         if isinstance(result, Generator) and context == "worker":
             generators.collect(run, result, site.node)
     return result

@@ -157,8 +157,9 @@ class Trace:
         return (e for e in self.events if e.kind in kinds)
 
     def digest(self) -> int:
-        """A number that is the same for paths on which the same happened, at the same places and with the same facts."""
-        return hash(tuple(_told(event) for event in self.events))
+        """A number that is the same for paths on which the same happened, at the same places and with the same facts. What
+        is read of a dataset is not told: not every path reads it again."""
+        return hash(tuple(_told(event) for event in self.events if event.kind is not Ev.FIELD))
 
     def before(self, event: Event, *kinds: Ev) -> Iterator[Event]:
         """Events of these kinds before `event`, newest first."""

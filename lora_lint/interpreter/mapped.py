@@ -1,0 +1,78 @@
+"""Functions that datasets are mapped with. They are long, take no part in training, and are mapped on every path: one that
+did nothing but read fields of a dataset nobody knows is not run again where it would find the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+
+from lora_lint.interpreter import rows
+from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.relevance import names_in
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import Const, FuncVal, LibRef, Scope, Sym, Value, key_of
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.vocabulary import Ev, Kind
+
+Key = tuple[Hashable, ...]
+
+
+class Mapped:
+    """The calls of such functions that need not be repeated, for all runs of a program."""
+
+    def __init__(self) -> None:
+        self._done: set[Key] = set()
+        self._free: dict[int, frozenset[str]] = {}
+
+    def key(self, function: Value, given: Args, contexts: list[str]) -> Key | None:
+        """What a call with these arguments depends on, None when it is none of these."""
+        if not isinstance(function, FuncVal) or function.contexts or given.keywords:
+            return None
+        values = [value for value, _ in given.positional]
+        if not values or not all(isinstance(one, Obj) and one.kind is Kind.ROW and _unknown(one) for one in values):
+            return None
+        names = self._free.get(id(function.node))
+        if names is None:
+            names = self._free[id(function.node)] = frozenset(names_in(function.node))
+        return (id(function.node), *contexts, *_around(function.scope, names))
+
+    def is_done(self, key: Key | None) -> bool:
+        """Whether a call would only repeat an earlier one."""
+        return key is not None and key in self._done
+
+    @contextmanager
+    def running(self, run: Run, key: Key | None) -> Iterator[None]:
+        """Make a call, and note it if it did nothing."""
+        events, written, promoted = len(run.trace.events), len(run.written), len(run.promoted)
+        yield
+        if (
+            key is not None
+            and written == len(run.written)
+            and promoted == len(run.promoted)
+            and all(event.kind is Ev.FIELD for event in run.trace.events[events:])
+        ):
+            self._done.add(key)
+
+
+def _unknown(row: Obj) -> bool:
+    dataset = row.facts.get("dataset")
+    return not (isinstance(dataset, Obj) and rows.tells_fields(dataset))
+
+
+def _around(scope: Scope | None, names: frozenset[str]) -> Iterator[Hashable]:
+    """What a function finds in the functions around it."""
+    while scope is not None and scope.parent is not None:
+        for name, value in scope.names.items():
+            if name in names:
+                yield name, _shape(value)
+        scope = scope.parent
+
+
+def _shape(value: Value) -> Hashable:
+    """The same for values that such a function does the same with."""
+    if isinstance(value, (Const, Sym, LibRef)):
+        return key_of(value)
+    if isinstance(value, Obj):
+        return value.kind, value.type
+    return type(value).__name__
