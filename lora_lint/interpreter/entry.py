@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.specs as specs
 from lora_lint.interpreter.arguments import Args
-from lora_lint.interpreter.relevance import Relevance, children
+from lora_lint.interpreter.relevance import Relevance
 from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.survey import Survey
 from lora_lint.interpreter.values import ClassVal, Const, FuncVal, LibRef, ModuleVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.syntax import ir
@@ -26,7 +27,7 @@ class Entry:
     owner: str = ""  # class, for methods
 
 
-def entries(unit: ir.Module, relevance: Relevance) -> list[Entry]:
+def entries(unit: ir.Module, survey: Survey, relevance: Relevance) -> list[Entry]:
     """Functions, classes of a framework and methods of a module that may matter, callers before what they call."""
     found: list[Entry] = []
     framework: set[str] = set()
@@ -42,7 +43,7 @@ def entries(unit: ir.Module, relevance: Relevance) -> list[Entry]:
                 for method in statement.body
                 if isinstance(method, ir.FunctionDef) and relevance.block(method.body)
             )
-    mentions = {id(one.node): _names(one.node) for one in found}
+    mentions = {id(one.node): survey.definitions[id(one.node)].names for one in found}
     mentioning = Counter(name for names in mentions.values() for name in names)
 
     def called(name: str, node: ir.Node) -> bool:
@@ -72,19 +73,6 @@ def _top_level(body: tuple[ir.Stmt, ...]) -> Iterator[ir.Stmt]:
             yield from _top_level(statement.orelse)
         elif isinstance(statement, ir.Try):
             yield from _top_level(statement.body)
-
-
-def _names(node: ir.Node) -> frozenset[str]:
-    names: set[str] = set()
-    stack: list[object] = [node]
-    while stack:
-        here = stack.pop()
-        if isinstance(here, ir.Name):
-            names.add(here.id)
-        elif isinstance(here, ir.Attr):
-            names.add(here.name)
-        stack.extend(children(here))
-    return frozenset(names)
 
 
 def start(run: Run, module: ModuleVal, one: Entry) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from lora_lint.apis.store import ApiStore
-from lora_lint.interpreter.relevance import children
+from lora_lint.interpreter.survey import Survey
 from lora_lint.modules import ModuleIndex, top_without_repository
 from lora_lint.syntax import ir
 
@@ -32,12 +32,12 @@ def _provided(unit: ir.Module) -> Iterator[str]:
 class Linker:
     """Resolves imports among the files of a project, and knows what each of them mentions."""
 
-    def __init__(self, units: Mapping[str, ir.Module], store: ApiStore) -> None:
+    def __init__(self, units: Mapping[str, ir.Module], surveys: Mapping[str, Survey], store: ApiStore) -> None:
         # Absolute, because the files of one project may be reported partly by relative, partly by absolute paths.
         self._paths = {os.path.abspath(path): path for path in units}
         self._index = ModuleIndex(_top(self._paths), exists=self._paths.__contains__)
         self._units = units
-        self._mentions: dict[str, frozenset[str]] = {}
+        self._surveys = surveys
         self._mentioning: Counter[str] | None = None  # how many files mention a name
         self._linked: dict[str, set[str]] | None = None
         self._found: dict[tuple[str, str, int], str | None] = {}
@@ -78,8 +78,8 @@ class Linker:
     def referenced_elsewhere(self, path: str, name: str) -> bool:
         """Whether another file of the project mentions a name (so it may well call it)."""
         if self._mentioning is None:
-            self._mentioning = Counter(one for unit in self._units for one in self.mentioned(unit))
-        return self._mentioning[name] > (name in self.mentioned(path))
+            self._mentioning = Counter(one for survey in self._surveys.values() for one in survey.mentioned)
+        return self._mentioning[name] > (name in self._surveys[path].mentioned)
 
     def neighbours(self, path: str) -> frozenset[str]:
         """The files that a file imports or is imported by, at any depth of nesting."""
@@ -91,30 +91,12 @@ class Linker:
                     self._linked[other].add(one)
         return frozenset(self._linked[path])
 
-    def _imports(self, path: str) -> Iterator[str]:
-        stack: list[object] = list(self._units[path].body)
-        while stack:
-            node = stack.pop()
-            if isinstance(node, ir.Import):
-                found = self.find(path, node.module, node.level)
-                if found is not None and found != path:
-                    yield found
-            stack.extend(children(node))
+    def libraries(self, path: str) -> frozenset[str]:
+        """Top-level names of what a file imports, wherever in it."""
+        return frozenset(node.module.split(".")[0] for node in self._surveys[path].imports if not node.level)
 
-    def mentioned(self, path: str) -> frozenset[str]:
-        """Names and attributes that a file mentions."""
-        found = self._mentions.get(path)
-        if found is None:
-            names: set[str] = set()
-            stack: list[object] = list(self._units[path].body)
-            while stack:
-                node = stack.pop()
-                if isinstance(node, ir.Name):
-                    names.add(node.id)
-                elif isinstance(node, ir.Attr):
-                    names.add(node.name)
-                elif isinstance(node, ir.Import):
-                    names.update(name for name, _ in node.names or ())
-                stack.extend(children(node))
-            found = self._mentions[path] = frozenset(names)
-        return found
+    def _imports(self, path: str) -> Iterator[str]:
+        for node in self._surveys[path].imports:
+            found = self.find(path, node.module, node.level)
+            if found is not None and found != path:
+                yield found

@@ -70,18 +70,6 @@ def shown(unit: ir.Module, store: ApiStore) -> list[tuple[str, str, str]]:
     return found
 
 
-def imported(unit: ir.Module) -> frozenset[str]:
-    """Top-level names of what a file imports, wherever in it."""
-    found: set[str] = set()
-    stack: list[object] = list(unit.body)
-    while stack:
-        node = stack.pop()
-        if isinstance(node, ir.Import) and not node.level:
-            found.add(node.module.split(".")[0])
-        stack.extend(children(node))
-    return frozenset(found)
-
-
 def _outside_try(unit: ir.Module) -> Iterator[object]:
     """All nodes of a file in order, but for those in a `try` that handles exceptions."""
     stack: list[object] = list(reversed(unit.body))

@@ -21,6 +21,7 @@ from lora_lint.interpreter.mapped import Mapped
 from lora_lint.interpreter.paths import Oracle, Outcome, explore
 from lora_lint.interpreter.relevance import Relevance
 from lora_lint.interpreter.run import MAX_STEPS, Run
+from lora_lint.interpreter.survey import survey
 from lora_lint.interpreter.targets import Targets, Versions
 from lora_lint.interpreter.values import Const, Jump, ModuleVal, OutOfBudget, Returned, Sym, Value
 from lora_lint.launches import Launch
@@ -34,8 +35,8 @@ MAX_STEPS_PER_ENTRY = 18_000
 MAX_STEPS_PER_ORPHAN = 10_000  # for functions that others mention, but that no followed call reached
 MAX_STEPS_PER_SCRIPT = 20_000  # from then on functions that a module did not call start without what its body does
 # Steps that a path gets before its first event: code that a framework calls is mostly about something else.
-PATIENCE = 15_000
-PATIENCE_FOR_ORPHANS = 4_000
+PATIENCE = 10_000
+PATIENCE_FOR_ORPHANS = 3_000
 MAX_STEPS_PER_FILE = 200_000  # from then on only one path per function, on a module that just defines things
 RECURSION_LIMIT = 4_000  # an interpreted call takes some twenty frames of ours
 MAX_CONDITIONS = 1
@@ -88,8 +89,9 @@ class Program:
         self.checks = checks
         self.read_data = read_data
         self._launches = launches
-        self.linker = Linker(units, store)
-        self.relevance = Relevance(store, units.values())
+        self._surveys = {path: survey(unit) for path, unit in self.units.items()}
+        self.linker = Linker(units, self._surveys, store)
+        self.relevance = Relevance(store, self._surveys.values())
         self.nowhere = ModuleVal("", "", ir.Module("", ()))
         self.statistics: dict[str, int] = {"files": 0, "entries": 0, "paths": 0, "not-followed": 0, "out-of-budget": 0}
         self.targets = Targets(self.units, store, self.linker, versions_for)
@@ -185,7 +187,7 @@ class Program:
             self._execute_module(run, module, "__main__")
 
         self.explore(path, start)
-        for one in entry.entries(unit, self.relevance):
+        for one in entry.entries(unit, self._surveys[path], self.relevance):
             if self.linker.referenced_elsewhere(path, one.name):
                 self._postponed.append((path, one))
             else:

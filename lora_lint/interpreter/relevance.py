@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from lora_lint.apis.store import ApiStore
 from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.syntax import ir
+
+if TYPE_CHECKING:
+    from lora_lint.interpreter.survey import Survey
 
 # Events that decide nothing by themselves: both arms around them are simply run.
 _COLD_EVENTS = frozenset(
@@ -71,7 +75,7 @@ def hot_names(store: ApiStore) -> frozenset[str]:
 class Relevance:
     """Hotness of the code of one project. Computed once per node and remembered."""
 
-    def __init__(self, store: ApiStore, units: Iterable[ir.Module]) -> None:
+    def __init__(self, store: ApiStore, surveys: Iterable[Survey]) -> None:
         self._names = set(hot_names(store))
         self._frameworks = frozenset(
             name.rsplit(".", 1)[-1]
@@ -81,17 +85,19 @@ class Relevance:
         )
         self._memo: dict[int, bool] = {}
         self._keep: list[object] = []  # memo keys are identities: keep their objects alive
-        units = list(units)
+        surveys = list(surveys)
         self._names.update(
             alias
-            for unit in units
-            for name, alias in _aliases(unit.body)
-            if name in self._names or name.endswith(_HOT_ENDINGS)
+            for survey in surveys
+            for node in survey.imports
+            for name, alias in node.names or ()
+            if name != alias and (name in self._names or name.endswith(_HOT_ENDINGS))
         )
         callers: dict[str, list[str]] = {}
-        for function in (node for unit in units for node in _functions(unit.body)):
-            for name in set(_called_names(function)):
-                callers.setdefault(name, []).append(function.name)
+        for one in (definition for survey in surveys for definition in survey.definitions.values()):
+            if isinstance(one.node, ir.FunctionDef):
+                for name in one.called:
+                    callers.setdefault(name, []).append(one.node.name)
         fresh = [name for name in callers if name in self._names]
         while fresh:
             for caller in callers.get(fresh.pop(), ()):
@@ -127,27 +133,6 @@ class Relevance:
 
     def _mentions(self, name: str) -> bool:
         return name in self._names or name.endswith(_HOT_ENDINGS)
-
-
-def _aliases(body: Iterable[ir.Stmt]) -> Iterator[tuple[str, str]]:
-    """Names that are imported under another one: `from torch.nn.parallel import DistributedDataParallel as DDP`."""
-    stack: list[object] = list(body)
-    while stack:
-        node = stack.pop()
-        if isinstance(node, ir.Import):
-            yield from ((name, alias) for name, alias in node.names or () if name != alias)
-        elif isinstance(node, ir.Node):
-            stack.extend(children(node))
-
-
-def _functions(body: Iterable[ir.Stmt]) -> Iterator[ir.FunctionDef]:
-    stack: list[object] = list(body)
-    while stack:
-        node = stack.pop()
-        if isinstance(node, ir.FunctionDef):
-            yield node
-        for child in children(node):
-            stack.append(child)
 
 
 def names_in(node: ir.Node) -> Iterator[str]:
@@ -194,28 +179,33 @@ def children(node: object) -> list[ir.Node]:
     return found
 
 
+def called_at(node: object) -> Iterator[str]:
+    """Last names of what a node itself calls, and "requires_grad" where it is written."""
+    if isinstance(node, ir.Call):
+        func = node.func
+        if isinstance(func, ir.Attr):
+            yield func.name
+            if isinstance(func.value, ir.Name):
+                yield func.value.id
+        elif isinstance(func, ir.Name):
+            yield func.id
+        for arg in node.args:  # functions handed over: partial(get_peft_model, …)
+            if isinstance(arg.value, ir.Name):
+                yield arg.value.id
+            elif isinstance(arg.value, ir.Attr):
+                yield arg.value.name
+    elif isinstance(node, ir.Assign):
+        for target in node.targets:
+            if isinstance(target, ir.Attr) and target.name == "requires_grad":
+                yield "requires_grad_"
+
+
 def _called_names(root: ir.Node) -> Iterator[str]:
     """Last names of what is called in a node, and "requires_grad" where it is written."""
     stack: list[object] = [root]
     while stack:
         node = stack.pop()
-        if isinstance(node, ir.Call):
-            func = node.func
-            if isinstance(func, ir.Attr):
-                yield func.name
-                if isinstance(func.value, ir.Name):
-                    yield func.value.id
-            elif isinstance(func, ir.Name):
-                yield func.id
-            for arg in node.args:  # functions handed over: partial(get_peft_model, …)
-                if isinstance(arg.value, ir.Name):
-                    yield arg.value.id
-                elif isinstance(arg.value, ir.Attr):
-                    yield arg.value.name
-        elif isinstance(node, ir.Assign):
-            for target in node.targets:
-                if isinstance(target, ir.Attr) and target.name == "requires_grad":
-                    yield "requires_grad_"
+        yield from called_at(node)
         stack.extend(children(node))
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lora_lint.interpreter.program import Program
 
 MAX_DEPTH = 40
-MAX_STEPS = 60_000
+MAX_STEPS = 40_000
 DEEP_COST = 500
 
 
@@ -160,9 +160,21 @@ class Run:
         """Count one step of work; OutOfBudget when this path had enough."""
         self.steps += 1
         if self.steps > self._limit:
-            if self.steps > MAX_STEPS or not self.program.is_eventful(self.trace):
+            if self.importing or self.steps > MAX_STEPS or not self.program.is_eventful(self.trace):
                 raise OutOfBudget
             self._limit = MAX_STEPS
+
+    def begin_part(self, limit: int) -> tuple[int, int]:
+        """What follows has its own limit of steps; gives what `end_part` needs."""
+        before = self.steps, self._limit
+        self.steps, self._limit = 0, limit
+        return before
+
+    def end_part(self, before: tuple[int, int]) -> int:
+        """Go on with the steps of before the part; how many it took."""
+        taken = self.steps
+        self.steps, self._limit = before
+        return taken
 
     def too_deep(self) -> None:
         """A statement is nested too deeply to follow: leave it out. It costs many steps, so that it cannot happen often."""

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lora_lint.interpreter.journal import Conditions, Journal
+from lora_lint.interpreter.values import ModuleVal, OutOfBudget
 from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.syntax import ir
 
 if TYPE_CHECKING:
     from lora_lint.interpreter.run import Run
-    from lora_lint.interpreter.values import ModuleVal
 
 # What is said of a definition is said once, in whichever run it comes up.
 _OF_DEFINITIONS = frozenset({Ev.CONTRACT, Ev.OUTDATED, Ev.LATE_IMPORT})
@@ -25,6 +25,7 @@ _OF_DEFINITIONS = frozenset({Ev.CONTRACT, Ev.OUTDATED, Ev.LATE_IMPORT})
 # Objects that are the same on every path: instances of the user's classes, and contexts made by decorators.
 _WITHOUT_LIFECYCLE = frozenset({Kind.OBJECT, Kind.CONTEXT})
 
+MAX_STEPS_PER_IMPORT = 60_000  # those of a shared module are no steps of the path that happened to import it first
 MAX_VARIANTS = 8  # of one module; later paths that decide otherwise run it for themselves
 
 
@@ -86,9 +87,13 @@ class Shared:
         outer, journal = run.oracle.journal, Journal()
         run.importing.append(here)
         run.oracle.journal = journal
+        spent = run.begin_part(MAX_STEPS_PER_IMPORT)
         try:
             yield
+        except OutOfBudget:  # what it has made so far is all that is known of it
+            run.unfollowed += 1
         finally:
+            taken = run.end_part(spent)
             run.importing.pop()
             run.oracle.journal = outer
             journal.skipped = run.trace.skipped[skipped:]
@@ -102,6 +107,8 @@ class Shared:
             and all(obj.kind in _WITHOUT_LIFECYCLE for obj in run.trace.objects[objects:])
         ):
             self._add(run, dict(list(run.modules.items())[here.first :]), journal, written)
+        else:
+            run.steps += taken
 
     def _add(self, run: Run, finished: dict[str, ModuleVal], journal: Journal, written: int) -> None:
         variant = Variant({**journal.modules, **finished}, journal)

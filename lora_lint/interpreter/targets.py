@@ -9,7 +9,7 @@ from typing import Protocol
 from lora_lint.apis.renames import renames
 from lora_lint.apis.store import ApiStore
 from lora_lint.interpreter.linking import Linker
-from lora_lint.interpreter.outdated import asks_for_version, imported, shown
+from lora_lint.interpreter.outdated import asks_for_version, shown
 from lora_lint.syntax import ir
 
 _NEWEST = ">=9999"
@@ -108,7 +108,7 @@ class Targets:
         """Libraries whose calls another library changes, by being imported in a file or one linked with it: they may take
         arguments that their own releases do not."""
         if path not in self._patched:
-            libraries = {name for one in (path, *self._linker.neighbours(path)) for name in imported(self._units[one])}
+            libraries = {name for one in (path, *self._linker.neighbours(path)) for name in self._linker.libraries(one)}
             self._patched[path] = frozenset().union(*(renames().patched_by(name) for name in libraries))
         return self._patched[path]
 

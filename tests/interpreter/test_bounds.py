@@ -5,11 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lora_lint.findings import Finding
 from lora_lint.interpreter import program as program_module
+from lora_lint.interpreter.paths import Oracle, Outcome
 from tests.examples import analyse_texts
 
 
@@ -18,12 +20,12 @@ def steps_of(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tupl
     taken = 0
     explore = program_module.explore
 
-    def counting(run: Callable[..., tuple[int, bool]], *args: int) -> object:
-        def counted(oracle: object) -> tuple[int, bool]:
+    def counting(run: Callable[[Oracle], Outcome], *args: Any) -> object:
+        def counted(oracle: Oracle) -> Outcome:
             nonlocal taken
-            steps, eventful = run(oracle)
-            taken += steps
-            return steps, eventful
+            outcome = run(oracle)
+            taken += outcome.steps
+            return outcome
 
         return explore(counted, *args)
 

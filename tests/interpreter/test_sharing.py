@@ -158,3 +158,20 @@ def test_one_condition_goes_one_way_on_a_path_whoever_imports_first(tmp_path: Pa
         "train.py": BRANCH.format(imports="import flags"),
     }
     assert not analyse_texts(texts, {}, tmp_path)
+
+
+def test_an_import_takes_no_steps_of_the_paths_that_need_it(executed: Counter[str], tmp_path: Path) -> None:
+    """Tables that are computed when a module is imported, a larger one than anybody wants to follow among them."""
+    rows = "\n".join(f"add({n}, [{n}, {n}], {{'a': {n}, 'b': [{n}, {n}]}}, name='row' + str({n}))" for n in range(400))
+    many = "\n".join(f"add({n}, [{', '.join(['x'] * 200)}], {{}}, name='')" for n in range(400))
+    texts = {
+        "table.py": "ROWS = {}\n\ndef add(key, values, more, name):\n    for value in values:\n"
+        "        for other in more:\n            name = name + other + value\n    ROWS[key] = (values, more, name)\n\n"
+        + rows,
+        "huge.py": "def add(key, values, more, name):\n    return [key, values, more, name]\n\nx = 1\n" + many,
+        "train.py": BRANCH.format(imports="import table, huge"),
+        "setup.py": "def ready(model):\n    for p in model.parameters():\n        p.requires_grad = False\n",
+    }
+    assert {finding.code for finding in analyse_texts(texts, {}, tmp_path)} == {"LL103"}
+    assert executed["table.py"] <= 3
+    assert executed["huge.py"] <= 3
