@@ -25,8 +25,11 @@ class ApiStore:
     def __init__(self, specs: Specs) -> None:
         self.specs = specs
         patterns = [(glob, spec) for spec in specs.types.values() for glob in spec.match]
-        # The more exact pattern first: torch.optim.lr_scheduler.* before torch.optim.*
-        self._patterns = sorted(patterns, key=lambda pattern: -len(pattern[0]))
+        # By library, the more exact pattern first: torch.optim.lr_scheduler.* before torch.optim.*
+        self._patterns: dict[str, list[tuple[str, TypeSpec]]] = {}
+        for glob, spec in sorted(patterns, key=lambda pattern: -len(pattern[0])):
+            library = glob.split(".", 1)[0]
+            self._patterns.setdefault("" if set(library) & set("*?[") else library, []).append((glob, spec))
         self._renamed = {
             old[:-1]: new[:-1] for old, new in specs.aliases.items() if old.endswith(".*") and new.endswith(".*")
         }
@@ -84,7 +87,7 @@ class ApiStore:
         if any(part[:1].isupper() for part in parts[1:-1]):
             return None  # a method of a class: `transformers.AutoModel*` means no `AutoModel.register`
         short = f"{parts[0]}.{parts[-1]}"
-        for glob, spec in self._patterns:
+        for glob, spec in (*self._patterns.get(parts[0], ()), *self._patterns.get("", ())):
             if fnmatchcase(canonical, glob) or fnmatchcase(short, glob):
                 return spec
         return None
