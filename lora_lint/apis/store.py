@@ -87,9 +87,10 @@ class ApiStore:
         if any(part[:1].isupper() for part in parts[1:-1]):
             return None  # a method of a class: `transformers.AutoModel*` means no `AutoModel.register`
         short = f"{parts[0]}.{parts[-1]}"
-        for glob, spec in (*self._patterns.get(parts[0], ()), *self._patterns.get("", ())):
-            if fnmatchcase(canonical, glob) or fnmatchcase(short, glob):
-                return spec
+        for patterns in (self._patterns.get(parts[0], ()), self._patterns.get("", ())):
+            for glob, spec in patterns:
+                if fnmatchcase(canonical, glob) or fnmatchcase(short, glob):
+                    return spec
         return None
 
     def _mro(self, name: str) -> tuple[TypeSpec, ...]:
