@@ -168,7 +168,7 @@ class _Run:
             by_path.setdefault(finding.location.path, []).append(finding)
         kept: list[Finding] = list(self._crashes.values())
         for path, findings in by_path.items():
-            if path in project.targets or not is_excluded(path, self._configuration, self._cwd):
+            if path in project.asked or not is_excluded(path, self._configuration, self._cwd):
                 kept += self._kept(path, project.sources.get(path), findings)
         return sorted(kept, key=lambda finding: finding.sort_key)
 

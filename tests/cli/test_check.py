@@ -318,6 +318,13 @@ def test_a_finding_in_an_imported_file_is_reported_unless_it_is_excluded(tree: W
     assert lint("train.py").exit_code == 0
 
 
+def test_a_broken_file_that_is_asked_for_is_reported_in_an_excluded_folder_too(tree: Write, lint: Run) -> None:
+    tree({"build/broken.py": "def f(:\n", "a.py": "import peft\n"})
+    assert lint().exit_code == 0
+    for path in ("build/broken.py", "build"):
+        assert "LL001" in lint(path).stdout
+
+
 # --- standard input ---------------------------------------------------------------------------------------------------
 
 
