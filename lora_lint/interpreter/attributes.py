@@ -161,6 +161,9 @@ def _of_object(run: Run, obj: Obj, name: str, node: ir.Node) -> Value:
             return found if found.static else Bound(found, obj.user_class if found.of_class else obj)
         if found is not None:
             return found
+        found = delegate(run, obj, name, node)
+        if found is not None:
+            return found
     if obj.type:
         form = run.store.attribute(obj.type, name)
         if form is not None:
@@ -174,6 +177,14 @@ def _of_object(run: Run, obj: Obj, name: str, node: ir.Node) -> Value:
     value = Sym(("attr", ("obj", obj.site, obj.type), name), f"{obj.name}.{name}" if obj.name else name)
     obj.attrs[name] = value
     return value
+
+
+def delegate(run: Run, obj: Obj, name: str, node: ir.Node) -> Value | None:
+    """What the `__getattr__` of a user's class gives for a name that the object lacks; None without one."""
+    getter = obj.user_class.find("__getattr__") if obj.user_class is not None and obj.kind is Kind.OBJECT else None
+    if not isinstance(getter, FuncVal) or name.startswith("__"):
+        return None
+    return calls.call_function(run, getter, [(None, obj), (None, Const(name))], node)
 
 
 def field_of(obj: Obj, name: str) -> Value | None:

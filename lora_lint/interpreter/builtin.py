@@ -278,6 +278,16 @@ def _decorator(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     return value if isinstance(value, (FuncVal, ClassVal)) else LibRef("builtins.decorator")
 
 
+def _import_module(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    first = args.first()
+    name = first.value if isinstance(first, Const) else None
+    if not isinstance(name, str) or name.startswith(".") or len(list(args.values())) != 1:
+        run.touch_args(args)
+        return run.fresh(node)
+    module = run.program.resolve(run, name, 0)
+    return module if module is not None else LibRef(name)
+
+
 def _field(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = args.keywords.get("default", (None, None))[0]
     factory = args.keywords.get("default_factory", (None, None))[0]
@@ -340,6 +350,7 @@ _HANDLERS: dict[str, Handler] = {
     "functools.wraps": lambda run, args, node, scope: LibRef("builtins.decorator"),
     "functools.lru_cache": lambda run, args, node, scope: LibRef("functools.cache"),
     "functools.cached_property": _decorator,
+    "importlib.import_module": _import_module,
     "builtins.isinstance": _isinstance,
     "builtins.hasattr": _hasattr,
     "builtins.getattr": _getattr,

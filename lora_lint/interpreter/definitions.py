@@ -10,7 +10,7 @@ import lora_lint.interpreter.execute as execution
 from lora_lint.interpreter import outdated
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import ClassVal, FuncVal, LibMethod, LibRef, ModuleVal, Scope, Sym, Value
+from lora_lint.interpreter.values import Bound, ClassVal, FuncVal, LibMethod, LibRef, ModuleVal, Scope, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Kind
 from lora_lint.location import Location
@@ -49,7 +49,7 @@ def _decorate(run: Run, value: Value, decorator: ir.Expr, scope: Scope) -> Value
     if isinstance(made, Obj) and made.kind is Kind.CONTEXT and isinstance(value, FuncVal):
         value.contexts = (*value.contexts, (made, Location(run.module.path, *decorator.loc), "decorator"))
         return value
-    if isinstance(made, FuncVal) and isinstance(value, FuncVal):
+    if isinstance(made, (FuncVal, Bound)) and isinstance(value, FuncVal):
         result = calls.call_value(run, made, Args([(value, None)]), decorator, scope)
         return result if not isinstance(result, Sym) else value
     return value
@@ -89,7 +89,7 @@ def class_(run: Run, node: ir.ClassDef, scope: Scope) -> None:
     inner.names["__class__"] = value
     execution.block(run, node.body, inner)
     value.attrs = {k: v for k, v in inner.names.items() if k != "__class__"}
-    for decorator in node.decorators:
+    for decorator in reversed(node.decorators):
         made = evaluation.evaluate(run, decorator, scope)
         if isinstance(made, LibRef) and made.name.rsplit(".", 1)[-1] in (
             "dataclass",
@@ -102,6 +102,9 @@ def class_(run: Run, node: ir.ClassDef, scope: Scope) -> None:
             inner_name = evaluation.evaluate(run, decorator.func, scope)
             if isinstance(inner_name, LibRef) and inner_name.name.rsplit(".", 1)[-1] in ("dataclass", "define"):
                 value.is_dataclass = True
+        if isinstance(made, (FuncVal, Bound)):  # it may enter the class into a registry, or add methods
+            result = calls.call_value(run, made, Args([(value, None)]), decorator, scope)
+            value = result if isinstance(result, ClassVal) else value
     scope.bind(node.name, value)
     outdated.note_overrides(run, value)
 

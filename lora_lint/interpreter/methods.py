@@ -129,6 +129,8 @@ def _of_object(
     found = obj.user_class.find(name) if obj.user_class is not None else None
     if isinstance(found, FuncVal):
         return _of_class(run, obj, found, args, node, scope)
+    if found is None and obj.user_class is not None and not run.store.find_method(obj.type, name):
+        found = attributes.delegate(run, obj, name, node)
     if found is not None:
         return calls.call_value(run, found, args, node, scope)
     for holder in (obj, obj.wraps, obj.wraps.wraps if obj.wraps is not None else None):
