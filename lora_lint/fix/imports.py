@@ -1,4 +1,4 @@
-"""Imports that a fix needs: merged into an import that is there, or added behind the last one above the change."""
+"""Imports that a fix needs: merged into an import that is there, or added in its place among them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import libcst as cst
 
+from lora_lint.fix import import_order
 from lora_lint.fix.calls import item
 from lora_lint.fix.edits import Change
 from lora_lint.fix.lists import ItemList
@@ -175,15 +176,22 @@ def _import_lines(tree: Tree, use: int) -> list[cst.SimpleStatementLine]:
 
 
 def _new_lines(tree: Tree, rows: Sequence[str], use: int) -> list[Change]:
-    """New import lines behind the last import above the use, else at the top of the code."""
+    """New import lines: in their places among imports of their kind that are sorted, else behind the last import above the
+    use, else at the top of the code."""
     if not rows:
         return []
     lines = _import_lines(tree, use)
-    if lines:
-        line = tree.end_line(lines[-1])
-        newline = tree.lines.newline(line)
-        return [insertion_below(tree, line, "".join(row + newline for row in rows))]
-    return [_at_the_top(tree, rows, use)]
+    if not lines:
+        return [_at_the_top(tree, rows, use)]
+    below: dict[int, list[str]] = {}
+    for row in rows:
+        below.setdefault(import_order.line_above(tree, lines, row), []).append(row)
+    changes = []
+    for line, added in below.items():
+        newline = tree.lines.newline(line or 1)
+        text = "".join(row + newline for row in (sorted(added, key=import_order.key) if len(below) > 1 else added))
+        changes.append(insertion_below(tree, line, text) if line else Change(0, 0, text))
+    return changes
 
 
 def _at_the_top(tree: Tree, rows: Sequence[str], use: int) -> Change:

@@ -116,3 +116,48 @@ def test_imports_of_a_notebook_go_to_its_import_cell() -> None:
     assert with_import(text, cells=(1, 3, 6)) == "\n\nimport os\nfrom peft import get_peft_model\nx = 1\n\nrun()\n"
     text = "\n\nx = 1\n\nrun()\n"
     assert with_import(text, cells=(1, 3, 5)) == "\n\nx = 1\n\nfrom peft import get_peft_model\n\nrun()\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "import os\n\nimport torch\nfrom transformers import A\n\nfrom data import x\n\nrun()\n",
+            "import os\n\nimport torch\nfrom peft import get_peft_model\nfrom transformers import A\n\nfrom data import x\n\nrun()\n",
+        ),
+        (
+            "from datasets import x\nimport torch\nrun()\n",
+            "from datasets import x\nfrom peft import get_peft_model\nimport torch\nrun()\n",
+        ),
+        (
+            "import os\n\nfrom transformers import A\nrun()\n",
+            "import os\n\nfrom peft import get_peft_model\nfrom transformers import A\nrun()\n",
+        ),
+        # not sorted, or not certain to be a place for imports
+        (
+            "from transformers import A\nimport torch\nimport datasets\nrun()\n",
+            "from transformers import A\nimport torch\nimport datasets\nfrom peft import get_peft_model\nrun()\n",
+        ),
+        (
+            "# about this file\nfrom transformers import A\nrun()\n",
+            "# about this file\nfrom transformers import A\nfrom peft import get_peft_model\nrun()\n",
+        ),
+        (
+            "import torch\ntorch.manual_seed(0)\nfrom transformers import A\nrun()\n",
+            "import torch\ntorch.manual_seed(0)\nfrom transformers import A\nfrom peft import get_peft_model\nrun()\n",
+        ),
+    ],
+)
+def test_a_new_import_goes_among_the_sorted_ones(before: str, after: str) -> None:
+    assert with_import(before) == after
+
+
+def test_imports_of_two_kinds_go_to_two_places() -> None:
+    imports = (("json", ""), ("peft", "get_peft_model"))
+    text = with_import("import os\n\nfrom transformers import A\nrun()\n", imports=imports)
+    assert text == "import json\nimport os\n\nfrom peft import get_peft_model\nfrom transformers import A\nrun()\n"
+
+
+def test_an_import_at_the_start_of_a_cell_stays_behind() -> None:
+    text = with_import("\n\nfrom transformers import A\n\nrun()\n", cells=(1, 3, 5))
+    assert text == "\n\nfrom transformers import A\nfrom peft import get_peft_model\n\nrun()\n"
