@@ -56,7 +56,7 @@ class Table:
 class Journal:
     """A part of a path. Facts are `arms` of conditions, `values` that equal a constant, constants `excluded` for a value.
 
-    modules: those it used that are shared, by path. private: it decided on a value that no other path can name.
+    modules: those it used that are shared, by path.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,6 @@ class Journal:
         self.skipped: list[Any] = []
         self.modules: dict[str, Any] = {}
         self.hypothetical = False
-        self.private = False
         self._absorbed: set[Journal] = set()
 
     @property
@@ -95,7 +94,6 @@ class Journal:
         self.skipped.extend(inner.skipped)
         self.modules.update(inner.modules)
         self.hypothetical |= inner.hypothetical
-        self.private |= inner.private
 
 
 class Conditions:

@@ -61,6 +61,9 @@ class Oracle:
         if known is not None:
             return known
         stable = self._stable(key)
+        if self.journal is not None and stable != key:  # what is imported is shared: its values are told apart by no path
+            self._arms[key] = default
+            return default
         arm = self._prescribed.get(stable, default)
         decision = Decision(stable, arm, rank)
         self._arms[key] = arm
@@ -68,7 +71,6 @@ class Oracle:
         if self.journal is not None:
             self.journal.arms.made[key] = arm
             self.journal.chosen.append(Chosen(key, default, decision))
-            self.journal.private = self.journal.private or stable != key
         return arm
 
     def assume(self, key: Hashable, arm: bool) -> None:

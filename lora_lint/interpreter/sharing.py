@@ -67,6 +67,7 @@ class Shared:
 
     def __init__(self) -> None:
         self._variants: dict[str, list[Variant]] = {}
+        self._own: set[str] = set()  # modules that a run had to keep for itself
 
     def find(self, run: Run, path: str) -> ModuleVal | None:
         """The module as it was made on a path that decided as this one does; the run has it from now on."""
@@ -87,13 +88,15 @@ class Shared:
         outer, journal = run.oracle.journal, Journal()
         run.importing.append(here)
         run.oracle.journal = journal
-        spent = run.begin_part(MAX_STEPS_PER_IMPORT)
+        spent = run.begin_part(MAX_STEPS_PER_IMPORT) if module.path not in self._own else None
         try:
             yield
         except OutOfBudget:  # what it has made so far is all that is known of it
+            if spent is None:
+                raise
             run.unfollowed += 1
         finally:
-            taken = run.end_part(spent)
+            taken = run.end_part(spent) if spent is not None else 0
             run.importing.pop()
             run.oracle.journal = outer
             journal.skipped = run.trace.skipped[skipped:]
@@ -101,13 +104,14 @@ class Shared:
             if outer is not None:
                 outer.absorb(journal)
         if (
-            not (here.open or journal.private or hypothetical)
+            not (here.open or hypothetical)
             and run.grad[-1] is grad
             and all(event.kind in _OF_DEFINITIONS for event in run.trace.events[events:])
             and all(obj.kind in _WITHOUT_LIFECYCLE for obj in run.trace.objects[objects:])
         ):
             self._add(run, dict(list(run.modules.items())[here.first :]), journal, written)
         else:
+            self._own.add(module.path)
             run.steps += taken
 
     def _add(self, run: Run, finished: dict[str, ModuleVal], journal: Journal, written: int) -> None:

@@ -402,6 +402,10 @@ def same(a: Value, b: Value) -> bool:
     return isinstance(a, Sym) and isinstance(b, Sym) and a.key == b.key
 
 
+# Longer lists are told apart by what they are, not by what is in them.
+MAX_KEYED_ITEMS = 40
+
+
 def key_of(value: Value) -> Hashable:
     """A hashable identity of a value: equal keys mean the same value."""
     if isinstance(value, Const):
@@ -416,4 +420,7 @@ def key_of(value: Value) -> Hashable:
         return ("lib", value.name)
     if isinstance(value, Choice):
         return ("choice", id(value))
+    if isinstance(value, SeqVal) and not value.open and len(value.items) <= MAX_KEYED_ITEMS:
+        if all(isinstance(item, (Const, LibRef)) for item in value.items):
+            return ("seq", value.kind, tuple(map(key_of, value.items)))
     return ("id", id(value))
