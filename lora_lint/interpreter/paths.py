@@ -61,7 +61,7 @@ class Oracle:
         if known is not None:
             return known
         stable = self._stable(key)
-        if self.journal is not None and stable != key:  # what is imported is shared: its values are told apart by no path
+        if self.journal is not None and stable != key:  # what is imported is shared: no other path can name its values
             self._arms[key] = default
             return default
         arm = self._prescribed.get(stable, default)
