@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from typing import Any
 
+from lora_lint.findings import Applicability, FixPlan, MoveStatement
 from lora_lint.lifecycle.effects import frozen_by
 from lora_lint.lifecycle.heap import WHOLE_PATHS, Adapter, ModelState, Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
@@ -196,3 +197,11 @@ def order_sites(one: Event, other: Event) -> tuple[Location, Location] | None:
     sites = [e.chain[depth] if len(e.chain) > depth else e.statement for e in (one, other)]
     first, second = sites
     return (first, second) if first is not None and second is not None and first.path == second.path else None
+
+
+def freeze_first(freeze: Event, injection: Event) -> FixPlan | None:
+    """Move the freeze above the injection: only within one block, which `fix.build` checks."""
+    sites = order_sites(freeze, injection)
+    if sites is None:
+        return None
+    return FixPlan(Applicability.UNSAFE, "freeze before the adapter is injected", (MoveStatement(*sites, after=False),))

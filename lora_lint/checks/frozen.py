@@ -11,11 +11,11 @@ from lora_lint.checks.common import (
     ADAPTERS_LEARN,
     STACKS,
     TRAINING,
+    freeze_first,
     frozen_at_training,
     learns,
     maker,
     name_of,
-    order_sites,
     trained,
     variable_of,
 )
@@ -25,7 +25,6 @@ from lora_lint.findings import (
     FixPlan,
     InsertStatement,
     Intent,
-    MoveStatement,
     RemoveStatement,
     SetKeyword,
     Severity,
@@ -50,7 +49,7 @@ def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
                 + ("nothing is trained" if learns(model).no else "only other parts learn"),
                 help="freeze the base model before the adapter is injected, or leave adapter parameters out of the freeze",
                 story=((adapter.event, "adapter injected here"), (event, "trained here")),
-                plan=_move_above(cause, adapter.event),
+                plan=freeze_first(cause, adapter.event),
                 unless=frozenset({ADAPTERS_LEARN} if _others_thawed(model, cause) else ()),
             )
     for model in trained(event):
@@ -96,7 +95,7 @@ def freeze_beside_a_head(event: Event, trace: Trace) -> Iterator[Report]:
                     f"freezes the adapter of {name_of(cause, 'model')}, injected before: only other parts learn",
                     help="freeze the base model before the adapter is injected, or leave its parameters out",
                     story=((adapter.event, "adapter injected here"), (event, "trained here")),
-                    plan=_move_above(cause, adapter.event),
+                    plan=freeze_first(cause, adapter.event),
                     unless=frozenset({ADAPTERS_LEARN}),
                 )
 
@@ -115,7 +114,7 @@ def _partial(event: Event, model: Obj) -> Iterator[Report]:
                     f"freezes the adapters inside `{op.path}`, which were injected before: that part is never trained",
                     help="freeze the submodule before the adapter is injected, or thaw its adapters again",
                     story=((adapter.event, "adapter injected here"), (event, "trained here")),
-                    plan=_move_above(op.event, adapter.event),
+                    plan=freeze_first(op.event, adapter.event),
                     severity=Severity.ERROR if _language(op.path) else Severity.WARNING,
                 )
 
@@ -138,7 +137,7 @@ def _frozen_children(event: Event, model: Obj) -> Iterator[Report]:
                     f"freezes the adapters inside `{path}`, which were injected before: that part is never trained",
                     help="freeze the module before the adapter is injected, or thaw its adapters again",
                     story=((adapter.event, "adapter injected here"), (event, "trained here")),
-                    plan=_move_above(freeze, adapter.event),
+                    plan=freeze_first(freeze, adapter.event),
                 )
 
 
@@ -200,14 +199,6 @@ def _all_blocks(adapter: Adapter, op: TrainOp, training: Event) -> bool:
     return literal(target) == "all-linear" or any(name.split(".")[-1] not in outside for name in listed or ())
 
 
-def _move_above(freeze: Event, injection: Event) -> FixPlan | None:
-    """Move the freeze above the injection: only within one block, which `fix.build` checks."""
-    sites = order_sites(freeze, injection)
-    if sites is None:
-        return None
-    return FixPlan(Applicability.UNSAFE, "freeze before the adapter is injected", (MoveStatement(*sites, after=False),))
-
-
 @check("LL104", on=TRAINING)
 def kbit_prepare_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
     """The k-bit preparation ran on a model that already had its adapter."""
@@ -219,7 +210,7 @@ def kbit_prepare_after_injection(event: Event, trace: Trace) -> Iterator[Report]
                 "every parameter is frozen, the adapter too",
                 help="prepare the base model first, inject the adapter afterwards",
                 story=((adapter.event, "adapter injected here"), (event, "trained here")),
-                plan=_move_above(cause, adapter.event) if not adapter.loaded else None,
+                plan=freeze_first(cause, adapter.event) if not adapter.loaded else None,
             )
 
 

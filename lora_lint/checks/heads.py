@@ -11,14 +11,14 @@ from lora_lint.checks.common import (
     COPIES_LEARN,
     TRAINING,
     copies_trainable,
+    freeze_first,
     maker,
     name_of,
-    order_sites,
     trained,
     variable_of,
 )
 from lora_lint.checks.values import MISSING, enum_member, given, literal, strings
-from lora_lint.findings import Applicability, FixPlan, MoveStatement, ReplaceText, SetKeyword, Severity
+from lora_lint.findings import Applicability, FixPlan, ReplaceText, SetKeyword, Severity
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
@@ -195,7 +195,7 @@ def head_refrozen(event: Event, trace: Trace) -> Iterator[Report]:
                 f"freezes {what} of {name_of(freeze, 'model')}, which the adapter was to train: never trained",
                 help='keep these trainable: `"lora_" in name or "modules_to_save" in name`, or freeze before the injection',
                 story=((adapter.event, "adapter injected here"), (event, "trained here")),
-                plan=_before_injection(freeze, adapter.event),
+                plan=freeze_first(freeze, adapter.event),
                 severity=Severity.ERROR if "random" in what else Severity.WARNING,
                 unless=frozenset({(COPIES_LEARN, member.root.site)}),
             )
@@ -219,13 +219,6 @@ def _copies(root: Obj, config: Obj) -> str:
 def _filled(model: Obj, trace: Trace) -> bool:
     """Whether weights were loaded into the model by hand: what is frozen may be trained already."""
     return any(e.model is None or e.model.root is model.root for e in trace.of(Ev.LOAD_STATE))
-
-
-def _before_injection(freeze: Event, injection: Event) -> FixPlan | None:
-    sites = order_sites(freeze, injection)
-    if sites is None:
-        return None
-    return FixPlan(Applicability.UNSAFE, "freeze before the adapter is injected", (MoveStatement(*sites, after=False),))
 
 
 def _add_instead(value: object) -> FixPlan | None:
