@@ -63,6 +63,8 @@ def wrapped_state_dict_saved(event: Event, trace: Trace) -> Iterator[Report]:
         yield from _file_of_adapter(event)
     if model is None or prefix is None or not isinstance(source, Obj) or source.root is not model.root:
         return
+    if not any(part in _INSIDE for part in prefix.split(".")):
+        return  # FSDP takes its own prefix off the names
     if not isinstance(state, Obj) or source is model or not _wraps(source, model):
         return
     yield Report(

@@ -319,6 +319,8 @@ def _compare_known(run: Run, op: str, left: Value, right: Value) -> bool | None:
         if isinstance(right, SeqVal) and not right.open and all(isinstance(i, Const) for i in right.items):
             if isinstance(left, Const):
                 return any(i.value == left.value for i in right.items)
+        if isinstance(right, DictVal) and isinstance(left, Sym):
+            return False if not right.items and not right.open else ("unknown", key_of(left)) in right.items or None
         if isinstance(right, DictVal) and isinstance(left, Const):
             try:
                 return True if left.value in right.items else None if right.open else False

@@ -23,6 +23,7 @@ from lora_lint.interpreter.values import (
     SeqVal,
     Sym,
     Value,
+    key_of,
 )
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Ev, Kind
@@ -104,19 +105,7 @@ def _list_method(run: Run, value: SeqVal, name: str, args: Args, node: ir.Node) 
 def _dict_method(run: Run, value: DictVal, name: str, args: Args, node: ir.Node) -> Value:
     key = args.positional[0][0] if args.positional else None
     if name in ("get", "pop", "setdefault"):
-        fallback = args.positional[1][0] if len(args.positional) > 1 else Const(None)
-        if isinstance(key, Const) and _hashable(key.value):
-            if key.value in value.items:
-                found = value.items[key.value]
-                if name == "pop":
-                    del value.items[key.value]
-                return found
-            if not value.open:
-                if name == "setdefault":
-                    value.items[key.value] = fallback
-                return config_files.absent(value, key.value, fallback)
-        picked = item_access.picked_by_default(run, value, key, node) if name == "get" and key is not None else None
-        return run.fresh(node) if picked is None else picked
+        return _entry(run, value, name, args, node)
     if PARAMETERS in value.items and name in ("items", "values"):
         return value.items[PARAMETERS] if name == "values" and len(value.items) == 1 else run.fresh(node)
     if name == "items":
@@ -141,6 +130,31 @@ def _dict_method(run: Run, value: DictVal, name: str, args: Args, node: ir.Node)
         value.items.clear()
         return Const(None)
     return run.fresh(node)
+
+
+def _entry(run: Run, value: DictVal, name: str, args: Args, node: ir.Node) -> Value:
+    """`value.get(key, fallback)`, and the same with `pop` and `setdefault`."""
+    key = args.positional[0][0] if args.positional else None
+    fallback = args.positional[1][0] if len(args.positional) > 1 else Const(None)
+    if isinstance(key, Const) and _hashable(key.value):
+        if key.value in value.items:
+            found = value.items[key.value]
+            if name == "pop":
+                del value.items[key.value]
+            return found
+        if not value.open:
+            if name == "setdefault":
+                value.items[key.value] = fallback
+            return config_files.absent(value, key.value, fallback)
+    elif key is not None and not isinstance(key, Const):
+        unknown = ("unknown", key_of(key))
+        if unknown in value.items:
+            return value.items[unknown]
+        if name == "setdefault":
+            value.items[unknown], value.open = fallback, True
+            return fallback
+    picked = item_access.picked_by_default(run, value, key, node) if name == "get" and key is not None else None
+    return run.fresh(node) if picked is None else picked
 
 
 def key_value(key: object) -> Value:

@@ -223,7 +223,9 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
             bind_target(run, node.target, item, scope)
             if not _turn(run, node.body, scope):
                 return
-        if len(items) == 1 and hot and not isinstance(iterable, (SeqVal, DictVal)):
+            if _told(run, item):
+                break
+        if len(items) == 1 and hot and not isinstance(iterable, (SeqVal, DictVal)) and not _told(run, items[0]):
             bind_target(run, node.target, iteration.item_of(run, iterable, node.iter), scope)
             if not _turn(run, node.body, scope):
                 return
@@ -231,6 +233,12 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
         run.loops.pop()
         run.loop = outer
     block(run, node.orelse, scope)
+
+
+def _told(run: Run, item: Value) -> bool:
+    """Whether a path took an unknown item of a collection to be one certain value: which items come behind that one, the
+    user alone knows (`for stage in stages: if stage == 2: ...`)."""
+    return isinstance(item, Sym) and item.turn is None and run.oracle.value(item.key) is not None
 
 
 def _turn(run: Run, body: tuple[ir.Stmt, ...], scope: Scope) -> bool:

@@ -29,7 +29,7 @@ from lora_lint.interpreter.values import (
 )
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Tensor
-from lora_lint.lifecycle.vocabulary import Ev
+from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.syntax import ir
 
 # What indexing or computing with the user's own constants may raise.
@@ -77,7 +77,10 @@ def _of_sequence(run: Run, value: SeqVal, index: Value, node: ir.Node) -> Value:
             return value.items[index.value]
     if isinstance(index, Sym) and index.key and index.text == "slice":
         return SeqVal(value.kind, list(value.items), open=True)
-    return _joined(value.items) if value.items and not value.open else run.fresh(node)
+    if value.items and not value.open:
+        return _joined(value.items)
+    some = _any_tool(run, value.items)
+    return run.fresh(node) if some is None else some
 
 
 def _of_dict(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value:
@@ -90,8 +93,20 @@ def _of_dict(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value:
                 return value.items[index.value]
         except TypeError:  # not hashable
             return run.fresh(node)
-    picked = picked_by_default(run, value, index, node)
+    elif (kept := value.items.get(("unknown", key_of(index)))) is not None:
+        return kept
+    picked = picked_by_default(run, value, index, node) or _any_tool(run, list(value.items.values()))
     return run.fresh(node) if picked is None else picked
+
+
+def _any_tool(run: Run, values: list[Value]) -> Value | None:
+    """One of the optimizers or schedulers that a collection holds nothing else than, whichever is meant: what is done to it
+    is done to them."""
+    tools = [value for value in values if isinstance(value, Obj) and value.kind in _TOOLS]
+    return _joined(values) if tools and len(tools) == len(values) else None
+
+
+_TOOLS = (Kind.OPTIMIZER, Kind.SCHEDULER)
 
 
 def picked_by_default(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value | None:
