@@ -3,7 +3,6 @@ copy, itertools.chain, argparse, contextlib, dataclasses. Language semantics, no
 
 from __future__ import annotations
 
-import copy
 import posixpath
 
 import lora_lint.interpreter.attributes as attributes
@@ -11,7 +10,7 @@ import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.managers as managers
-from lora_lint.interpreter import argparser, builtin_collections, config_files, patterns, records, tensors
+from lora_lint.interpreter import argparser, builtin_collections, config_files, copies, patterns, records, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.builtin_collections import Handler
 from lora_lint.interpreter.keys import compound
@@ -32,7 +31,7 @@ from lora_lint.interpreter.values import (
     Value,
     key_of,
 )
-from lora_lint.lifecycle.heap import Adapter, Copy, ModelState, Obj, TrainOp
+from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Kind, Tri
 from lora_lint.syntax import ir
@@ -211,41 +210,6 @@ def _bool(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     return value if isinstance(value, Sym) else run.fresh(node)
 
 
-def _deepcopy(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    value = builtin_collections.first(args)
-    if not isinstance(value, Obj):
-        if isinstance(value, (SeqVal, DictVal)):
-            return copy.copy(value)
-        if isinstance(value, Sym) and value.obj is None and not value.data:
-            # what it turns out to be is another object than the original
-            return Sym(("copy", value.key, run.loc(node)), value.text, value.default, dict(value.attrs))
-        return value
-    return clone(run, value, node)
-
-
-def clone(run: Run, obj: Obj, node: ir.Node) -> Obj:
-    """A deep copy: a new object with the same state; what referred to the old one still does."""
-    root = obj.root
-    new = run.make(obj.kind, obj.type, node)
-    new.user_class, new.facts, new.attrs = obj.user_class, dict(root.facts), dict(obj.attrs)
-    new.event = obj.event
-    if obj.kind is Kind.ADAPTER_CONFIG:
-        run.witnesses.add(("config-used", obj.site))
-    if obj.kind is Kind.MODEL:
-        new.facts["copy"] = Copy(root, len(run.trace.events), run.statement or run.loc(node))
-    if root.state is not None:
-        old = root.state
-        state = ModelState(**{name: getattr(old, name) for name in ModelState.__dataclass_fields__})
-        twins = {id(a): Adapter(a.name, a.config, a.event, a.loaded, a.path, a.over, a.active) for a in old.adapters}
-        state.adapters = list(twins.values())
-        state.ops = [
-            TrainOp(o.event, dict(o.parts), o.path, twins.get(id(o.adapter)) if o.adapter else None) for o in old.ops
-        ]
-        state.wraps = []  # a copy of what a wrapper holds is not wrapped
-        new.state = state
-    return new
-
-
 def _type(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = builtin_collections.first(args)
     if isinstance(value, Obj):
@@ -364,8 +328,8 @@ _HANDLERS: dict[str, Handler] = {
     "builtins.globals": _globals,
     "builtins.locals": _globals,
     "builtins.vars": _fields,
-    "copy.deepcopy": _deepcopy,
-    "copy.copy": _deepcopy,
+    "copy.deepcopy": copies.deepcopy,
+    "copy.copy": copies.shallow,
     "contextlib.nullcontext": _nullcontext,
     "argparse.ArgumentParser": lambda run, args, node, scope: argparser.parser(run, node),
     "contextlib.ExitStack": lambda run, args, node, scope: run.make(Kind.CONTEXT, managers.EXIT_STACK, node),
