@@ -14,7 +14,8 @@ from lora_lint.location import Location
 
 STACKS = frozenset({"layers", "h", "blocks", "block", "layer"})  # the names that lists of blocks have
 TRAINING = (Ev.TRAIN, Ev.BACKWARD, Ev.STEP)
-# Witness: some adapter of the program requires gradients, or may, when its model is trained.
+# Witness: some adapter of the program requires gradients, or may, when its model is trained. With the place of an injection:
+# one that was injected there does.
 ADAPTERS_LEARN = "adapters-learn"
 
 
@@ -32,8 +33,11 @@ def witnesses(event: Event) -> Iterator[Hashable]:
     if loss is not None and loss.graph is Graph.ATTACHED and loss.hack_at is None and not loss.leaf:
         yield FROM_A_MODEL, event.location
     held = [each for model in trained(event) for each in adapters_of(model)]
-    if any(not trainable(member.model, adapter)[0].no for member, adapter in held):
+    learning = [adapter for member, adapter in held if not trainable(member.model, adapter)[0].no]
+    if learning:
         yield ADAPTERS_LEARN
+    for adapter in learning:
+        yield ADAPTERS_LEARN, adapter.event.location
     for member, adapter in held:
         if not copies_trainable(member.model, adapter)[0].no:
             yield COPIES_LEARN, member.root.site

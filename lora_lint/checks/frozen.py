@@ -46,11 +46,11 @@ def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
             yield Report(
                 cause,
                 f"freezes the adapter of {name_of(cause, 'model', 'the model')} that was injected before: "
-                + ("nothing is trained" if learns(model).no else "only other parts learn"),
+                + ("nothing is trained" if learns(model).no and not _opens(cause) else "only other parts learn"),
                 help="freeze the base model before the adapter is injected, or leave adapter parameters out of the freeze",
                 story=((adapter.event, "adapter injected here"), (event, "trained here")),
                 plan=freeze_first(cause, adapter.event),
-                unless=frozenset({ADAPTERS_LEARN} if _others_thawed(model, cause) else ()),
+                unless=frozenset({(ADAPTERS_LEARN, adapter.event.location)} if _others_thawed(model, cause) else ()),
             )
     for model in trained(event):
         yield from _partial(event, model)
@@ -58,8 +58,16 @@ def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
 
 
 def _others_thawed(model: Obj, freeze: Event) -> bool:
-    """Whether something else was thawed after a freeze: in the first of two stages it learns alone."""
+    """Whether something else was thawed by a freeze or after it: in the first of two stages it learns alone."""
+    if _opens(freeze):
+        return True
     return any(op.event.seq > freeze.seq and op.event.kind is Ev.THAW for op in model.model.ops)
+
+
+def _opens(freeze: Event) -> bool:
+    """Whether a loop that freezes the adapters switches some other parameters on."""
+    answers = {answer for _, answer in freeze.args.get("wrote", ())} | {*(freeze.args.get("extras") or {}).values()}
+    return Tri.YES in answers
 
 
 def _thawed_in_vain(freeze: Event, trace: Trace) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
 import lora_lint.interpreter.evaluate as evaluation
+import lora_lint.interpreter.items as item_access
 from lora_lint.interpreter import config_files, rows, tensors
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import compound
@@ -320,6 +321,8 @@ def _compare_known(run: Run, op: str, left: Value, right: Value) -> bool | None:
             if isinstance(left, Const):
                 return any(i.value == left.value for i in right.items)
         if isinstance(right, DictVal) and isinstance(left, Sym):
+            if (planned := item_access.for_turn(right, left)) is not None:
+                return planned.value is not None
             return False if not right.items and not right.open else ("unknown", key_of(left)) in right.items or None
         if isinstance(right, DictVal) and isinstance(left, Const):
             try:

@@ -136,6 +136,8 @@ def _entry(run: Run, value: DictVal, name: str, args: Args, node: ir.Node) -> Va
     """`value.get(key, fallback)`, and the same with `pop` and `setdefault`."""
     key = args.positional[0][0] if args.positional else None
     fallback = args.positional[1][0] if len(args.positional) > 1 else Const(None)
+    if key is not None and (planned := item_access.for_turn(value, key)) is not None:
+        return value.items.get(planned.value, fallback)
     if isinstance(key, Const) and _hashable(key.value):
         if key.value in value.items:
             found = value.items[key.value]

@@ -87,6 +87,8 @@ def _of_dict(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value:
     element = params.named(run, value, index)
     if element is not None:
         return element
+    if (planned := for_turn(value, index)) is not None:
+        return value.items.get(planned.value) or run.fresh(node)
     if isinstance(index, Const):
         try:
             if index.value in value.items:
@@ -107,6 +109,14 @@ def _any_tool(run: Run, values: list[Value]) -> Value | None:
 
 
 _TOOLS = (Kind.OPTIMIZER, Kind.SCHEDULER)
+
+
+def for_turn(value: DictVal, index: Value) -> Const | None:
+    """The key of a plan by epochs (`{0: ["head"], 3: ["lora"]}`) that a counter is in this turn, Const(None) for none of
+    them; None where that is not known."""
+    turn = index.turn if isinstance(index, Sym) and not value.open else None
+    keys = turn.among(value.items) if turn is not None and turn.start is not None else None
+    return None if keys is None or len(keys) > 1 else Const(keys[0] if keys else None)
 
 
 def picked_by_default(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value | None:

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -59,12 +59,6 @@ _EVENTFUL = frozenset(
 )
 
 
-@dataclass(slots=True)
-class _Candidate:
-    finding: Finding
-    unless: frozenset[Hashable]
-
-
 class Program:
     """The files of one project, linked.
 
@@ -104,7 +98,8 @@ class Program:
         self._shared = sharing.Shared()
         self._executed: set[int] = set()
         self._witnesses: set[Hashable] = set()
-        self._candidates: dict[tuple[str, object], _Candidate] = {}
+        # By code and place: what would refute each of the reasons that were seen for a finding, and the finding.
+        self._candidates: dict[tuple[str, object], dict[frozenset[Hashable], Finding]] = {}
         self._postponed: list[tuple[str, entry.Entry]] = []
         self._steps: Counter[str] = Counter()  # taken so far, by the file that was started from
         self._outlines: dict[str, ModuleVal] = {}
@@ -199,7 +194,11 @@ class Program:
         for path, one in self._postponed:
             self._run_entry(path, one, MAX_STEPS_PER_ORPHAN)
         self._postponed = []
-        return [c.finding for c in self._candidates.values() if not (c.unless & self._witnesses)]
+        standing = (
+            [finding for unless, finding in reasons.items() if unless.isdisjoint(self._witnesses)]
+            for reasons in self._candidates.values()
+        )
+        return [findings[0] for findings in standing if findings]
 
     def _run_entry(self, path: str, one: entry.Entry, max_steps: int = MAX_STEPS_PER_ENTRY) -> None:
         if id(one.node) in self._executed:
@@ -291,15 +290,12 @@ class Program:
         free = {guard.key for guard in report.conditions() if not guard.default}
         if len(free) > MAX_CONDITIONS:
             return False
-        key = (code, report.location)
-        held = self._candidates.get(key)
-        if held is None:
+        reasons = self._candidates.setdefault((code, report.location), {})
+        if report.unless not in reasons:
             finding = self._render(code, report)
             if self._is_test(report.location.path):
                 finding = replace(finding, severity=Severity.INFO)
-            self._candidates[key] = _Candidate(finding, report.unless)
-        else:
-            held.unless &= report.unless
+            reasons[report.unless] = finding
         return True
 
     def _is_test(self, path: str) -> bool:

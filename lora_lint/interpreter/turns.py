@@ -6,7 +6,7 @@ Of a loop over something unknown two turns are followed, the first and the last.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 
 from lora_lint.location import Location
@@ -37,6 +37,13 @@ class Turn:
         # In the last turn the counter is stop - 1; in the first one it is far from it.
         value = -1 + self.offset if not self.first else -1_000_000
         return _holds(op, value, behind)
+
+    def among(self, keys: Iterable[object]) -> tuple[int, ...]:
+        """The keys that the counter may be in this turn. Keys of later turns were written for turns that come. Only for a
+        known start."""
+        value = (self.start or 0) + self.offset
+        numbers = [key for key in keys if type(key) is int]
+        return tuple(number for number in numbers if (number == value if self.first else number > value))
 
     def _with_number(self, op: str, number: int) -> bool | None:
         if not self.first and isinstance(self.stop, tuple) and len(self.stop) == 3 and type(self.stop[2]) is int:
