@@ -19,7 +19,7 @@ from lora_lint.findings import (
     Unwrap,
 )
 from lora_lint.lifecycle.heap import Obj, trainable
-from lora_lint.lifecycle.trace import GRADIENT_READ, Event, Tensor, Trace
+from lora_lint.lifecycle.trace import GRADIENT_READ, MODE_WRITTEN, Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Mode, Tri
 from lora_lint.location import Location
 
@@ -235,6 +235,7 @@ def training_in_eval_mode(event: Event, trace: Trace) -> Iterator[Report]:
             help="call model.train() before the training steps (after every validation)",
             story=((source, "training forward here"), (event, "optimizer step here")),
             plan=_switch_itself(source, cause, trace) or _train_again(source, cause, event),
+            unless=frozenset({(MODE_WRITTEN, cause.location.path)}),
         )
 
 

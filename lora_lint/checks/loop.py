@@ -8,7 +8,7 @@ from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import feeds, held_models, name_of, on_condition, optimizers, order_sites
 from lora_lint.findings import Applicability, FixPlan, MoveStatement, RemoveStatement
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
-from lora_lint.lifecycle.trace import Event, Trace
+from lora_lint.lifecycle.trace import GRADIENT_WRITTEN, Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev
 from lora_lint.location import Location
 
@@ -131,6 +131,7 @@ def gradients_wiped_before_step(event: Event, trace: Trace) -> Iterator[Report]:
                     help="call zero_grad() before backward() or after step()",
                     story=((other, "gradients computed here"), (event, "step without gradients here")),
                     plan=_after_step(wipe, event),
+                    unless=frozenset({(GRADIENT_WRITTEN, wipe.location.path)}),
                 )
             return
         if other.kind is Ev.ZERO_GRAD and wipe is None and _wipes(other, optimizer):

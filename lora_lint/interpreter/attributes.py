@@ -38,7 +38,7 @@ from lora_lint.interpreter.values import (
     same,
 )
 from lora_lint.lifecycle.heap import WHOLE_PATHS, Obj
-from lora_lint.lifecycle.trace import GRADIENT_READ, GRADIENT_WRITTEN, Tensor
+from lora_lint.lifecycle.trace import GRADIENT_READ, GRADIENT_WRITTEN, MODE_WRITTEN, Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Kind, Tri
 from lora_lint.syntax import ir
 
@@ -275,7 +275,9 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
         if isinstance(value, Element) and isinstance(new, Const) and new.value is None:
             param_loops.drop_gradient(run, value, node)
         elif not isinstance(new, Const):
-            run.witnesses.add((GRADIENT_WRITTEN,))
+            run.witnesses.update(((GRADIENT_WRITTEN,), (GRADIENT_WRITTEN, run.module.path)))
+    if name == "training" and isinstance(value, (Element, Sym)) and not (isinstance(new, Const) and not new.value):
+        run.witnesses.add((MODE_WRITTEN, run.module.path))
     if isinstance(value, Obj):
         _write_object(run, value, name, new, node)
     elif isinstance(value, (Sym, ClassVal)):

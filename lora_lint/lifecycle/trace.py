@@ -89,8 +89,11 @@ class Encoding:
 
 # Witness: the gradient of a tensor that was made to require one (at this place) is read: it is an input, no loss.
 GRADIENT_READ = "gradient-read"
-# Witness: gradients are written by hand, so an optimizer may step on those of other parameters than its own.
+# Witness: gradients are written by hand, so an optimizer may step on those of other parameters than its own. With the file:
+# they are written there, so what a backward left may have been kept elsewhere.
 GRADIENT_WRITTEN = "gradient-written"
+# Witness, with the file: `training` of a module is written there, which may switch back to train mode.
+MODE_WRITTEN = "mode-written"
 # Witness: functions run as soon as a gradient is there; they may step an optimizer, or clear gradients.
 GRADIENT_HOOKED = "gradient-hooked"
 
