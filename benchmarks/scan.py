@@ -53,16 +53,16 @@ def package(name: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def copy_part(files: Sequence[Path], part: float, target: Path) -> int:
-    """Copy every n-th file so that about `part` of them lie in `target`; returns their lines."""
-    step = round(1 / part)
+def copy_part(folder: Path, files: Sequence[Path], part: float, target: Path) -> int:
+    """Copy every n-th file so that about `part` of them lie in `target`, where they import each other as they do in
+    `folder`; returns their lines."""
     lines = 0
-    for number, path in enumerate(files[::step]):
+    for path in files[:: round(1 / part)]:
         text = path.read_bytes()
         lines += text.count(b"\n")
-        folder = target / f"part{number}"
-        folder.mkdir(parents=True)
-        (folder / path.name).write_bytes(text)
+        copy = target / folder.name / path.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(text)
     return lines
 
 
@@ -85,7 +85,7 @@ def main() -> None:
             files = sorted(folder.rglob("*.py"))
             for part in (0.25, 0.5, 1.0):
                 target = scratch / f"{folder.name}-{part}"
-                lines = copy_part(files, part, target)
+                lines = copy_part(folder, files, part, target)
                 ours, theirs = paired(target, options.rounds)
                 name = f"{folder.name} {part:.0%}"
                 each = (ours - start) * 10_000 / max(lines, 1)
