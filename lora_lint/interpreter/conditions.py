@@ -323,7 +323,8 @@ def _compare_known(run: Run, op: str, left: Value, right: Value) -> bool | None:
         if isinstance(right, DictVal) and isinstance(left, Sym):
             if (planned := item_access.for_turn(right, left)) is not None:
                 return planned.value is not None
-            return False if not right.items and not right.open else ("unknown", key_of(left)) in right.items or None
+            # In another turn of a loop the same unknown may stand for another key.
+            return None if right.items or right.open else False
         if isinstance(right, DictVal) and isinstance(left, Const):
             try:
                 return True if left.value in right.items else None if right.open else False
