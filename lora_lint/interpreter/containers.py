@@ -105,7 +105,7 @@ def _list_method(run: Run, value: SeqVal, name: str, args: Args, node: ir.Node) 
 def _dict_method(run: Run, value: DictVal, name: str, args: Args, node: ir.Node) -> Value:
     key = args.positional[0][0] if args.positional else None
     if name in ("get", "pop", "setdefault"):
-        return _entry(run, value, name, args, node)
+        return _entry(run, value, name, key, args, node)
     if PARAMETERS in value.items and name in ("items", "values"):
         return value.items[PARAMETERS] if name == "values" and len(value.items) == 1 else run.fresh(node)
     if name == "items":
@@ -132,9 +132,8 @@ def _dict_method(run: Run, value: DictVal, name: str, args: Args, node: ir.Node)
     return run.fresh(node)
 
 
-def _entry(run: Run, value: DictVal, name: str, args: Args, node: ir.Node) -> Value:
+def _entry(run: Run, value: DictVal, name: str, key: Value | None, args: Args, node: ir.Node) -> Value:
     """`value.get(key, fallback)`, and the same with `pop` and `setdefault`."""
-    key = args.positional[0][0] if args.positional else None
     fallback = args.positional[1][0] if len(args.positional) > 1 else Const(None)
     if key is not None and (planned := item_access.for_turn(value, key)) is not None:
         return value.items.get(planned.value, fallback)

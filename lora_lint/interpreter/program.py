@@ -272,7 +272,7 @@ class Program:
 
     def is_eventful(self, trace: Trace) -> bool:
         """Whether anything happened that rules report on."""
-        return any(event.kind in _EVENTFUL for event in trace.events)
+        return bool(_kinds(trace))
 
     def _subscribe(self, run: Run) -> list[tuple[str, Report]]:
         reports: list[tuple[str, Report]] = []
@@ -306,6 +306,7 @@ class Program:
 
 
 def _kinds(trace: Trace) -> frozenset[Ev]:
+    """The kinds of what happened that rules report on."""
     return frozenset(event.kind for event in trace.events) & _EVENTFUL
 
 
