@@ -42,15 +42,22 @@ _LANGUAGE_TOWERS = frozenset({"language_model", "text_model", "llm", "decoder", 
 def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
     """A freeze that covers every adapter stands when training begins."""
     for model, adapter, cause in frozen_at_training(event):
-        if cause.kind is Ev.FREEZE and not (_thawed_in_vain(cause, trace) or _head_goes_on(adapter, cause)):
+        head = _head_goes_on(adapter, cause)
+        if cause.kind is Ev.FREEZE and not (_thawed_in_vain(cause, trace) or (head and not _of_base_too(cause))):
             yield Report(
                 cause,
                 f"freezes the adapter of {name_of(cause, 'model', 'the model')} that was injected before: "
-                + ("nothing is trained" if learns(model).no and not _opens(cause) else "only other parts learn"),
+                + (
+                    "nothing is trained"
+                    if learns(model).no and not (head or _opens(cause))
+                    else "only other parts learn"
+                ),
                 help="freeze the base model before the adapter is injected, or leave adapter parameters out of the freeze",
                 story=((adapter.event, "adapter injected here"), (event, "trained here")),
                 plan=freeze_first(cause, adapter.event),
-                unless=frozenset({(ADAPTERS_LEARN, adapter.event.location)} if _others_thawed(model, cause) else ()),
+                unless=frozenset(
+                    {(ADAPTERS_LEARN, adapter.event.location)} if head or _others_thawed(model, cause) else ()
+                ),
             )
     for model in trained(event):
         yield from _partial(event, model)
@@ -86,6 +93,11 @@ def _head_goes_on(adapter: Adapter, freeze: Event) -> bool:
     task = enum_member(facts["task_type"]) if given(facts, "task_type") else ""
     copied = architectures().task_types.get(task, ()) if task is not None else ("unknown",)
     return bool(copied) or adapter.config is None or given(facts, "modules_to_save") or given(facts, "loaded")
+
+
+def _of_base_too(freeze: Event) -> bool:
+    """Whether a freeze by a name that the user's condition has covers modules of the base, with the adapters in them."""
+    return Tri.NO in (freeze.args.get("extras") or {}).values()
 
 
 @check("LL103", on=Ev.BACKWARD)

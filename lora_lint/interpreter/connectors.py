@@ -19,7 +19,7 @@ def free_of_adapters(model: Obj, module: str) -> bool:
     layers = {name, *architectures().connectors[name]}
     return all(
         targets is not None and layers.isdisjoint(part for target in targets for part in target.split("."))
-        for targets in (_targets(adapter.config) for adapter in model.model.adapters)
+        for targets in (targets_of(adapter.config) for adapter in model.model.adapters)
     )
 
 
@@ -33,7 +33,7 @@ def thawed(model: Obj | None, args: dict[str, Any]) -> dict[str, Any]:
     return {**args, "parts": {part: answer for part, answer in parts.items() if part not in ADAPTER_PARTS}}
 
 
-def _targets(config: Obj | None) -> list[str] | None:
+def targets_of(config: Obj | None) -> list[str] | None:
     """The modules that a config names one by one, None when it does not."""
     found = config.facts.get("target_modules") if config is not None else None
     if not isinstance(found, SeqVal) or found.open or not found.items:

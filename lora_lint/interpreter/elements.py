@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.apis.tables import architectures
-from lora_lint.interpreter import connectors, patterns
+from lora_lint.interpreter import connectors, layer_names, patterns
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, Element, LibRef, ParamIter, SeqVal, Sym, Value
@@ -16,7 +16,7 @@ from lora_lint.lifecycle.trace import GRADIENT_HOOKED
 from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
 from lora_lint.syntax import ir
 
-_BLOCK = "model.layers.0."
+_BLOCK = layer_names.BLOCK
 _PREFIXES = {
     "peft.PeftModel": "base_model.model.",
     "torch.nn.parallel.DistributedDataParallel": "module.",
@@ -29,10 +29,11 @@ def representatives(run: Run, iterator: ParamIter, extra_names: tuple[str, ...])
     """Elements that stand for all parameters (or modules) of a model: each part under its realistic names. Names that
     the user's own conditions mention and no representative bears get one of their own (a projector, a tower)."""
     known: list[str] = []
+    adapted: list[str] = []
     for member, prefix in _members(iterator.model):
         for element in _of_member(run, member, prefix, iterator.modules):
             if iterator.parts is None or element.part in iterator.parts:
-                known.append(element.name)
+                (adapted if element.part is Part.ADAPTER else known).append(element.name)
                 yield element
     for name in dict.fromkeys(extra_names):
         bare = patterns.literal_head(name).strip(".")
@@ -41,7 +42,8 @@ def representatives(run: Run, iterator: ParamIter, extra_names: tuple[str, ...])
             suffix = "" if iterator.modules else ".weight"
             yield Element(iterator.model, Part.BASE, f"{name}{suffix}", iterator.modules, "matrix", bare)
             inside = iterator.parts is None or Part.ADAPTER in iterator.parts
-            if not iterator.modules and inside and not connectors.free_of_adapters(iterator.model, bare):
+            met = any(bare in each for each in adapted)
+            if not iterator.modules and inside and not met and not connectors.free_of_adapters(iterator.model, bare):
                 yield from _adapters_inside(iterator.model, name, bare)
 
 
@@ -90,9 +92,10 @@ def _of_member(run: Run, model: Obj, prefix: str, modules: bool) -> Iterator[Ele
     if state.adapters or not state.adapters_known:
         for adapter in state.adapters:
             name = adapter.name if isinstance(adapter.name, str) else "default"
-            for matrix in ("lora_A", "lora_B"):
-                suffix = "" if modules else ".weight"
-                path = f"{prefix}{_BLOCK}self_attn.q_proj.{matrix}.{name}{suffix}"
+            suffix = "" if modules else ".weight"
+            first, *others = layer_names.adapted(model, adapter.config)
+            for layer, matrix in ((first, "lora_A"), *((each, "lora_B") for each in (first, *others))):
+                path = f"{prefix}{layer}.{matrix}.{name}{suffix}"
                 yield Element(model, Part.ADAPTER, path, modules, "matrix", adapter=adapter)
             for module in _copied(adapter.config) if adapter.config is not None else ():
                 path = f"{prefix}{module}.modules_to_save.{name}{'' if modules else '.weight'}"

@@ -1,0 +1,55 @@
+"""Names of the layers that an adapter has: as its model's family has them, else as most language models do.
+
+A few stand for all. A filter that treats them alike treats all layers alike; where they differ, it picks some of them.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lora_lint.apis.tables import architectures
+from lora_lint.interpreter.connectors import targets_of
+from lora_lint.lifecycle.heap import Obj
+
+BLOCK = "model.layers.0."
+_USUAL = ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj")  # where nothing is known of the layers
+_FAR = "999"  # a block whose number no program names, beside block 0: a filter on numbers tells them apart
+_MOST = 12
+
+
+def adapted(model: Obj, config: Obj | None) -> list[str]:
+    """Paths of layers that stand for all that an adapter with this config has in the model, the first block first."""
+    targets = targets_of(config)
+    found = _in_family(model, targets)
+    if not found:
+        listed = [f"{BLOCK}{name if '.' in name else f'self_attn.{name}'}" for name in targets or ()]
+        found = listed[:_MOST] or [BLOCK + name for name in _USUAL]
+    return [*found, *dict.fromkeys(_elsewhere(found))]
+
+
+def _in_family(model: Obj, targets: list[str] | None) -> list[str]:
+    """The layers of the family whose names the targets are (without targets: all in its blocks); empty when unknown."""
+    root = model.root
+    family = architectures().family(root.type, root.model.architecture)
+    if family is None or "For" not in root.type.rsplit(".", 1)[-1]:
+        return []  # a class without a head has other names
+    inside = [path for path in family.modules if re.search(r"\.\d+\.", path)]
+    if targets is not None:
+        inside = [path for path in family.modules if any(f".{path}".endswith(f".{target}") for target in targets)]
+    called = (root.type.rsplit(".", 1)[-1].lower(), root.model.architecture.rsplit("/", 1)[-1].lower())
+    own = [path for path in inside if any(name.startswith(path.split(".")[0]) for name in called)]
+    inside = own or inside  # a family may hold classes that differ in the first step: `bert.encoder`, `roberta.encoder`
+    if len(inside) <= _MOST:
+        return inside
+    return list({(_stack(path), path.rsplit(".", 1)[-1]): path for path in reversed(inside)}.values())[::-1][:_MOST]
+
+
+def _stack(path: str) -> str:
+    """The list of blocks that a path is in."""
+    return re.split(r"\.\d+\.", path, maxsplit=1)[0]
+
+
+def _elsewhere(paths: list[str]) -> list[str]:
+    """One layer of each list of blocks, in a far block."""
+    firsts = {_stack(path): path for path in reversed(paths)}
+    return [far for path in firsts.values() if (far := re.sub(r"\.\d+\.", f".{_FAR}.", path, count=1)) != path]
