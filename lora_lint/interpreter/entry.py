@@ -20,11 +20,15 @@ from lora_lint.syntax import ir
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A function, a method or (for what its framework does with an instance) a class to start from."""
+    """A function, a method or (for what its framework does with an instance) a class to start from.
+
+    named: it only runs when somebody names it: a method of a plain class, with nothing that registers either.
+    """
 
     name: str
     node: ir.FunctionDef | ir.ClassDef
     owner: str = ""  # class, for methods
+    named: bool = False
 
 
 def entries(unit: ir.Module, survey: Survey, relevance: Relevance) -> list[Entry]:
@@ -39,7 +43,7 @@ def entries(unit: ir.Module, survey: Survey, relevance: Relevance) -> list[Entry
                 framework.add(statement.name)
                 found.append(Entry(statement.name, statement))
             found.extend(
-                Entry(method.name, method, statement.name)
+                Entry(method.name, method, statement.name, _only_named(statement, method))
                 for method in statement.body
                 if isinstance(method, ir.FunctionDef) and relevance.block(method.body)
             )
@@ -54,6 +58,11 @@ def entries(unit: ir.Module, survey: Survey, relevance: Relevance) -> list[Entry
         return called(one.name, one.node) or made, bool(one.owner), one.name == "__init__"
 
     return sorted(found, key=order)
+
+
+def _only_named(owner: ir.ClassDef, method: ir.FunctionDef) -> bool:
+    """Whether a method is no special one, and no base class, metaclass or decorator can know of it."""
+    return not (owner.bases or owner.decorators or method.decorators or method.name.startswith("__"))
 
 
 def _base_names(node: ir.ClassDef) -> Iterator[str]:

@@ -29,6 +29,20 @@ def _provided(unit: ir.Module) -> Iterator[str]:
             yield node.name
 
 
+# What reaches methods whose names stand nowhere but in strings, or on a command line.
+_BY_STRING = (
+    "getattr",
+    "methodcaller",
+    "attrgetter",
+    "__getattribute__",
+    "__dict__",
+    "vars",
+    "getmembers",
+    "dir",
+    "Fire",
+)
+
+
 class Linker:
     """Resolves imports among the files of a project, and knows what each of them mentions."""
 
@@ -77,9 +91,17 @@ class Linker:
 
     def referenced_elsewhere(self, path: str, name: str) -> bool:
         """Whether another file of the project mentions a name (so it may well call it)."""
+        return self._mentions()[name] > (name in self._surveys[path].mentioned)
+
+    def unnamed(self, name: str) -> bool:
+        """Whether no file mentions a name, nor takes attributes by names that are strings."""
+        mentions = self._mentions()
+        return not mentions[name] and not any(mentions[one] for one in _BY_STRING)
+
+    def _mentions(self) -> Counter[str]:
         if self._mentioning is None:
             self._mentioning = Counter(one for survey in self._surveys.values() for one in survey.mentioned)
-        return self._mentioning[name] > (name in self._surveys[path].mentioned)
+        return self._mentioning
 
     def neighbours(self, path: str) -> frozenset[str]:
         """The files that a file imports or is imported by, at any depth of nesting."""

@@ -98,8 +98,12 @@ class Program:
         self._shared = sharing.Shared()
         self._executed: set[int] = set()
         self._witnesses: set[Hashable] = set()
-        # By code and place: what would refute each of the reasons that were seen for a finding, and the finding.
-        self._candidates: dict[tuple[str, object], dict[frozenset[Hashable], Finding]] = {}
+        self._unnamed: set[Hashable] = (
+            set()
+        )  # what methods do that nothing names: it refutes nothing of a script that runs
+        # By code and place: what would refute each of the reasons that were seen for a finding, whether a script that
+        # runs has it, and the finding.
+        self._candidates: dict[tuple[str, object], dict[tuple[frozenset[Hashable], bool], Finding]] = {}
         self._postponed: list[tuple[str, entry.Entry]] = []
         self._steps: Counter[str] = Counter()  # taken so far, by the file that was started from
         self._outlines: dict[str, ModuleVal] = {}
@@ -194,8 +198,9 @@ class Program:
         for path, one in self._postponed:
             self._run_entry(path, one, MAX_STEPS_PER_ORPHAN)
         self._postponed = []
+        every = self._witnesses | self._unnamed
         standing = (
-            [finding for unless, finding in reasons.items() if unless.isdisjoint(self._witnesses)]
+            [one for (unless, runs), one in reasons.items() if unless.isdisjoint(self._witnesses if runs else every)]
             for reasons in self._candidates.values()
         )
         return [findings[0] for findings in standing if findings]
@@ -211,7 +216,9 @@ class Program:
             entry.start(run, self._outline(run, path) if outline or frugal else self.module(run, path), one)
 
         patience = PATIENCE_FOR_ORPHANS if frugal or max_steps < MAX_STEPS_PER_ENTRY else PATIENCE
-        self.explore(path, go, 1 if frugal else max_steps, patience)
+        unnamed = one.named and self.linker.unnamed(one.name)
+        into = self._unnamed if unnamed else self._witnesses
+        self.explore(path, go, 1 if frugal else max_steps, patience, into)
         self._executed.add(id(one.node))
 
     def _outline(self, run: Run, path: str) -> ModuleVal:
@@ -236,8 +243,9 @@ class Program:
         body: Callable[[Run], None],
         max_steps: int = MAX_STEPS_PER_ENTRY,
         patience: int = MAX_STEPS,
+        into: set[Hashable] | None = None,
     ) -> None:
-        """Run a body of a file once for each path through it."""
+        """Run a body of a file once for each path through it. into: the witnesses, where it is no script that runs."""
         self.statistics["entries"] += 1
         refutable: list[frozenset[Hashable]] = []  # what other paths would have to do
 
@@ -254,10 +262,10 @@ class Program:
                 run.emit(Ev.END, None)
             run.restore()
             self._executed |= run.executed
-            self._witnesses |= run.witnesses
+            (self._witnesses if into is None else into).update(run.witnesses)
             self.statistics["not-followed"] += run.unfollowed
             for code, report in reports if not run.hypothetical else ():
-                if self._consider(code, report) and report.unless:
+                if self._consider(code, report, into is None) and report.unless:
                     refutable.append(report.unless)
             self._steps[path] += run.steps
             oracle.trail = None if run.thorough else run.trace.digest()
@@ -285,17 +293,17 @@ class Program:
         run.trace.subscribe(TRAINING, lambda event: run.witnesses.update(witnesses(event)))
         return reports
 
-    def _consider(self, code: str, report: Report) -> bool:
+    def _consider(self, code: str, report: Report, runs: bool) -> bool:
         """Keep a report unless it needs several independent conditions that nothing says go together."""
         free = {guard.key for guard in report.conditions() if not guard.default}
         if len(free) > MAX_CONDITIONS:
             return False
         reasons = self._candidates.setdefault((code, report.location), {})
-        if report.unless not in reasons:
+        if (report.unless, runs) not in reasons:
             finding = self._render(code, report)
             if self._is_test(report.location.path):
                 finding = replace(finding, severity=Severity.INFO)
-            reasons[report.unless] = finding
+            reasons[report.unless, runs] = finding
         return True
 
     def _is_test(self, path: str) -> bool:

@@ -98,6 +98,12 @@ class Relevance:
             if isinstance(one.node, ir.FunctionDef):
                 for name in one.called:
                     callers.setdefault(name, []).append(one.node.name)
+            elif call := next(
+                (m for m in one.node.body if isinstance(m, ir.FunctionDef) and m.name == "__call__"), None
+            ):
+                made = {name for survey in surveys for name in survey.made.get(one.node.name, ()) if name}
+                for name in _called_names(call):  # calling what the class makes calls this
+                    callers.setdefault(name, []).extend(made)
         fresh = [name for name in callers if name in self._names]
         while fresh:
             for caller in callers.get(fresh.pop(), ()):

@@ -20,9 +20,11 @@ class Definition:
 
 @dataclass(slots=True, eq=False)
 class Survey:
-    """A file. mentioned: names and attributes in it, and names that it imports."""
+    """A file. mentioned: names and attributes in it, and names that it imports. made: by the last name of what is called,
+    the names and attributes that are bound to what comes back."""
 
     mentioned: set[str] = field(default_factory=set)
+    made: dict[str, set[str]] = field(default_factory=dict)
     imports: list[ir.Import] = field(default_factory=list)
     definitions: dict[int, Definition] = field(default_factory=dict)  # by identity of their nodes
 
@@ -40,6 +42,8 @@ def survey(unit: ir.Module) -> Survey:
             for one in around:
                 one.names.add(name)
         elif kind is ir.Call or kind is ir.Assign:
+            if isinstance(node, ir.Assign) and isinstance(node.value, ir.Call):
+                found.made.setdefault(_last_name(node.value.func), set()).update(map(_last_name, node.targets))
             if around:
                 called = tuple(called_at(node))
                 for one in around:
@@ -52,3 +56,8 @@ def survey(unit: ir.Module) -> Survey:
             around = (*around, here)
         stack.extend([(child, around) for child in children(node)])
     return found
+
+
+def _last_name(node: ir.Expr) -> str:
+    """The name that an expression ends with, "" when it is no name and no attribute."""
+    return node.id if isinstance(node, ir.Name) else node.name if isinstance(node, ir.Attr) else ""
