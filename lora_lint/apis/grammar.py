@@ -19,7 +19,8 @@ An effect is a mapping with one verb:
   link: $object, attrs: {name: $x …}         attributes of an object
   let: NAME, value: FORM                     bind $NAME
   call: $callable, args: […], as: NAME       run the user's function; open: true for arguments that nobody knows,
-                                             context: worker for code that runs in a data loader worker
+                                             context: worker for code that runs in a data loader worker, forked for
+                                             code that runs in another process, where it changes nothing in this one
   on: $object, method: m, args: […] …        the same with a method of the user's class, also through wrappers and in
                                              lists; named: {name: $x …} for keyword arguments
   apply: $object, method: m, args: […] …     call a method, the library's own too
@@ -87,6 +88,7 @@ DERIVATIONS = frozenset(
         "trainable",
         "checkpointing",
         "workers",
+        "processes",
         "spawn",
         "mode",
         "adapter",

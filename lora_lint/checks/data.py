@@ -1,4 +1,4 @@
-"""Data loading: LL401, LL402."""
+"""Code that runs in worker processes: LL401, LL402."""
 
 from __future__ import annotations
 
@@ -67,6 +67,33 @@ def cuda_workers_without_spawn(event: Event, trace: Trace) -> Iterator[Report]:
         story=((touch, "used in the worker here"),),
         plan=plan,
     )
+
+
+@check("LL402", on=Ev.WORKERS)
+def cuda_in_forked_processes(event: Event, trace: Trace) -> Iterator[Report]:
+    """A function that a library runs in forked processes uses CUDA, which this process has initialised."""
+    if not _forks(event):
+        return
+    initialised = next((e for e in trace.of(Ev.MOVE, Ev.LOAD) if e.args.get("device") == "cuda" and _is_here(e)), None)
+    for touch in event.args.get("touches", ()):
+        moves = touch.kind is Ev.TOUCH_CUDA and touch.args.get("move")
+        if _uses_cuda(touch) or (moves and initialised is not None):
+            yield Report(
+                event,
+                "starts forked processes that use CUDA, which this process has initialised: they fail",
+                help="map in this process (without num_proc), or let multiprocess spawn the processes",
+                story=(
+                    *(((initialised, "CUDA is initialised here"),) if initialised is not None else ()),
+                    (touch, "used in the processes here"),
+                ),
+                plan=FixPlan(Applicability.UNSAFE, "map in this process", (DropKeyword(event.location, "num_proc"),)),
+            )
+            return
+
+
+def _is_here(event: Event) -> bool:
+    """Whether something certainly happens in this process."""
+    return not event.maybe and "forked" not in event.contexts and "worker" not in event.contexts
 
 
 def _uses_cuda(event: Event) -> bool:

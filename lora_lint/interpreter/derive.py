@@ -147,7 +147,8 @@ def _checkpointing_hook(run: Run, inputs: list[Value]) -> Tri:
     return Tri.NO if kind in ("off", "non-reentrant") else Tri.UNKNOWN if kind == "unknown" else Tri.YES
 
 
-def _workers(run: Run, inputs: list[Value]) -> Tri:
+def _workers(run: Run, inputs: list[Value], beyond: int = 0) -> Tri:
+    """Whether a number asks for more worker processes than so many."""
     value = inputs[0]
     if _unset(value):
         return Tri.NO
@@ -157,10 +158,10 @@ def _workers(run: Run, inputs: list[Value]) -> Tri:
         else:
             return Tri.UNKNOWN
     if isinstance(value, Const):
-        return Tri.of(isinstance(value.value, (int, float)) and value.value > 0)
+        return Tri.of(isinstance(value.value, (int, float)) and value.value > beyond)
     if isinstance(value, Choice):
         counts = [v.value for v in value.values if isinstance(v, Const)]
-        return Tri.of(True) if counts and all(isinstance(c, int) and c > 0 for c in counts) else Tri.UNKNOWN
+        return Tri.of(True) if counts and all(isinstance(c, int) and c > beyond for c in counts) else Tri.UNKNOWN
     return Tri.UNKNOWN
 
 
@@ -285,7 +286,7 @@ def is_of_type(run: Run, model: Obj, type_name: str) -> Tri:
 
 def _worker(run: Run, inputs: list[Value]) -> Value:
     """What a data loader worker knows of itself; elsewhere it may be None."""
-    if run.in_worker:
+    if "worker" in run.contexts:
         return Obj(Kind.OBJECT, "torch.utils.data.WorkerInfo")
     return Sym(("worker-info",), "get_worker_info()")
 
@@ -299,6 +300,7 @@ _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "trainable": _trainable,
     "checkpointing": _checkpointing,
     "workers": _workers,
+    "processes": lambda run, inputs: _workers(run, inputs, beyond=1),
     "spawn": _spawn,
     "mode": _mode,
     "adapter": _adapter,

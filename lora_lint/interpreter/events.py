@@ -60,8 +60,9 @@ def emit(run: Run, effect: Effect, env: Env, node: ir.Node, first: int, maybe: s
     elif kind is Ev.CLIP:
         _clip(args, roles)
         args["func"] = run.loc(node.func) if isinstance(node, ir.Call) else None
-    elif kind is Ev.LOADER:
-        args["touches"] = [e for e in run.trace.events[first:] if "worker" in e.contexts]
+    elif kind in (Ev.LOADER, Ev.WORKERS):
+        context = "worker" if kind is Ev.LOADER else "forked"
+        args["touches"] = [e for e in run.trace.events[first:] if context in e.contexts]
     if kind in _NEEDS_NAMES and env.scope is not None:
         args["bound"] = records.bound(env.scope)
     prepared = roles["optimizer"].facts.get("prepared") if "optimizer" in roles else None

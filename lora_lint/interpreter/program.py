@@ -52,6 +52,7 @@ _EVENTFUL = frozenset(
         Ev.TRAINER,
         Ev.OPTIMIZER,
         Ev.LOADER,
+        Ev.WORKERS,
         Ev.MERGE,
         Ev.STEP,
         Ev.ARGUMENTS,

@@ -29,6 +29,7 @@ _COLD_EVENTS = frozenset(
         Ev.ARGUMENTS,
         Ev.TOUCH_CUDA,
         Ev.LOADER,
+        Ev.WORKERS,
         Ev.CAST,
         Ev.UNSCALE,
         Ev.SCALER_UPDATE,

@@ -238,7 +238,9 @@ class Run:
             mode = self.grad[-1]
             event.args["grad"], event.args["grad_at"], event.args["grad_form"] = mode.on, mode.at, mode.form
             event.args["entered"] = self.entered
-        if not maybe:
+        if "forked" in self.contexts:
+            event.adapters = ()  # it happens to a copy of the objects
+        elif not maybe:
             effects.apply(event)
         elif event.model is not None:
             event.adapters = tuple(event.model.model.adapters)
@@ -369,5 +371,5 @@ class Run:
 
     @property
     def in_worker(self) -> bool:
-        """Whether the code runs in a data loader worker."""
-        return "worker" in self.contexts
+        """Whether the code runs in a data loader worker, or in another process for the user."""
+        return "worker" in self.contexts or "forked" in self.contexts

@@ -40,7 +40,7 @@ _PRIVATE = frozenset(
         Ev.END,
     ]
 )
-_UNSAID = frozenset([Ev.BACKWARD, Ev.OVERRIDE, Ev.LOADER, Ev.SCHEDULE, Ev.CLIP, Ev.UNSCALE, Ev.TOUCH_CUDA])
+_UNSAID = frozenset([Ev.BACKWARD, Ev.OVERRIDE, Ev.LOADER, Ev.WORKERS, Ev.SCHEDULE, Ev.CLIP, Ev.UNSCALE, Ev.TOUCH_CUDA])
 
 
 @dataclass(slots=True)
