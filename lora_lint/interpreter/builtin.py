@@ -8,6 +8,7 @@ import posixpath
 import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
+import lora_lint.interpreter.dispatch as dispatch
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.managers as managers
 from lora_lint.interpreter import argparser, builtin_collections, config_files, copies, patterns, records, tensors
@@ -94,7 +95,7 @@ def _isinstance(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     if isinstance(value, Sym):
         value.loader = None  # code for batches of any type, which may move it
     options = classes.items if isinstance(classes, SeqVal) else [classes]
-    answers = [_is_instance(run, value, option) for option in options]
+    answers = [is_instance(run, value, option) for option in options]
     if any(a.yes for a in answers):
         return Const(True)
     if all(a.no for a in answers):
@@ -102,7 +103,8 @@ def _isinstance(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     return Sym(("isinstance", key_of(value), tuple(key_of(o) for o in options)), "isinstance(…)")
 
 
-def _is_instance(run: Run, value: Value, option: Value) -> Tri:
+def is_instance(run: Run, value: Value, option: Value) -> Tri:
+    """Whether a value is an instance of one class."""
     if isinstance(value, Element) and isinstance(option, LibRef):
         return elements.element_is(run, value, option.name)
     if isinstance(value, Obj):
@@ -307,6 +309,7 @@ def _match(how: str) -> Handler:
 _HANDLERS: dict[str, Handler] = {
     **builtin_collections.HANDLERS,
     "functools.partial": _partial,
+    "functools.partialmethod": lambda run, args, node, scope: dispatch.partial_method(run, args, node),
     "types.MethodType": _method_type,
     "re.compile": lambda run, args, node, scope: patterns.compile_(run, args, node),
     **{f"re.{how}": _match(how) for how in patterns.FUNCTIONS},

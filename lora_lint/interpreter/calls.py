@@ -6,6 +6,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 import lora_lint.interpreter.attributes as attributes
+import lora_lint.interpreter.dispatch as dispatch
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.managers as managers
@@ -240,6 +241,13 @@ def call_function(
 ) -> Value:
     """Interpret a user function with these arguments. Recursion and depth are bounded; past the bound the result is
     unknown and the arguments escape. eager: run the body of a generator now."""
+    if func.preset:
+        given = dispatch.with_preset(func, given)
+    if func.variants is not None:
+        variant = dispatch.chosen(run, func, given)
+        if variant is None:
+            return unknown_call(run, func, Args([(value, None) for _, value in given]), node)
+        return call_function(run, variant, given, node, args, eager)
     if run.stack.count(id(func.node)) >= 2 or len(run.stack) >= MAX_DEPTH:
         escape(run, Args([(value, None) for _, value in given]), node)
         return run.fresh(node)

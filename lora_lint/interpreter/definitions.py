@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import lora_lint.interpreter.calls as calls
+import lora_lint.interpreter.dispatch as dispatch
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.execute as execution
 from lora_lint.interpreter import outdated
@@ -43,6 +44,8 @@ def _decorate(run: Run, value: Value, decorator: ir.Expr, scope: Scope) -> Value
         if made.name == "setter" and isinstance(value, FuncVal):
             made.receiver.setter = value
         return made.receiver
+    if dispatch.decorate(run, made, value):
+        return value
     if isinstance(made, LibRef) and isinstance(value, FuncVal):
         _by_library(run, value, made, decorator, scope)
         return value
@@ -65,6 +68,8 @@ def _by_library(run: Run, func: FuncVal, made: LibRef, decorator: ir.Expr, scope
     elif name in ("builtins.property", "functools.cached_property"):
         func.is_property = True
         func.cached = name.startswith("functools.")
+    elif name in dispatch.SINGLE:
+        func.variants = []
     elif name in _CACHES:
         func.cached = True
     elif name not in _TRANSPARENT and not name.startswith("builtins."):

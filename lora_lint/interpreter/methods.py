@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
+import lora_lint.interpreter.dispatch as dispatch
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.specs as specs
 from lora_lint.interpreter import builtin, containers, encodings, rows, tensors
@@ -106,6 +107,8 @@ def call_method(
         return receiver
     callee = attributes.read(run, receiver, name, node, scope)
     if isinstance(callee, LibMethod):
+        if (entered := dispatch.register(run, callee, args)) is not None:
+            return entered
         calls.escape(run, args, node)
         return run.fresh(node)
     return calls.call_value(run, callee, args, node, scope)

@@ -142,7 +142,8 @@ class ModuleVal:
 @dataclass(slots=True, eq=False)
 class FuncVal:
     """A function or lambda of the user. contexts: context objects its decorators put around every call. setter: of a
-    property. cached: a call with the same arguments gives the same result.
+    property. cached: a call with the same arguments gives the same result. preset: arguments that a partial method gives after
+    the receiver. variants: of a function that dispatches on the class of its argument, the classes and their functions.
     """
 
     node: ir.FunctionDef | ir.Lambda
@@ -155,6 +156,8 @@ class FuncVal:
     setter: FuncVal | None = None
     cached: bool = False
     defaults: dict[str, Value] = field(default_factory=dict)
+    preset: tuple[tuple[str | None, Value], ...] = ()
+    variants: list[tuple[Value, Value]] | None = None
 
     @property
     def name(self) -> str:
