@@ -217,7 +217,8 @@ class _Run:
             if finding.code != "LL001" and suppressions.covers(finding.code, finding.name, place.line, place.end_line):
                 continue
             if selected.reports(finding.code, relative):
-                context = lines[place.line - 1].strip() if place.line <= len(lines) else ""
+                line = lines[place.line - 1] if place.line <= len(lines) else ""
+                context = (source.written(line) if source else line).strip()
                 kept.append(replace(finding, context=finding.context or context))
         if path in self._project.targets and selected.reports("LL002", relative):
             kept += self._unused(path, lines, suppressions.unused(self._knowledge.spoken_for(path)))

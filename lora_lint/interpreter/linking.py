@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from lora_lint.apis.store import ApiStore
 from lora_lint.interpreter.survey import Survey
@@ -20,13 +20,15 @@ def _top(paths: Mapping[str, str]) -> str:
     return top_without_repository(os.path.commonpath([os.path.dirname(path) for path in paths]))
 
 
-def _provided(unit: ir.Module) -> Iterator[str]:
-    """Names that a module defines or passes on."""
-    for node in unit.body:
+def _provided(body: Iterable[ir.Stmt]) -> Iterator[str]:
+    """Names that a module defines or passes on; many a library imports lazily, and for type checkers says what."""
+    for node in body:
         if isinstance(node, ir.Import) and node.names is not None:
             yield from (bound for _, bound in node.names)
         elif isinstance(node, (ir.FunctionDef, ir.ClassDef)):
             yield node.name
+        elif isinstance(node, (ir.If, ir.Try)):
+            yield from _provided((*node.body, *node.orelse))
 
 
 # What reaches methods whose names stand nowhere but in strings, or on a command line.
@@ -81,7 +83,7 @@ class Linker:
         if path not in self._copies:
             self._copies[path] = any(
                 self._store.find_call(f"{library}.{name}") or self._store.type_of(f"{library}.{name}") is not None
-                for name in _provided(self._units[path])
+                for name in _provided(self._units[path].body)
             )
         return self._units[path] if self._copies[path] else None
 

@@ -98,7 +98,7 @@ def excerpt(report: RunReport, marks: Iterable[Mark], style: Style) -> list[str]
 
 
 def _line(source: SourceView, mark: Mark) -> str:
-    return lines_of(source.text)[mark.location.line - 1]
+    return source.written(lines_of(source.text)[mark.location.line - 1])
 
 
 def _number(source: SourceView, line: int) -> int:
@@ -114,7 +114,7 @@ def _between(source: SourceView, previous: Mark | None, mark: Mark, gutter: int,
     if mark.location.line == previous.location.line + 2:
         middle = previous.location.line + 1
         number = str(_number(source, middle)).rjust(gutter)
-        code = _shown(lines_of(source.text)[middle - 1].rstrip())[:MAX_WIDTH]
+        code = _shown(source.written(lines_of(source.text)[middle - 1]).rstrip())[:MAX_WIDTH]
         return [f"{style('blue', number + ' |')} {code}".rstrip()]
     return [style("blue", "." * max(3, gutter))]
 

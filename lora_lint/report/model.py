@@ -24,6 +24,9 @@ class SourceView(Protocol):
     def locate(self, line: int) -> tuple[int, int] | None:
         """The cell of a notebook (from 1) and the line in it of a line of the text; None in a plain file."""
 
+    def written(self, line: str) -> str:
+        """A line of the text as the file has it (a notebook's magics are no Python)."""
+
 
 @lru_cache(maxsize=32)
 def lines_of(text: str) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ _PLAIN_MAGIC = re.compile(
     r"(?!(?:in|is|and|or|if|for|not)\b)[\w./~$-])"
 )
 _ASSIGNED = re.compile(r"(?P<left>[ \t]*[^\s=!%'\"#(][^=!%'\"#(]*=[ \t]*)(?P<magic>(?:!|%(?=[A-Za-z_]))[^\r\n]*)")
+_INDENTED = re.compile(r"(?:[ \t]*[\r\n]+)*(?P<indent>[ \t]+)[^ \t\r\n]")
 _PLACEHOLDER = re.compile(r"^.*# lora-lint blanked line (\d+)(?=\r?$)", re.MULTILINE)
 _TOKEN = re.compile(
     r"""\#.*|'''|\"\"\"|'(?:[^\\'\r\n]|\\.)*'?|"(?:[^\\"\r\n]|\\.)*"?|[()\[\]{}]|\\(?=[\r\n])""", re.DOTALL
@@ -57,6 +58,16 @@ def restore(text: str, blanking: Blanking) -> str:
         return blanking.originals[number - 1] if 0 < number <= len(blanking.originals) else match.group()
 
     return _PLACEHOLDER.sub(original, text)
+
+
+def without_indentation(source: str) -> str:
+    """A cell as IPython runs it: what its first line is indented by is taken off every line that starts with it. Columns
+    are then those of a traceback. A cell that is Python as it stands is not touched."""
+    found = _INDENTED.match(source)
+    if found is None or _refusal(source) is None:
+        return source
+    indent = found.group("indent")
+    return "".join(text.removeprefix(indent) + end for text, end in _split(source))
 
 
 def blank_cell(source: str, line: int, blanking: Blanking) -> tuple[str, tuple[int, str] | None]:

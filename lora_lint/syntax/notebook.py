@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lora_lint.errors import InputError
-from lora_lint.syntax.magics import Blanking, blank_cell, restore
+from lora_lint.syntax.magics import Blanking, blank_cell, restore, without_indentation
 
 _MARKER = re.compile(r"^# %% lora-lint cell (\d+)\n", re.MULTILINE)
 # Kernels of other languages, by the names under which they install themselves; for notebooks that name no language.
@@ -105,7 +105,7 @@ def read_notebook(raw: str, path: str) -> Notebook:
     line = 1
     for index, start, end in _code_cells(raw, content, path):
         source = _source(json.loads(raw[start:end]), path, index)
-        body, problem = blank_cell(source, line + 1, blanking)
+        body, problem = blank_cell(without_indentation(source), line + 1, blanking)
         if problem is not None:
             problems.append(problem)
         added = "" if body.endswith("\n") or not body else "\n"

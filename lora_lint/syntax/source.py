@@ -63,6 +63,11 @@ class SourceFile:
         """The cell (from 1, all counted) and the line in it for a line of the module text; None for a .py file."""
         return None if self.notebook is None else self.notebook.locate(line)
 
+    def written(self, line: str) -> str:
+        """A line of the module text as the file has it: where it only stands for one that is no Python, that one."""
+        blanking = self.blanking if self.notebook is None else self.notebook.blanking
+        return line if blanking is None or not blanking.originals else _restore(line, blanking)
+
     def encode(self, text: str) -> bytes:
         """This file's bytes with `text` as its module text. InputError: its encoding or notebook cannot hold that."""
         if self.notebook is not None:

@@ -35,6 +35,25 @@ def test_what_a_copied_library_does_is_known(version: str, codes: list[str], tmp
     assert [one.code for one in analyse_texts(texts, {}, tmp_path) if one.code == "LL105"] == codes
 
 
+LAZY = """
+    import sys
+    from typing import TYPE_CHECKING
+    from ._lazy import Lazy
+
+    __version__ = "0.5.0"
+    if TYPE_CHECKING:
+        from .peft_model import PeftModel
+    else:
+        sys.modules[__name__] = Lazy(__name__, {"peft_model": ["PeftModel"]})
+"""
+
+
+def test_a_library_that_imports_lazily_is_known(tmp_path: Path) -> None:
+    files = {"train.py": TRAIN, "peft/__init__.py": LAZY, "peft/peft_model.py": SOURCE, "peft/_lazy.py": ""}
+    texts = {str(tmp_path / name): textwrap.dedent(text) for name, text in files.items()}
+    assert [one.code for one in analyse_texts(texts, {}, tmp_path) if one.code == "LL105"] == ["LL105"]
+
+
 def test_a_package_that_only_shares_the_name_is_followed(tmp_path: Path) -> None:
     files = {
         "train.py": """

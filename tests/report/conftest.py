@@ -26,6 +26,9 @@ class Source:
     def locate(self, line: int) -> tuple[int, int] | None:
         return self.cells[line - 1] if self.cells else None
 
+    def written(self, line: str) -> str:
+        return line
+
 
 @dataclass(frozen=True)
 class Rule:

@@ -129,6 +129,25 @@ def test_comments_may_stand_above_a_foreign_cell_magic() -> None:
     assert source.problems == ()
 
 
+def test_an_indented_cell_runs_as_it_does_in_ipython() -> None:
+    source = read(code("  co = f(\n    a=1\n  )\n  !ls\n  for x in co:\n    print(x)\n\ny = 2\n"))
+    assert source.problems == ()
+    assert [line.split("  #")[0] for line in source.text.splitlines()[1:]] == [
+        "co = f(", "  a=1", ")", "pass", "for x in co:", "  print(x)", "", "y = 2",
+    ]  # fmt: skip
+    assert source.encode(source.text) == source.raw
+    edited = json.loads(source.encode(source.text.replace("y = 2", "y = 3")))
+    assert "".join(edited["cells"][0]["source"]) == "co = f(\n  a=1\n)\n!ls\nfor x in co:\n  print(x)\n\ny = 3\n"
+
+
+@pytest.mark.parametrize("text", ["  # a note\nif a:\n    b = 1\n", "x = 1\n  y = 2\n", "# a note\n  y = 2\n"])
+def test_no_other_cell_loses_its_indentation(text: str) -> None:
+    source = read(code(text))
+    assert source.notebook is not None
+    assert "".join(source.written(line) for line in cell_text(source).splitlines(True)) == text
+    assert len(source.problems) == (0 if text.startswith(" ") else 1)
+
+
 def test_broken_cell_does_not_destroy_the_others() -> None:
     source = read(code("a = 1"), code("!pip install trl==0.9\nx = (\ny ="), code("b = 2"))
     statements = lower_module(source.text, "n.ipynb").body
