@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from typing import Any
 
+from lora_lint.apis.tables import architectures
 from lora_lint.findings import Applicability, FixPlan, MoveStatement
 from lora_lint.lifecycle.effects import frozen_by
 from lora_lint.lifecycle.heap import WHOLE_PATHS, Adapter, ModelState, Obj, adapters_of, trainable
@@ -27,11 +28,18 @@ FROM_A_MODEL = "from-a-model"
 COPIES_LEARN = "copies-learn"
 
 
+# Witness, with the place where a model was made: a loss was computed from a forward of it that recorded gradients.
+RECORDED = "recorded"
+
+
 def witnesses(event: Event) -> Iterator[Hashable]:
     """What a training event witnesses for findings on other paths."""
     loss = loss_of(event) if event.kind is Ev.BACKWARD else None
     if loss is not None and loss.graph is Graph.ATTACHED and loss.hack_at is None and not loss.leaf:
         yield FROM_A_MODEL, event.location
+        for source in loss.sources:
+            if source.model is not None and source.args.get("grad") is Tri.YES and not stand_ins(source):
+                yield RECORDED, source.model.root.site
     held = [each for model in trained(event) for each in adapters_of(model)]
     learning = [adapter for member, adapter in held if not trainable(member.model, adapter)[0].no]
     if learning:
@@ -41,6 +49,12 @@ def witnesses(event: Event) -> Iterator[Hashable]:
     for member, adapter in held:
         if not copies_trainable(member.model, adapter)[0].no:
             yield COPIES_LEARN, member.root.site
+
+
+def stand_ins(forward: Event) -> list[str]:
+    """The parts of a model whose output a forward is given, so that it passes them by."""
+    named = getattr(forward.args.get("named"), "items", {})
+    return [part for name, part in architectures().stands_in.items() if isinstance(named.get(name), (Tensor, Obj))]
 
 
 def trained(event: Event) -> list[Obj]:

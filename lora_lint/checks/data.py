@@ -98,5 +98,5 @@ def _is_here(event: Event) -> bool:
 
 def _uses_cuda(event: Event) -> bool:
     if event.kind is Ev.TOUCH_CUDA:
-        return not event.args.get("move")
+        return not event.args.get("move") and not event.args.get("handed")  # code we do not know may do without it
     return event.kind is Ev.FORWARD and event.model is not None and event.model.model.device == "cuda"

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 
-from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import FROM_A_MODEL, call_site, held_models, learns, trained, variable_of
+from lora_lint.checks.common import (
+    FROM_A_MODEL,
+    RECORDED,
+    call_site,
+    held_models,
+    learns,
+    stand_ins,
+    trained,
+    variable_of,
+)
 from lora_lint.checks.targets import finds_targets, only_inside
 from lora_lint.findings import (
     Applicability,
@@ -172,6 +180,8 @@ def adapters_under_no_grad(event: Event, trace: Trace) -> Iterator[Report]:
                 for e in trace.of(Ev.FORWARD)
                 if start < e.seq < backward.seq and e.model and e.model.root is part.root and not _passes_by(e, part)
             ]
+            if any(guard.turns and not guard.default for e in forwards for guard in e.guards):
+                continue  # other turns of the loop go another way
             if forwards and all(e.args.get("grad") is Tri.NO for e in forwards):
                 last = forwards[-1]
                 yield Report(
@@ -182,17 +192,14 @@ def adapters_under_no_grad(event: Event, trace: Trace) -> Iterator[Report]:
                     plan=_recording(last.args.get("grad_at"), last.args.get("grad_form", "")),
                     severity=None if certain else Severity.WARNING,
                     guards=last.guards,
+                    unless=frozenset({(RECORDED, part.root.site)}),
                 )
 
 
 def _passes_by(forward: Event, model: Obj) -> bool:
     """Whether a forward is given what a part of the model would compute, and that part has all of the model's adapters."""
-    named = getattr(forward.args.get("named"), "items", {})
-    for name, part in architectures().stands_in.items():
-        if isinstance(named.get(name), (Tensor, Obj)):
-            adapters = [a for a in model.model.adapters if not trainable(model.model, a)[0].no]
-            return all(only_inside(adapter, model.root, part) for adapter in adapters)
-    return False
+    adapters = [a for a in model.model.adapters if not trainable(model.model, a)[0].no]
+    return any(all(only_inside(adapter, model.root, part) for adapter in adapters) for part in stand_ins(forward)[:1])
 
 
 def _adapted_parts(model: Obj) -> Iterator[tuple[Obj, bool]]:

@@ -149,8 +149,9 @@ def _hasattr(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     if len(args.positional) != 2:
         return run.fresh(node)
     value, name = args.positional[0][0], args.positional[1][0]
-    if isinstance(value, Sym) and value.obj is not None:
-        value = value.obj
+    if isinstance(value, Sym):
+        value.loader = None  # as for isinstance
+        value = value.obj if value.obj is not None else value
     if isinstance(value, Obj) and isinstance(name, Const) and isinstance(name.value, str):
         if name.value in value.attrs or (
             value.user_class is not None and value.user_class.find(name.value) is not None

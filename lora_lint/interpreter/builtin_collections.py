@@ -109,6 +109,7 @@ def _enumerate(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 def _turns(run: Run, node: ir.Node, start: object, stop: Hashable) -> list[Value]:
     """The counter of a loop in the two turns that are followed."""
     key = run.fresh(node).key
+    run.counters.add(key)
     begin = start if type(start) is int else None
     return [Sym(key, "index", turn=Turn(first, begin, stop)) for first in (True, False)]
 

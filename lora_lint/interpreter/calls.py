@@ -12,7 +12,7 @@ import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.specs as specs
-from lora_lint.interpreter import builtin, outdated, records, tensors
+from lora_lint.interpreter import builtin, containers, outdated, records, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import compound
@@ -135,9 +135,16 @@ def unknown_call(run: Run, callee: Value, args: Args, node: ir.Node) -> Value:
     return run.fresh(node)
 
 
+def _note_gpu(run: Run, args: Args, node: ir.Node) -> None:
+    """Note in a data loader worker that code we do not know is given the GPU: what it makes may be there."""
+    if run.in_worker and containers.hands_gpu(args):
+        run.emit(Ev.TOUCH_CUDA, node, args={"how": "device", "handed": True})
+
+
 def escape(run: Run, args: Args, node: ir.Node) -> None:
     """Objects that go where we cannot follow: forget what is known of models, count configs as used."""
     event = None
+    _note_gpu(run, args, node)
     stack = list(args.values())
     budget = 200
     while stack and budget:
@@ -195,6 +202,7 @@ def call_library(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -
         return specs.construct(run, type_spec, name, args, node)
     if behaviour == "pure":
         run.touch_args(args)
+        _note_gpu(run, args, node)
         return (
             run.fresh(node, f"{name}(…)")
             if not _stable(args)

@@ -180,9 +180,16 @@ def choose(run: Run, node: ir.Expr, owner: ir.Node, default: bool | None = None,
     value = remembered[1] if remembered is not None and remembered[0] is owner else run.fresh(owner)
     arm, natural = decide(run, value, owner, default, rank)
     key = value.key if isinstance(value, Sym) else ("at", run.module.path, owner.loc)
-    guard = Guard(key, describe(node), arm, natural)
+    guard = Guard(key, describe(node), arm, natural, _counts(run, key))
     remember(run, key, guard)
     return guard
+
+
+def _counts(run: Run, key: Hashable) -> bool:
+    """Whether the counter of a loop is part of a key."""
+    if key in run.counters:
+        return True
+    return isinstance(key, tuple) and any(_counts(run, part) for part in key)
 
 
 def remember(run: Run, key: Hashable, guard: Guard) -> None:

@@ -229,6 +229,13 @@ def note_device(run: Run, name: str, args: Args, node: ir.Node) -> None:
         run.emit(Ev.TOUCH_CUDA, node, args={"how": f".{name}()", "move": True, "inner": run.inner(node)})
 
 
+def hands_gpu(args: Args) -> bool:
+    """Whether a call is given the GPU as a device: what it makes may be there. A number says so only by its name."""
+    named = args.keywords.get("device")
+    rest = (v for v in args.values() if not isinstance(v, Const) or isinstance(v.value, str))
+    return (named is not None and device_of(named[0]) == "cuda") or any(device_of(v) == "cuda" for v in rest)
+
+
 def device_of(value: Value) -> str:
     """ "cuda", "cpu" or "unknown": the device a value names. Where one of two is chosen by availability, it is CUDA."""
     if isinstance(value, Choice):

@@ -99,6 +99,7 @@ class Run:
         self.yields: list[Callable[[Value], None]] = []  # what takes the values of the generators that run
         self.awaited: list[tuple[str, ...]] = []  # names that the bodies of loops over running generators tell apart
         self.loops: list[Location] = []  # all loops that run, outermost first, those of callers too
+        self.counters: set[Hashable] = set()  # keys of the unknowns that count the turns of a loop
         self.loop: Location | None = None  # the innermost loop of the current function
         self.thorough = False  # every arm counts, and every parameter that a model may have
         self.hypothetical = False  # this path is one of another configuration than that in the project's files

@@ -19,12 +19,14 @@ from lora_lint.location import Location
 @dataclass(frozen=True, slots=True)
 class Guard:
     """A condition under which an event happened: its text, the arm taken, and whether that is the default arm
-    (the value the user's own defaults give it)."""
+    (the value the user's own defaults give it). turns: it asks which turn of a loop this is, so other turns of the same
+    loop take the other arm."""
 
     key: object
     text: str
     arm: bool
     default: bool
+    turns: bool = False
 
 
 @dataclass(frozen=True, slots=True)
