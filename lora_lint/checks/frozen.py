@@ -129,9 +129,10 @@ def _partial(event: Event, model: Obj) -> Iterator[Report]:
                 or _in_family(adapter, member.root, op.path)
                 or _all_blocks(adapter, op, event)
             ):
+                shown = op.path.removesuffix(f".{EACH}")
                 yield Report(
                     op.event,
-                    f"freezes the adapters inside `{op.path}`, which were injected before: that part is never trained",
+                    f"freezes the adapters inside `{shown}`, which were injected before: that part is never trained",
                     help="freeze the submodule before the adapter is injected, or thaw its adapters again",
                     story=((adapter.event, "adapter injected here"), (event, "trained here")),
                     plan=freeze_first(op.event, adapter.event),

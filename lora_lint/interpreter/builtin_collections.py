@@ -50,7 +50,7 @@ def _to_list(kind: str) -> Handler:
         value = args.positional[0][0]
         if isinstance(value, (ParamIter, ParamSet)):
             return params.materialise(run, value, node)
-        return SeqVal(kind, *_items(run, value, node))
+        return SeqVal(kind, *_items(run, value, node), iteration.modules_of(value))
 
     return handler
 
@@ -100,7 +100,7 @@ def _enumerate(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     if not opened and type(begin) is int:
         return SeqVal("list", [SeqVal("tuple", [Const(begin + i), item]) for i, item in enumerate(items)])
     items = items or [run.fresh(node)]
-    turns = _turns(run, node, begin, ("len", key_of(value)))
+    turns = _turns(run, node, begin, iteration.length(value))
     return SeqVal(
         "list", [SeqVal("tuple", [turn, items[min(i, len(items) - 1)]]) for i, turn in enumerate(turns)], True, value
     )
@@ -171,7 +171,7 @@ def _len(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
         return Const(len(value.items))
     if isinstance(value, Const) and isinstance(value.value, (str, bytes, tuple)):
         return Const(len(value.value))
-    return compound(("len", key_of(value)), [value], "len(…)")
+    return compound(iteration.length(value), [value], "len(…)")
 
 
 def _any_all(stop: bool) -> Handler:

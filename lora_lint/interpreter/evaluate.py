@@ -11,6 +11,7 @@ import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.items as items
+import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.params as params
 import lora_lint.interpreter.specs as specs
 from lora_lint.interpreter import definitions, encodings, generators, tensors
@@ -186,19 +187,22 @@ def _star(run: Run, node: ir.Star, scope: Scope) -> Value:
 def _seq(run: Run, node: ir.Seq, scope: Scope) -> Value:
     items: list[Value] = []
     opened = False
+    whole = None
     for item in node.items[:500]:
         if isinstance(item, ir.Star):
             inner = evaluate(run, item.value, scope)
+            whole = iteration.modules_of(inner) if len(node.items) == 1 else None
             if isinstance(inner, SeqVal):
                 items.extend(inner.items)
                 opened = opened or inner.open
             elif isinstance(inner, (ParamIter, ParamSet)):
                 items.append(params.materialise(run, inner, item))
             else:
+                items.extend([] if whole is None else [iteration.item_of(run, whole, item)])
                 opened = True
         else:
             items.append(evaluate(run, item, scope))
-    return SeqVal(node.kind, items, opened or len(node.items) > 500)
+    return SeqVal(node.kind, items, opened or len(node.items) > 500, whole)
 
 
 def _mapping(run: Run, node: ir.Mapping, scope: Scope) -> Value:

@@ -176,6 +176,10 @@ def _delete(run: Run, node: ir.Delete, scope: Scope) -> None:
     for target in node.targets:
         if isinstance(target, ir.Name):
             scope.names.pop(target.id, None)
+        elif isinstance(target, ir.Item):
+            held = evaluation.evaluate(run, target.value, scope)
+            if isinstance(held, SeqVal):
+                held.open, held.whole = True, None
 
 
 def _assert(run: Run, node: ir.Assert, scope: Scope) -> None:

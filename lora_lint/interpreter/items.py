@@ -5,6 +5,7 @@ from __future__ import annotations
 import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
+import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.params as params
 from lora_lint.interpreter import encodings
 from lora_lint.interpreter.arguments import Args
@@ -77,6 +78,8 @@ def _of_sequence(run: Run, value: SeqVal, index: Value, node: ir.Node) -> Value:
             return value.items[index.value]
     if isinstance(index, Sym) and index.key and index.text == "slice":
         return SeqVal(value.kind, list(value.items), open=True)
+    if isinstance(index, Sym) and (modules := iteration.modules_of(value)) is not None:
+        return iteration.module_at(run, modules, index)
     if value.items and not value.open:
         return _joined(value.items)
     some = _any_tool(run, value.items)

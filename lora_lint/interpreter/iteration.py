@@ -65,7 +65,7 @@ def items_for_loop(
 def each_of(iterable: Value, items: list[Value], body: tuple[ir.Stmt, ...], loop: Location) -> None:
     """Mark the items of a list of modules, and the counters of a loop, that a loop treats all alike: nothing in its body is
     told apart or counted."""
-    modules = _whole(iterable)
+    modules = modules_of(iterable)
     if (modules is None and not any(isinstance(item, Sym) for item in items)) or any(map(_tells_apart, body)):
         return
     for item in items:
@@ -76,11 +76,11 @@ def each_of(iterable: Value, items: list[Value], body: tuple[ir.Stmt, ...], loop
                 part.turn = replace(part.turn, alike=loop)
 
 
-def _whole(iterable: Value) -> Obj | None:
-    """The list of modules that is iterated from end to end."""
+def modules_of(iterable: Value) -> Obj | None:
+    """The list of modules that is iterated from end to end, None when it is anything else."""
     inner = iterable.whole if isinstance(iterable, SeqVal) else iterable
     if isinstance(inner, SeqVal):
-        return _whole(inner)
+        return modules_of(inner)
     return inner if isinstance(inner, Obj) and inner.kind is Kind.MODEL else None
 
 
@@ -93,10 +93,16 @@ def module_at(run: Run, modules: Obj, index: Value) -> Obj:
     return Obj(Kind.MODEL, "torch.nn.Module", modules.site, parent=modules, path=EACH)
 
 
+def length(value: Value) -> Hashable:
+    """The identity of the number of items in a value; a list of modules has as many wherever it is read."""
+    modules = modules_of(value)
+    return ("len", key_of(value)) if modules is None else ("len", "modules", id(modules.root), modules.full_path)
+
+
 def _counts(number: Hashable, modules: Obj) -> bool:
     """Whether a number, given by its identity, is that of the modules in a list: its length, or what the config of their
     model says."""
-    if number == ("len", key_of(modules)):
+    if number == length(modules):
         return True
     if not isinstance(number, tuple) or len(number) != 3 or number[2] not in architectures().block_counts:
         return False

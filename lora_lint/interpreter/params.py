@@ -15,7 +15,6 @@ import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.interpreter import filters, generators, mentions
 from lora_lint.interpreter.arguments import Args
-from lora_lint.interpreter.elements import representatives
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     PARAMETERS,
@@ -77,7 +76,7 @@ def _told_apart(chosen: list[tuple[Element, Tri]]) -> dict[int, Tri]:
 def filtered(run: Run, value: ParamIter, node: ir.Node) -> list[tuple[Element, Tri]]:
     """Each representative with whether the lazy filter keeps it."""
     out = []
-    for element in representatives(run, value, ()):
+    for element in elements.representatives(run, value, ()):
         if value.keep is None:
             out.append((element, Tri.YES))
         elif value.keep.comp is not None and value.keep.scope is not None:
@@ -243,7 +242,15 @@ def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
                 key.value if isinstance(key, Const) and isinstance(key.value, (str, int)) else ("unknown", len(items))
             ] = value
         return DictVal(items, open=True)
-    return SeqVal("set" if node.kind == "set" else "list", [value for _, value in out], opened)
+    whole = iteration.modules_of(first) if _unchanged(node) else None
+    return SeqVal("set" if node.kind == "set" else "list", [value for _, value in out], opened, whole)
+
+
+def _unchanged(node: ir.Comp) -> bool:
+    """Whether a comprehension only makes a list of what it goes over: `[layer for layer in layers]`."""
+    target = node.clauses[0].target
+    plain = isinstance(target, ir.Name) and isinstance(node.element, ir.Name) and target.id == node.element.id
+    return plain and len(node.clauses) == 1 and not node.clauses[0].conditions
 
 
 def _some_entries(run: Run, node: ir.Comp, items: Obj) -> Obj | None:
@@ -265,7 +272,7 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
     parts: dict[Part, Tri] = {}
     chosen: list[tuple[Element, Tri]] = []
     with param_loops.gathered(run, iterator.model, certain=True) as (_, seen):
-        for element in representatives(run, iterator, names):
+        for element in elements.representatives(run, iterator, names):
             seen.append(element)
             answer, value = _kept(run, node, element, iterator.named, scope)
             if element.extra:

@@ -61,7 +61,8 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
         if isinstance(value, Tensor):
             hacked_loss = not value.leaf and (value is receiver or _stays_hacked(value, node))
             kept = value.hack_at is None or hacked_loss
-            tensors.append(value if kept else Tensor(Graph.ATTACHED, leaf=True))
+            made_at = value.hack_at if value.leaf else None
+            tensors.append(value if kept else Tensor(Graph.ATTACHED, leaf=True, made_at=made_at))
         elif isinstance(value, Obj) and value.kind is Kind.MODEL:
             doubt = True  # e.g. a weight of the model in the loss
         elif (isinstance(value, Sym) and not value.data) or isinstance(value, (Element, ParamIter, ParamSet)):
@@ -73,9 +74,13 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
     cuts = [t for t in tensors if t.graph is Graph.DETACHED]
     # A reference is computed without gradients on purpose: of several cuts, one in the user's own code is to blame.
     first_cut = next((t for t in cuts if t.cut is not Cut.NO_GRAD), cuts[0] if cuts else None)
-    if any(t.graph is Graph.ATTACHED for t in tensors):
+    on_graph = [t for t in tensors if t.graph is Graph.ATTACHED]
+    if first_cut is not None and sources and all(_made_within(run, t, node) for t in on_graph):
+        on_graph = []  # nobody can ever ask for the gradients of such leaves: they only make a backward run
+    if on_graph:
         only_leaves = not sources and all(t.leaf or t.graph is Graph.PLAIN for t in tensors)
-        result = Tensor(Graph.ATTACHED, sources, leaf=only_leaves)
+        made_at = on_graph[0].made_at if only_leaves and len(on_graph) == 1 else None
+        result = Tensor(Graph.ATTACHED, sources, leaf=only_leaves, made_at=made_at)
     elif doubt or any(t.graph is Graph.UNKNOWN for t in tensors):
         result = Tensor(Graph.UNKNOWN, sources)
     elif first_cut is not None:
@@ -91,6 +96,11 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
         if result.cut is None:
             _copy_cut(hack, result)
     return _under_grad_mode(run, result, node)
+
+
+def _made_within(run: Run, leaf: Tensor, node: ir.Node) -> bool:
+    """Whether a tensor that requires gradients of its own was made in this very expression, so that nothing else has it."""
+    return leaf.leaf and leaf.made_at is not None and not leaf.name and run.loc(node).covers(leaf.made_at)
 
 
 def _stays_hacked(tensor: Tensor, node: ir.Node) -> bool:
@@ -173,7 +183,7 @@ def hacked(run: Run, value: Value, node: ir.Node, inner: Location | None = None)
         if value.graph is Graph.PLAIN and value.cut is Cut.REBUILT:
             return parameter(run, node)
         if value.graph is Graph.PLAIN or value.leaf:
-            return Tensor(Graph.ATTACHED, leaf=True)
+            return Tensor(Graph.ATTACHED, leaf=True, made_at=run.loc(node))
         value.hack_at, value.hack_statement = run.loc(node), run.statement
         value.hack_inner = inner
         return value

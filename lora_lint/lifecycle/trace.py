@@ -117,6 +117,7 @@ class Tensor:
     cut_inner: Location | None = None  # the expression that was cut, inside cut_at
     context_at: Location | None = None  # the no_grad block or decorator behind a NO_GRAD cut
     context_form: str = ""  # "block" (it is a with block), "decorator", "" for a statement
+    made_at: Location | None = None  # of a leaf: the expression that made it
     hack_at: Location | None = None
     hack_statement: Location | None = None
     hack_inner: Location | None = None  # the expression that a call set it on, inside hack_at
