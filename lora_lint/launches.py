@@ -1,7 +1,7 @@
 """How a project's shell scripts and makefiles start its programs: as several processes, with settings of a launcher, with arguments.
 
-Read are `python`, `torchrun`, `accelerate launch`, `deepspeed` and `python -m torch.distributed.run`; of accelerate also the
-configuration file. Nothing is executed; variables are not followed.
+Read are `python`, `torchrun`, `accelerate launch`, `deepspeed` and `python -m torch.distributed.run`, with a script or (`-m`) a
+module; of accelerate also the configuration file. Nothing is executed; variables are not followed.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _COUNTS = frozenset({"nproc_per_node", "nproc-per-node", "num_processes", "num-p
 _CONFIGS = frozenset({"config_file", "config-file"})
 _PRECISIONS = frozenset({"mixed_precision", "mixed-precision"})
 _STAGES = frozenset({"zero_stage", "zero-stage"})
+_MODULES = frozenset({"-m", "--module"})
 _SEVERAL = frozenset({"MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "DEEPSPEED", "FSDP"})
 
 
@@ -120,28 +121,36 @@ def _launch(words: list[str], where: str, load: Callable[[str], dict[str, Any] |
         words = words[2:] if words[0] in _RUNNERS else words[1:]
     head = [os.path.basename(word) for word in words[:3]]
     module = head[:2] in (["python", "-m"], ["python3", "-m"])
-    if module and head[2:] in (["torch.distributed.run"], ["torch.distributed.launch"]):
+    accelerate = head[:2] == ["accelerate", "launch"] or (module and head[2:] == ["accelerate.commands.launch"])
+    if module and (accelerate or head[2:] in (["torch.distributed.run"], ["torch.distributed.launch"])):
         options = 3
-    elif head[:2] == ["accelerate", "launch"]:
+    elif accelerate:
         options = 2
-    elif head[:1] in (["torchrun"], ["deepspeed"], ["python"], ["python3"]) and not module:
+    elif head[:1] in (["torchrun"], ["deepspeed"], ["python"], ["python3"]):
         options = 1
     else:
         return None
-    script = next((i for i, word in enumerate(words) if i >= options and word.endswith(".py")), None)
+    script = next((i for i, word in enumerate(words) if i >= options and _script(words, i) is not None), None)
     if script is None:
         return None
     given = _options(words[options:script])
     config = next((load(given[name]) for name in _CONFIGS if name in given), None) or {}
-    accelerate = head[:1] == ["accelerate"]
     return Launch(
-        words[script],
+        _script(words, script) or "",
         where,
         _number(given, _COUNTS) or _processes(config),
         _precision(given, config) if accelerate else None,
         _stage(given, config) if accelerate else None,
         tuple(words[script + 1 :]),
     )
+
+
+def _script(words: list[str], index: int) -> str | None:
+    """The file that a word of a command starts: the word itself, or of the module behind `-m`; None for other words."""
+    word = words[index]
+    if words[index - 1] in _MODULES and re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", word):
+        return word.replace(".", "/") + ".py"
+    return word if word.endswith(".py") else None
 
 
 def _options(words: list[str]) -> dict[str, str]:
