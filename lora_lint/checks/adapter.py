@@ -215,15 +215,21 @@ def _virtual(config: Obj | None) -> bool:
 
 
 def _drop_first(first: Event, second: Event, wrapped: bool) -> FixPlan | None:
-    """Remove the first injection where the second one makes it pointless; a trainer is not to inject again."""
+    """Remove the first injection where the second one makes it pointless; a trainer is not to inject again. Where a saved
+    adapter is loaded only sometimes, over a fresh one, the fresh one goes just before that."""
     if "trainer" in second.roles:
         return FixPlan(Applicability.UNSAFE, "leave out peft_config", (DropKeyword(second.location, "peft_config"),))
     if first.chain != second.chain or first.statement is None or first.by != "peft.get_peft_model":
         return None
     if first.statement == second.statement:
         return None  # one injection, in a loop
-    if first.guards != second.guards and "trainer" not in second.roles:
-        return None
+    if first.guards != second.guards:
+        name = variable_of(second, "model")
+        sometimes = first.guards == second.guards[: len(first.guards)] and second.args.get("loaded")
+        if not (sometimes and wrapped and name and second.statement is not None):
+            return None
+        line = InsertStatement(second.statement, f"{name} = {name}.unload()", after=False)
+        return FixPlan(Applicability.UNSAFE, "take the fresh adapter out before the saved one is loaded", (line,))
     return FixPlan(Applicability.UNSAFE, "drop the first injection", (RemoveStatement(first.statement),))
 
 
