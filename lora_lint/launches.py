@@ -21,7 +21,7 @@ _SUFFIXES = (".sh", ".bash", ".slurm", ".sbatch", ".mk")
 _MAKEFILES = frozenset({"Makefile", "makefile", "GNUmakefile", "justfile", "Justfile"})
 _BEFORE = frozenset({"srun", "nohup", "exec", "time", "env"})
 _RUNNERS = frozenset({"uv", "poetry", "pdm", "pipenv"})  # `uv run command`
-_PLAIN_FOLDERS = re.compile(r"(?!\.|node_modules|site-packages|venv|build$|dist$)")
+PLAIN_FOLDERS = re.compile(r"(?!\.|node_modules|site-packages|venv|build$|dist$)")
 _COUNTS = frozenset({"nproc_per_node", "nproc-per-node", "num_processes", "num-processes", "num_gpus"})
 _CONFIGS = frozenset({"config_file", "config-file"})
 _PRECISIONS = frozenset({"mixed_precision", "mixed-precision"})
@@ -78,7 +78,7 @@ def _shell_scripts(top: str) -> Iterator[str]:
         if visited >= MAX_FOLDERS:
             return
         deep = os.path.relpath(folder, top).count(os.sep) + 1 >= MAX_DEPTH
-        folders[:] = [] if deep else sorted(name for name in folders if _PLAIN_FOLDERS.match(name))
+        folders[:] = [] if deep else sorted(name for name in folders if PLAIN_FOLDERS.match(name))
         for name in sorted(files):
             if name.endswith(_SUFFIXES) or name in _MAKEFILES:
                 yield os.path.join(folder, name)

@@ -85,6 +85,7 @@ DERIVATIONS = frozenset(
         "dtype",
         "truth",
         "inference",
+        "saved-setting",
         "trainable",
         "checkpointing",
         "workers",

@@ -127,7 +127,7 @@ def unsloth_imported_late(event: Event, trace: Trace) -> Iterator[Report]:
     move = MoveStatement(event.location, event.args["first"], after=False)
     yield Report(
         event,
-        f"{event.args['library']} is imported after {others}, which it patches: they stay slow and take more memory",
+        f"{event.args['library']} is imported after {others}, which it patches: they may stay slow and take more memory",
         help=f"import {event.args['library']} first",
         plan=FixPlan(Applicability.SAFE, f"import {event.args['library']} first", (move,)),
     )

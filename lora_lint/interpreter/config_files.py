@@ -94,6 +94,19 @@ def parsed(run: Run, source: Value, kind: str, dotted: bool, node: ir.Node) -> V
     return _value(data, ("config", known.value), name is known, dotted)
 
 
+def in_folder(run: Run, folder_: Value, name: Value) -> dict[str, Any] | None:
+    """The settings in a JSON file of a folder; where the user names the folder, those that all such files of the project
+    have in common. None when there is no such file."""
+    where = place(folder_)
+    if isinstance(where, Sym) and where.default is not None:
+        where = where.default
+    if not isinstance(name, Const):
+        return None
+    literal = where.value if isinstance(where, Const) else None
+    path = posixpath.join(literal, str(name.value)) if isinstance(literal, str) else f"**/{name.value}"
+    return run.program.read_data(run.module.path, path, "json")
+
+
 def _value(data: object, key: Hashable, certain: bool, dotted: bool, text: str = "config") -> Value:
     """Plain data as values. certain: this is the file, not only the default of an option."""
     if isinstance(data, dict):

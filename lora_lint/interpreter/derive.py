@@ -284,6 +284,17 @@ def is_of_type(run: Run, model: Obj, type_name: str) -> Tri:
     return Tri.NO
 
 
+def _saved_setting(run: Run, inputs: list[Value]) -> Any:
+    """What a file in a folder says of a setting: the folder, the file's name, the setting. "saved": the file is not in the
+    project, so the library wrote it. Where the user names the folder, the files of that name in the project tell."""
+    data = config_files.in_folder(run, *inputs[:2])
+    setting = inputs[2]
+    if data is None or not isinstance(setting, Const):
+        return Const("saved")
+    answer = data.get(str(setting.value))
+    return Tri.UNKNOWN if not isinstance(answer, bool) else Tri.NO if not answer else Const("saved")
+
+
 def _worker(run: Run, inputs: list[Value]) -> Value:
     """What a data loader worker knows of itself; elsewhere it may be None."""
     if "worker" in run.contexts:
@@ -297,6 +308,7 @@ _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "dtype": _dtype,
     "truth": lambda run, inputs: truth_of(run, inputs[0]),
     "inference": lambda run, inputs: truth_of(run, inputs[0]),
+    "saved-setting": _saved_setting,
     "trainable": _trainable,
     "checkpointing": _checkpointing,
     "workers": _workers,

@@ -187,3 +187,20 @@ def test_code_for_other_configurations(condition: str, tmp_path: Path) -> None:
     assert analyse({"train.py": SWITCHED.format(condition=condition), "config.yaml": config}, {}, tmp_path) == []
     never = SWITCHED.format(condition=condition).replace("model = get_peft_model(model, lora)", "print(lora)")
     assert {f.code for f in analyse({"train.py": never, "config.yaml": config}, {}, tmp_path)} == {"LL101"}
+
+
+def test_files_of_a_name_of_which_the_user_picks_one(tmp_path: Path) -> None:
+    """What the nearest ones have in common; nothing when there is none."""
+    (tmp_path / ".git").mkdir()
+    for name, text in {
+        "a/x.json": '{"r": 8, "on": false}',
+        "b/x.json": '{"r": 9, "on": false}',
+        "b/run.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    data = datafiles.DataFiles(str(tmp_path))
+    assert data.load("b/run.py", "**/x.json", "json") == {"r": 9, "on": False}
+    assert data.load("run.py", "**/x.json", "json") == {"on": False}
+    assert data.load("c/run.py", "**/x.json", "json") == {"on": False}
+    assert data.load("b/run.py", "**/y.json", "json") is None
