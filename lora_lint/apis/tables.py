@@ -68,13 +68,19 @@ class Architectures:
         for family in self.families:
             if any(fnmatchcase(short, pattern) for pattern in family.classes):
                 return family
-        if not short.startswith("Auto"):
+        if not loads_anything(class_name):
             return None
         return next((family for family in self.families if family.checkpoints.search(checkpoint.lower())), None)
 
     def role(self, module: str) -> frozenset[str]:
         """What a module of this name may do in a layer; empty for names that we do not know."""
         return frozenset(role for role, names in self.roles.items() if module in names)
+
+
+def loads_anything(class_name: str) -> bool:
+    """Whether a class of transformers stands for whatever a checkpoint holds: an Auto class, or what a trainer loads by name."""
+    short = class_name.rsplit(".", 1)[-1]
+    return short.startswith("Auto") or short == "PreTrainedModel"
 
 
 def read_table(name: str | Path, keys: frozenset[str]) -> Mapping:

@@ -225,6 +225,8 @@ def scaler_misused(event: Event, trace: Trace) -> Iterator[Report]:
         between = [e for e in trace.before(event, Ev.UNSCALE) if e.seq > backward.seq]
         if not between:
             yield _steps_scaled(event, backward)
+        elif set(event.guards) <= set(between[0].guards):  # a condition of its own may look for overflows
+            yield _steps_unchecked(event, between[0], backward)
     elif scaler is not None and loss.scaler is None and scaler.facts.get("enabled") is Tri.YES:
         if loss.graph is Graph.ATTACHED and loss.sources:
             yield Report(
@@ -237,20 +239,33 @@ def scaler_misused(event: Event, trace: Trace) -> Iterator[Report]:
 
 def _steps_scaled(step: Event, backward: Event) -> Report:
     """The optimizer steps on gradients that are still scaled."""
-    scaler = _scaler(backward)
-    name, optimizer = scaler.name if scaler is not None else "", variable_of(step, "optimizer")
-    plan = None
-    if name and optimizer and step.chain == backward.chain:
-        plan = FixPlan(
-            Applicability.SAFE, "step through the scaler", (ReplaceText(step.location, f"{name}.step({optimizer})"),)
-        )
     return Report(
         step,
         "the optimizer steps on gradients that are still multiplied by the loss scale",
         help="call scaler.step(optimizer) instead of optimizer.step()",
         story=((backward, "backward of the scaled loss"),),
-        plan=plan,
+        plan=_through_scaler(step, backward),
     )
+
+
+def _steps_unchecked(step: Event, unscale: Event, backward: Event) -> Report:
+    """The optimizer steps by itself after the scaler has unscaled the gradients: nobody looks at what the scaler found."""
+    return Report(
+        step,
+        "the optimizer steps past the scaler: a step whose gradients overflow is not skipped, and the weights become NaN",
+        help="call scaler.step(optimizer) instead of optimizer.step()",
+        story=((unscale, "overflows are counted here"),),
+        plan=_through_scaler(step, backward),
+    )
+
+
+def _through_scaler(step: Event, backward: Event) -> FixPlan | None:
+    scaler = _scaler(backward)
+    name, optimizer = scaler.name if scaler is not None else "", variable_of(step, "optimizer")
+    if not name or not optimizer or step.chain != backward.chain:
+        return None
+    line = ReplaceText(step.location, f"{name}.step({optimizer})")
+    return FixPlan(Applicability.SAFE, "step through the scaler", (line,))
 
 
 @check("LL505", on=Ev.END)

@@ -19,6 +19,7 @@ from lora_lint.location import Location
 
 _SPREAD = frozenset({"auto", "balanced", "balanced_low_0", "sequential"})
 _REPLICAS = frozenset({"ddp", "accelerate"})
+_SHARDED = frozenset({"fsdp2"})
 _SEVERAL = frozenset({"ddp", "fsdp", "fsdp2", "accelerate"})
 _THIS_GPU = '{"": int(os.environ.get("LOCAL_RANK", 0))}'
 
@@ -31,6 +32,11 @@ def _wraps(model: Obj, kinds: frozenset[str]) -> list[Event]:
 def _through_wrapper(forward: Event) -> bool:
     """Whether a forward goes through a wrapper of the model, not past it."""
     return wrapper_of(forward.model) or any(is_wrapper(o) for o in forward.within)
+
+
+def _sharded(model: Obj) -> list[Event]:
+    """What made the whole model one of several processes in place, so that every forward of it goes through the wrapper."""
+    return [e for e in _wraps(model, _SHARDED) if e.model is not None and not e.model.full_path]
 
 
 # --- LL601 ------------------------------------------------------------------------------------------------------------
@@ -104,7 +110,7 @@ def injected_after_wrap(event: Event, trace: Trace) -> Iterator[Report]:
     """The adapter of a model came after the wrapper through which it is trained, and it was not wrapped again."""
     for model in _trained_through_wrapper(event):
         for member, adapter in adapters_of(model):
-            wraps = _wraps(member, _SEVERAL)
+            wraps = _wraps(member, _SEVERAL - _SHARDED) or _sharded(member)
             injection = adapter.event
             if not wraps or wraps[-1].seq > injection.seq:
                 continue
@@ -123,7 +129,8 @@ def _trained_through_wrapper(event: Event) -> list[Obj]:
         return [event.model] if event.model is not None and wrapper_of(event.model) else []
     loss = loss_of(event)
     sources = loss.sources if loss is not None else ()
-    return [source.model for source in sources if source.model is not None and _through_wrapper(source)]
+    models = [(source.model, _through_wrapper(source)) for source in sources if source.model is not None]
+    return [model for model, through in models if through or _sharded(model)]
 
 
 @check("LL603", on=Ev.END)
@@ -328,7 +335,7 @@ def wrapped_model_bypassed(event: Event, trace: Trace) -> Iterator[Report]:
     past: dict[int, tuple[Event, Event]] = {}
     through: set[int] = set()
     for source in loss.sources:
-        wraps = _wraps(source.model, _SEVERAL - {"fsdp2"}) if source.model is not None else []
+        wraps = _wraps(source.model, _SEVERAL - _SHARDED) if source.model is not None else []
         wraps = [wrap for wrap in wraps if wrap.seq < source.seq]
         if _through_wrapper(source):
             through.update(id(wrap) for wrap in wraps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from lora_lint.apis.tables import Family, architectures
+from lora_lint.apis.tables import Family, architectures, loads_anything
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import maker
 from lora_lint.checks.values import literal, strings
@@ -89,7 +89,7 @@ def _family(root: Obj) -> Family | None:
 
 
 def _model(root: Obj) -> str:
-    return root.model.architecture if root.type.rsplit(".", 1)[-1].startswith("Auto") else root.type.rsplit(".", 1)[-1]
+    return root.model.architecture if loads_anything(root.type) else root.type.rsplit(".", 1)[-1]
 
 
 def _quoted(names: list[str]) -> str:

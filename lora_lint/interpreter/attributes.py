@@ -7,10 +7,11 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.forms as forms
+import lora_lint.interpreter.items as items
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.specs as specs
-from lora_lint.interpreter import config_files, encodings, records, relevance, rows, tensors
+from lora_lint.interpreter import config_files, encodings, enums, records, relevance, rows, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.keys import compound
@@ -25,6 +26,7 @@ from lora_lint.interpreter.values import (
     FuncVal,
     LibMethod,
     LibRef,
+    Member,
     ModuleVal,
     ParamIter,
     ParamSet,
@@ -52,10 +54,17 @@ _DATA_ATTRIBUTES = frozenset(
 _PARAMETERS = frozenset({"weight", "bias"})
 
 
+def is_parameter(value: Obj) -> bool:
+    """Whether a part of a model is a parameter: `layer.weight`."""
+    return value.kind is Kind.MODEL and value.path.rpartition(".")[2] in _PARAMETERS
+
+
 def read(run: Run, value: Value, name: str, node: ir.Node, scope: Scope | None = None) -> Value:
     """`value.name`."""
     if isinstance(value, Sym) and value.obj is not None:
         value = value.obj
+    if isinstance(value, LibMethod):
+        value = (None if name.startswith("__") else part_behind(run, value)) or value
     if isinstance(value, Obj):
         return _of_object(run, value, name, node)
     if isinstance(value, Tensor):
@@ -86,9 +95,16 @@ def read(run: Run, value: Value, name: str, node: ir.Node, scope: Scope | None =
         return _either(results) if results else run.fresh(node)
     if isinstance(value, Sym):
         return _of_unknown(value, name)
+    return _of_plain(run, value, name, node)
+
+
+def _of_plain(run: Run, value: Value, name: str, node: ir.Node) -> Value:
+    """An attribute of a function, a container or a constant."""
     if isinstance(value, DictVal):
         item = config_files.attribute(run, value, name, node)
         return LibMethod(value, name) if item is None else item
+    if isinstance(value, Member) and (found := enums.attribute(run, value, name, node)) is not None:
+        return found
     if name == "__name__" and isinstance(value, FuncVal) and isinstance(value.node, ir.FunctionDef):
         return Const(value.node.name)
     if isinstance(value, (SeqVal, ParamIter, ParamSet, Const, Bound, FuncVal)):
@@ -179,6 +195,16 @@ def _of_object(run: Run, obj: Obj, name: str, node: ir.Node) -> Value:
     return value
 
 
+def part_behind(run: Run, value: LibMethod) -> Obj | None:
+    """The part of a model that was taken for a method by the pattern its name fits (`decode_head` is like `decode_latents`),
+    once it is used like a module; None for a real method."""
+    model, name = value.receiver, value.name
+    if not isinstance(model, Obj) or model.kind is not Kind.MODEL or run.store.find_method(model.type, name):
+        return None
+    part = _submodule_or_data(run, model, name)
+    return part if isinstance(part, Obj) and part.kind is Kind.MODEL else None
+
+
 def delegate(run: Run, obj: Obj, name: str, node: ir.Node) -> Value | None:
     """What the `__getattr__` of a user's class gives for a name that the object lacks; None without one."""
     getter = obj.user_class.find("__getattr__") if obj.user_class is not None and obj.kind is Kind.OBJECT else None
@@ -234,7 +260,8 @@ def _submodule_or_data(run: Run, obj: Obj, name: str) -> Value:
 def item_of_object(run: Run, obj: Obj, index: Value, node: ir.Node) -> Value:
     """`obj[index]`: layers of a model, rows of a dataset, items of an unknown container."""
     if obj.kind is Kind.MODEL:
-        return iteration.module_at(run, obj, index)
+        held = iteration.held_modules(obj)
+        return iteration.module_at(run, obj, index) if held is None else items.read_item(run, held, index, node)
     if obj.kind is Kind.ROW:
         return rows.item(run, obj, index, node)
     if obj.user_class is not None:
@@ -342,7 +369,7 @@ def _write_requires_grad(run: Run, value: Value, new: Value, node: ir.Attr, scop
     elif isinstance(value, Obj) and value.kind is Kind.MODEL:
         if not value.path:
             return  # a plain attribute of a module: its parameters stay as they are
-        if value.path.rpartition(".")[2] not in _PARAMETERS:
+        if not is_parameter(value):
             answer = Tri.UNKNOWN  # a parameter of its own name, or a module
         kind = Ev.THAW if answer.yes else Ev.FREEZE
         run.emit(kind, node, {"model": value}, {"value": answer, "text": variable(node.value)})

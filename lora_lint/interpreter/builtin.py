@@ -4,6 +4,7 @@ copy, itertools.chain, argparse, contextlib, dataclasses. Language semantics, no
 from __future__ import annotations
 
 import posixpath
+from dataclasses import replace
 
 import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
@@ -245,6 +246,12 @@ def _decorator(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     return value if isinstance(value, (FuncVal, ClassVal)) else LibRef("builtins.decorator")
 
 
+def _static(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """`staticmethod(function)` as a class attribute: called without the object."""
+    value = builtin_collections.first(args)
+    return replace(value, static=True) if isinstance(value, FuncVal) else value
+
+
 def _import_module(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     first = args.first()
     name = first.value if isinstance(first, Const) else None
@@ -318,6 +325,7 @@ _HANDLERS: dict[str, Handler] = {
     "functools.wraps": lambda run, args, node, scope: LibRef("builtins.decorator"),
     "functools.lru_cache": lambda run, args, node, scope: LibRef("functools.cache"),
     "functools.cached_property": _decorator,
+    "builtins.staticmethod": _static,
     "importlib.import_module": _import_module,
     "builtins.isinstance": _isinstance,
     "builtins.hasattr": _hasattr,

@@ -9,7 +9,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import generators, tensors
+from lora_lint.interpreter import containers, encodings, generators, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.keys import compound
 from lora_lint.interpreter.run import Run
@@ -18,8 +18,10 @@ from lora_lint.interpreter.values import (
     PARAMETERS,
     Const,
     DictVal,
+    FuncVal,
     Generator,
     LazyFilter,
+    LibRef,
     ParamIter,
     ParamSet,
     Scope,
@@ -57,10 +59,11 @@ def _to_list(kind: str) -> Handler:
 
 def _items(run: Run, value: Value, node: ir.Node) -> tuple[list[Value], bool]:
     """The known items of an iterable, and whether there may be more."""
+    value = iteration.held_modules(value) or value
     if isinstance(value, SeqVal):
         return list(value.items), value.open
     if isinstance(value, DictVal):
-        return [Const(k) for k in value.items], value.open
+        return [containers.key_value(k) for k in value.items], value.open
     if isinstance(value, Generator):
         return generators.collect(run, value, node), True
     if isinstance(value, Const) and isinstance(value.value, (str, tuple)) and len(value.value) < 50:
@@ -210,7 +213,26 @@ def _dict(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
             out.open = True
             if isinstance(value, (ParamIter, ParamSet)):
                 out.items[PARAMETERS] = params.materialise(run, value, node)
-    out.items.update({name: value for name, (value, _) in args.keywords.items()})
+    for name, (value, expr) in args.keywords.items():
+        out.items[name] = value
+        if name == "labels":
+            encodings.note_labels(run, value, expr or node)
+    return out
+
+
+_CONTAINERS = frozenset({"builtins.list", "builtins.dict", "builtins.set", "collections.OrderedDict"})
+
+
+def _defaultdict(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """A dict that makes a container for a missing key; of other factories (counters) nothing is followed."""
+    factory = first(args)
+    if not (isinstance(factory, LibRef) and factory.name in _CONTAINERS) and not isinstance(factory, FuncVal):
+        run.touch_args(args)
+        return run.fresh(node)
+    rest = Args(args.positional[1:], args.keywords, args.open_positional, args.open_keywords)
+    out = _dict(run, rest, node, scope)
+    if isinstance(out, DictVal):
+        out.factory = factory
     return out
 
 
@@ -274,6 +296,7 @@ HANDLERS: dict[str, Handler] = {
     "builtins.sum": _sum,
     "builtins.dict": _dict,
     "collections.OrderedDict": _dict,
+    "collections.defaultdict": _defaultdict,
     "itertools.chain": _chain,
     "itertools.islice": _some,
     "itertools.cycle": _same,

@@ -12,7 +12,7 @@ import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.specs as specs
-from lora_lint.interpreter import builtin, containers, outdated, records, tensors
+from lora_lint.interpreter import builtin, containers, encodings, enums, outdated, records, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import compound
@@ -209,6 +209,9 @@ def call_library(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -
             else compound(("call", name, tuple(key_of(v) for v in args.values())), args.values(), f"{name}(…)")
         )
     if behaviour == "propagate":
+        kept = encodings.function(run, name, args)
+        if kept is not None:
+            return kept
         return tensors.combine(run, args.values(), node)
     if behaviour == "numpy":
         combined = tensors.combine(run, args.values(), node)
@@ -322,7 +325,9 @@ def bind_parameters(
 
 
 def instantiate(run: Run, cls: ClassVal, args: Args, node: ir.Node) -> Value:
-    """A new instance of a user class."""
+    """A new instance of a user class; of an enum, the member that is asked for."""
+    if (first := args.first()) is not None and (member := enums.by_value(cls, first)) is not None:
+        return member
     base = cls.library_base()
     type_spec = run.store.type_of(base) if base else None
     kind = type_spec.kind if type_spec is not None and type_spec.kind is not None else Kind.OBJECT

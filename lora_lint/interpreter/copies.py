@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 
-from lora_lint.interpreter import builtin_collections
+from lora_lint.interpreter import builtin_collections, iteration
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import DictVal, Scope, SeqVal, Sym, Value
@@ -18,8 +17,10 @@ def deepcopy(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     """The value of `copy.deepcopy(value)`."""
     value = builtin_collections.first(args)
     if not isinstance(value, Obj):
-        if isinstance(value, (SeqVal, DictVal)):
-            return copy.copy(value)
+        if isinstance(value, SeqVal):
+            return replace(value, items=list(value.items))
+        if isinstance(value, DictVal):
+            return replace(value, items=dict(value.items))
         if isinstance(value, Sym) and value.obj is None and not value.data:
             # what it turns out to be is another object than the original
             return Sym(("copy", value.key, run.loc(node)), value.text, value.default, dict(value.attrs))
@@ -45,7 +46,8 @@ def _clone(run: Run, obj: Obj, node: ir.Node, seen: dict[int, Obj] | None) -> Ob
     if obj.kind is Kind.ADAPTER_CONFIG:
         run.witnesses.add(("config-used", obj.site))
     if obj.kind is Kind.MODEL:
-        if seen is not None and obj.user_class is not None and not any(map(_updates, obj.attrs.values())):
+        holds = obj.user_class is not None or iteration.held_modules(obj) is not None
+        if seen is not None and holds and not any(map(_updates, obj.attrs.values())):
             new.attrs = {name: _part(run, value, node, seen) for name, value in obj.attrs.items()}
         new.facts["copy"] = Copy(root, len(run.trace.events), run.statement or run.loc(node))
     if root.state is not None:
@@ -70,6 +72,8 @@ def _part(run: Run, value: Value, node: ir.Node, seen: dict[int, Obj]) -> Value:
     """What an attribute of a copied module of the user holds: the modules in it are copied too, each once."""
     if isinstance(value, SeqVal):
         return replace(value, items=[_part(run, item, node, seen) for item in value.items])
+    if isinstance(value, DictVal):
+        return replace(value, items={key: _part(run, item, node, seen) for key, item in value.items.items()})
     if not isinstance(value, Obj) or value.kind is not Kind.MODEL:
         return value
     root, path = value.root, value.full_path

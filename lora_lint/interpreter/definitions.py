@@ -8,7 +8,7 @@ import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.dispatch as dispatch
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.execute as execution
-from lora_lint.interpreter import outdated
+from lora_lint.interpreter import enums, outdated
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Bound, ClassVal, FuncVal, LibMethod, LibRef, ModuleVal, Scope, Sym, Value
@@ -94,6 +94,8 @@ def class_(run: Run, node: ir.ClassDef, scope: Scope) -> None:
     inner.names["__class__"] = value
     execution.block(run, node.body, inner)
     value.attrs = {k: v for k, v in inner.names.items() if k != "__class__"}
+    if enums.is_enum(value):
+        enums.fill(value)
     for decorator in reversed(node.decorators):
         made = evaluation.evaluate(run, decorator, scope)
         if isinstance(made, LibRef) and made.name.rsplit(".", 1)[-1] in (

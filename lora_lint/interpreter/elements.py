@@ -13,7 +13,7 @@ from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, Element, LibRef, ParamIter, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import ModelState, Obj, trainable
 from lora_lint.lifecycle.trace import GRADIENT_HOOKED
-from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
+from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Part, Tri
 from lora_lint.syntax import ir
 
 _BLOCK = layer_names.BLOCK
@@ -194,6 +194,13 @@ def note_write(run: Run, element: Element, node: ir.Node) -> None:
     answer = _requires_grad(element)
     if isinstance(answer, Const) and answer.value is True:
         run.emit(Ev.IN_PLACE, node, args={"leaf": True, "name": element.name})
+
+
+def note_weight_write(run: Run, weight: Obj, node: ir.Node) -> None:
+    """The same for `module.weight`, where the whole model certainly requires gradients."""
+    state = weight.model
+    if run.grad[-1].on.yes and state.ops and all(part_trainable(state, part).yes for part in BASE_PARTS):
+        run.emit(Ev.IN_PLACE, node, args={"leaf": True, "name": weight.path})
 
 
 _HOOKS = frozenset(["register_hook", "register_post_accumulate_grad_hook"])

@@ -88,3 +88,10 @@ def method(run: Run, tensor: Tensor, name: str, args: Args) -> Tensor | None:
             tensor.encoding.entries[key] = replace(entry, device=device)
         return tensor
     return replace(tensor) if name in _COPIES else None
+
+
+def function(run: Run, name: str, args: Args) -> Tensor | None:
+    """The same for the functions that these methods have: `torch.clone(ids)`."""
+    first = args.first()
+    short = name.rpartition(".")[2]
+    return method(run, first, short, Args()) if isinstance(first, Tensor) and short in _COPIES else None

@@ -14,7 +14,7 @@ from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.environment import Env, Unset
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, ParamIter, ParamSet, SeqVal, Sym, Value
-from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.heap import Obj, UnknownName
 from lora_lint.lifecycle.trace import Guard, Tensor
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Mode, Quant, Tri
 from lora_lint.syntax import ir
@@ -154,11 +154,18 @@ def plain(run: Run, key: str, value: Any) -> Any:
         return Quant(value.value) if isinstance(value, Const) and isinstance(value.value, str) else value
     if key == "adapter":
         if isinstance(value, SeqVal):
-            return [v.value for v in value.items if isinstance(v, Const)]
-        return value.value if isinstance(value, Const) else None
+            return [_adapter_name(each) for each in value.items]
+        return _adapter_name(value)
     if isinstance(value, Const):
         return value.value
     return value.name if isinstance(value, LibRef) else value
+
+
+def _adapter_name(value: Value) -> object:
+    """The name of an adapter: a text, else what is the same wherever the value is; None where nothing is known."""
+    if isinstance(value, Sym):
+        return UnknownName(value.key)
+    return value.value if isinstance(value, Const) else None
 
 
 def _optimizer(run: Run, roles: dict[str, Obj], args: dict[str, Any], node: ir.Node) -> None:

@@ -108,6 +108,8 @@ def _bind_item(run: Run, target: ir.Item, value: Value, scope: Scope) -> None:
         rows.bind(container, index, value)
     elif isinstance(container, Obj) and container.kind is Kind.DATASET:
         rows.replaced(container)
+    elif isinstance(container, Obj) and attributes.is_parameter(container):
+        elements.note_weight_write(run, container, target)
     elif isinstance(container, Tensor):
         tensors.note_write(run, container, target)
         encodings.bind(run, container, index, value, target)

@@ -19,6 +19,7 @@ from lora_lint.interpreter.values import (
     DictVal,
     FuncVal,
     LibRef,
+    Member,
     ParamIter,
     ParamSet,
     Partial,
@@ -69,6 +70,9 @@ def read_item(run: Run, value: Value, index: Value, node: ir.Node) -> Value:
         return part
     if isinstance(value, Obj):
         return attributes.item_of_object(run, value, index, node)
+    if isinstance(value, ClassVal) and isinstance(index, Const) and isinstance(index.value, str):
+        member = value.find(index.value)
+        return member if isinstance(member, Member) else run.fresh(node)
     return run.fresh(node)
 
 
@@ -100,8 +104,21 @@ def _of_dict(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value:
             return run.fresh(node)
     elif (kept := value.items.get(("unknown", key_of(index)))) is not None:
         return kept
+    if value.factory is not None:
+        return _made_on_demand(run, value, index, node)
     picked = picked_by_default(run, value, index, node) or _any_tool(run, list(value.items.values()))
     return run.fresh(node) if picked is None else picked
+
+
+def _made_on_demand(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value:
+    """What a defaultdict gives for a key that it may not have yet. Once keys are in it that are not known, what it makes for
+    another key may be there already, with more in it."""
+    made = calls.call_value(run, value.factory, Args(), node, run.module.scope)
+    if value.open and isinstance(made, (SeqVal, DictVal)):
+        made.open = True
+    value.items[index.value if isinstance(index, Const) else ("unknown", key_of(index))] = made
+    value.open = value.open or not isinstance(index, Const) or bool(run.param_loops)
+    return made
 
 
 def _any_tool(run: Run, values: list[Value]) -> Value | None:

@@ -43,6 +43,7 @@ def items_for_loop(
     run: Run, iterable: Value, node: ir.Node, limit: int, turns: int = LOOP_TURNS
 ) -> tuple[list[Value], bool]:
     """The first items of an iterable, at most `limit`, and whether there may be others. turns: items of an unknown one."""
+    iterable = held_modules(iterable) or iterable
     if isinstance(iterable, SeqVal):
         if not iterable.items and not iterable.open:
             return [], False
@@ -60,6 +61,12 @@ def items_for_loop(
             return [Const(c) for c in iterable.value[:limit]], len(iterable.value) > limit
         return [run.fresh(node)], True
     return [item_of(run, iterable, node) for _ in range(min(limit, turns))], True
+
+
+def held_modules(value: Value) -> SeqVal | DictVal | None:
+    """What a ModuleList or ModuleDict was made of, None for other modules, and where that is not known."""
+    held = value.attrs.get("_modules") if isinstance(value, Obj) and value.kind is Kind.MODEL else None
+    return held if isinstance(held, (SeqVal, DictVal)) else None
 
 
 def each_of(iterable: Value, items: list[Value], body: tuple[ir.Stmt, ...], loop: Location) -> None:
@@ -137,6 +144,9 @@ def item_of(run: Run, iterable: Value, node: ir.Node) -> Value:
             if iterable.kind is Kind.LOADER:
                 batch.loader, iterable.root.facts["read"] = iterable, True
             return batch
+        held = held_modules(iterable)
+        if held is not None:
+            return items_for_loop(run, held, node, 1)[0][0]
         if iterable.kind is Kind.MODEL:
             return Obj(Kind.MODEL, "torch.nn.Module", iterable.site, parent=iterable, path="*")
     if isinstance(iterable, Tensor):

@@ -8,6 +8,7 @@ import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.dispatch as dispatch
 import lora_lint.interpreter.elements as elements
+import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.specs as specs
 from lora_lint.interpreter import builtin, containers, encodings, rows, tensors
 from lora_lint.interpreter.arguments import Args
@@ -22,6 +23,7 @@ from lora_lint.interpreter.values import (
     FuncVal,
     LibMethod,
     LibRef,
+    Member,
     ParamIter,
     ParamSet,
     Scope,
@@ -70,6 +72,8 @@ _SHOWN: tuple[tuple[str, frozenset[str], Kind, str], ...] = (
     ("opt", frozenset({"step", "zero_grad"}), Kind.OPTIMIZER, "torch.optim.Optimizer"),
     ("", _MODEL_METHODS - {"requires_grad_"}, Kind.MODEL, MODULE_TYPE),
 )
+# Methods that a ModuleList or ModuleDict has of the list or dict inside it.
+_OF_COLLECTIONS = frozenset(["items", "values", "keys", "append", "extend", "insert", "update", "pop", "clear"])
 _TENSOR_METHODS = frozenset(["backward", "detach", "item", "numpy", "requires_grad_", "detach_"])
 
 
@@ -77,6 +81,8 @@ def call_method(
     run: Run, receiver: Value, name: str, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None = None
 ) -> Value:
     """Call `receiver.name(args)`."""
+    if isinstance(receiver, LibMethod) and run.store.find_method(MODULE_TYPE, name):
+        receiver = attributes.part_behind(run, receiver) or receiver
     if isinstance(receiver, Choice):
         real = [v for v in receiver.values if not isinstance(v, Const) or v.value is not None]
         with run.one_of(real):
@@ -101,6 +107,8 @@ def call_method(
         return _of_super(run, receiver, name, args, node, scope)
     if isinstance(receiver, Sym):
         return _of_unknown(run, receiver, name, args, node, scope, expr)
+    if isinstance(receiver, Member) and receiver.cls.find(name) is not None:
+        return calls.call_value(run, attributes.read(run, receiver, name, node), args, node, scope)
     if isinstance(receiver, (SeqVal, DictVal, Const)):
         return containers.method(run, receiver, name, args, node, scope)
     if isinstance(receiver, (ParamIter, ParamSet)):
@@ -148,6 +156,9 @@ def _of_object(
             return specs.apply_call(run, spec, f"{holder.type}.{name}", obj, args, node, scope, expr)
     if obj.type and run.store.attribute(obj.type, name) is not None:
         return calls.call_value(run, attributes.read(run, obj, name, node), args, node, scope)
+    held = iteration.held_modules(obj) if name in _OF_COLLECTIONS else None
+    if held is not None:
+        return containers.method(run, held, name, args, node, scope)
     special = builtin.object_method(run, obj, name, args, node)
     if special is not NotImplemented:
         return special

@@ -37,6 +37,8 @@ from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, ALL_PARTS, Part, Tri
 from lora_lint.syntax import ir
 
+MAX_CONSTANTS = 40  # items of a known list that a comprehension goes over
+
 
 def materialise(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSet:
     """Consume an iterator over parameters now: what the model holds at this moment."""
@@ -60,7 +62,7 @@ def materialise(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSe
         captures.append(
             Capture(member, member.full_path, parts, adapters, len(run.trace.events), place, run.statement, told)
         )
-    return ParamSet(captures)
+    return ParamSet(captures, value.named)
 
 
 def _told_apart(chosen: list[tuple[Element, Tri]]) -> dict[int, Tri]:
@@ -159,7 +161,8 @@ def subset(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSet:
         [
             Capture(c.model, c.path, dict.fromkeys(c.parts, Tri.UNKNOWN), c.adapters, c.seq, c.location, c.statement)
             for c in whole.captures
-        ]
+        ],
+        value.named,
     )
 
 
@@ -206,7 +209,7 @@ def iterators(value: ParamIter | ParamSet) -> list[tuple[ParamIter, bool]]:
             # It was collected before an adapter was injected: of that adapter it holds nothing.
             certain = certain and not capture.adapters
             parts = parts - ADAPTER_PARTS if not capture.adapters else parts
-        out.append((ParamIter(capture.model, parts=parts), certain))
+        out.append((ParamIter(capture.model, value.named, parts=parts), certain))
     return out
 
 
@@ -300,12 +303,20 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
     return SeqVal("list", values[:8], open=True)
 
 
+def _limit(iterable: Value) -> int:
+    """How many items of an iterable a comprehension goes over: constants cost little."""
+    if not isinstance(iterable, SeqVal):
+        return MAX_CONSTANTS if isinstance(iterable, DictVal) else 3
+    parts = [part for item in iterable.items for part in (item.items if isinstance(item, SeqVal) else (item,))]
+    return MAX_CONSTANTS if all(isinstance(part, Const) for part in parts) else 3
+
+
 def _clauses(
     run: Run, node: ir.Comp, index: int, iterable: Value, local: Scope, out: list[tuple[Value, Value]]
 ) -> bool:
     """Run the clauses from `index` on; whether there may be more items than collected."""
     clause = node.clauses[index]
-    items, opened = iteration.items_for_loop(run, iterable, clause.iter, 3)
+    items, opened = iteration.items_for_loop(run, iterable, clause.iter, _limit(iterable))
     for item in items:
         execution.bind_target(run, clause.target, item, local)
         answers = [conditions.truth(run, evaluation.evaluate(run, c, local)) for c in clause.conditions]

@@ -37,6 +37,14 @@ class Mutated(Const):
 
 
 @dataclass(slots=True, eq=False)
+class Member(Const):
+    """A member of an enum of the user. label: its name."""
+
+    cls: ClassVal
+    label: str
+
+
+@dataclass(slots=True, eq=False)
 class ParamName(Const):
     """The name of a representative parameter. prefixes: what each wrapper put before it, outermost first."""
 
@@ -256,13 +264,14 @@ class SeqVal:
 class DictVal:
     """A dict with constant keys. open: there may be more. unpacked: for keyword arguments, what `**` took the others from,
     with the name of the variable. dotted: its items are read as attributes too. origin: the configuration file it is read
-    from, and where it stands in there."""
+    from, and where it stands in there. factory: makes what a missing key gets, as in a defaultdict."""
 
     items: dict[object, Value]
     open: bool = False
     unpacked: tuple[tuple[Value, str], ...] = ()
     dotted: bool = False
     origin: Hashable = None
+    factory: Value = None
 
 
 # The key under which a dict from names to parameters holds all of them.
@@ -325,9 +334,10 @@ class Capture:
 
 @dataclass(slots=True, eq=False)
 class ParamSet:
-    """Parameters that were collected into a list (or consumed by an optimizer)."""
+    """Parameters that were collected into a list (or consumed by an optimizer). named: each with its name."""
 
     captures: list[Capture]
+    named: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -7,7 +7,7 @@ is an injection is said by the API specs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lora_lint.lifecycle.heap import WHOLE_PATHS, Adapter, Obj, TrainOp, trainable
@@ -196,10 +196,17 @@ def _activate(event: Event, model: Obj) -> None:
     names = wanted if isinstance(wanted, (list, tuple)) else [wanted]
     answer: Tri = event.args.get("trainable", Tri.YES)
     for adapter in model.model.adapters:
-        chosen = Tri.UNKNOWN if wanted is None or adapter.name is None else Tri.of(adapter.name in names)
+        chosen = _is_among(adapter.name, names)
         adapter.active = chosen
         value = chosen if answer.yes else Tri.NO if answer.no else Tri.UNKNOWN
         model.model.ops.append(TrainOp(event, dict.fromkeys(ADAPTER_PARTS, value), "", adapter))
+
+
+def _is_among(name: object, names: Sequence[object]) -> Tri:
+    """Whether an adapter's name is one of these. Names that are not known are certain only of themselves."""
+    if name is not None and name in names:
+        return Tri.YES
+    return Tri.NO if all(isinstance(each, str) for each in (name, *names)) else Tri.UNKNOWN
 
 
 def _forward(event: Event, model: Obj) -> None:

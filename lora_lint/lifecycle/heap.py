@@ -7,7 +7,7 @@ part of the root that the path covers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,13 @@ _HOLDERS = WHOLE_PATHS | frozenset(_BACKBONES.split())
 EACH = "[*]"
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownName:
+    """A name that is not known, but is the same wherever this key is."""
+
+    key: Hashable
+
+
 @dataclass(eq=False, slots=True)
 class Adapter:
     """One adapter injected into a model.
@@ -38,7 +45,7 @@ class Adapter:
     loaded: weights came from a saved adapter. path: submodule it was injected into ("" for the whole model).
     """
 
-    name: object  # str, or None when unknown
+    name: object  # str, UnknownName, or None
     config: Obj | None
     event: Event
     loaded: bool = False
@@ -253,6 +260,7 @@ __all__ = [
     "ModelState",
     "Obj",
     "TrainOp",
+    "UnknownName",
     "adapters_of",
     "covers",
     "havoc",

@@ -1,0 +1,48 @@
+"""Members of the user's enums: constants that have the methods and properties of their class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import lora_lint.interpreter.calls as calls
+from lora_lint.interpreter.values import Bound, ClassVal, Const, FuncVal, LibRef, Member, Value
+
+if TYPE_CHECKING:
+    from lora_lint.interpreter.run import Run
+    from lora_lint.syntax import ir
+
+_BASES = frozenset({"enum.Enum", "enum.StrEnum", "enum.IntEnum", "enum.Flag", "enum.IntFlag"})
+
+
+def is_enum(cls: ClassVal) -> bool:
+    """Whether a class of the user is an enum."""
+    return any(isinstance(base, LibRef) and base.name in _BASES for each in cls.mro() for base in each.bases)
+
+
+def fill(cls: ClassVal) -> None:
+    """Turn the constants in the body of an enum into its members."""
+    for name, value in cls.attrs.items():
+        if isinstance(value, Const) and not name.startswith("_"):
+            cls.attrs[name] = Member(value.value, cls, name)
+
+
+def attribute(run: Run, member: Member, name: str, node: ir.Node) -> Value | None:
+    """`member.name`; None for what the value of a member has."""
+    if name in ("value", "_value_"):
+        return Const(member.value)
+    if name in ("name", "_name_"):
+        return Const(member.label)
+    found = member.cls.find(name)
+    if isinstance(found, FuncVal):
+        if found.is_property:
+            return calls.call_function(run, found, [(None, member)], node)
+        return found if found.static else Bound(found, member.cls if found.of_class else member)
+    return found
+
+
+def by_value(cls: ClassVal, value: Value) -> Member | None:
+    """`Enum(value)`: the member with this value; None where that is not known."""
+    members = [each for each in cls.attrs.values() if isinstance(each, Member)]
+    if not isinstance(value, Const):
+        return None
+    return next((m for m in members if type(m.value) is type(value.value) and m.value == value.value), None)
