@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from lora_lint import __version__, collector
 from lora_lint.baseline import fingerprints, read_baseline, write_baseline
-from lora_lint.config import Configuration
 from lora_lint.datafiles import DataFiles
 from lora_lint.discovery import discover, is_excluded
 from lora_lint.errors import InputError, InternalError, KnowledgeError
@@ -30,6 +29,7 @@ from lora_lint.modules import project_top
 from lora_lint.pairs import unmatched
 from lora_lint.project import Loader, Project
 from lora_lint.report.model import RunReport, lines_of
+from lora_lint.request import Outcome, Request
 from lora_lint.selection import relative_to_root
 from lora_lint.syntax import ir
 from lora_lint.syntax.lowering import lower_module
@@ -42,38 +42,6 @@ if TYPE_CHECKING:
     from lora_lint.fix.apply import FixOutcome
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Fixing:
-    """What to do with fixes: write them (and keep backups), or show them as a diff."""
-
-    write: bool = False
-    show: bool = False
-    backup: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What one run is asked for. stdin: the bytes of standard input when `paths` is `-`, named `stdin_name`."""
-
-    paths: tuple[str, ...]
-    configuration: Configuration
-    stdin: bytes | None = None
-    stdin_name: str = "<stdin>"
-    fixing: Fixing = field(default_factory=Fixing)
-    write_baseline: Path | None = None
-    diff_base: str | None = None
-    debug: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one run gives: the report, text for standard output (a diff, or fixed standard input), and remarks."""
-
-    report: RunReport
-    output: str | bytes = ""
-    notes: tuple[str, ...] = ()
 
 
 def run(request: Request) -> Outcome:

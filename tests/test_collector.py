@@ -10,7 +10,8 @@ import pytest
 from lora_lint import collector
 from lora_lint.config import Configuration
 from lora_lint.errors import KnowledgeError
-from lora_lint.pipeline import Request, run
+from lora_lint.pipeline import run
+from lora_lint.request import Request
 
 
 def test_what_was_read_is_left_alone() -> None:

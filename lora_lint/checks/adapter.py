@@ -1,19 +1,15 @@
-"""Injection itself: LL101, LL102, LL106, LL108, LL115, LL117."""
+"""Injection itself: LL101, LL102, LL106, LL108, LL115."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
 
-from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import (
-    STACKS,
     TRAINING,
-    call_site,
     has_adapters,
     name_of,
-    order_sites,
     trained,
     variable_of,
 )
@@ -25,15 +21,14 @@ from lora_lint.findings import (
     FixPlan,
     InsertStatement,
     Intent,
-    MoveStatement,
     RemoveStatement,
     ReplaceText,
     SetKeyword,
     Severity,
 )
-from lora_lint.lifecycle.heap import EACH, WHOLE_PATHS, Obj, TrainOp
+from lora_lint.lifecycle.heap import WHOLE_PATHS, Obj
 from lora_lint.lifecycle.trace import Event, Trace
-from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Kind, Part, Tri
+from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
 from lora_lint.location import Location
 
 
@@ -320,115 +315,3 @@ def adapted_model_discarded(event: Event, trace: Trace) -> Iterator[Report]:
                 if name and bare
                 else None,
             )
-
-
-@check("LL117", on=TRAINING)
-def thaw_lost_on_injection(event: Event, trace: Trace) -> Iterator[Report]:
-    """Parameters thawed on purpose were frozen again by the injection and never thawed after it."""
-    for model in trained(event):
-        for member in model.models():
-            ops = member.model.ops
-            for index, op in enumerate(ops):
-                if op.event.kind is not Ev.THAW or not (
-                    _selective(op) or _of_a_child(op, member, model) or _one_block(op, ops[:index])
-                ):
-                    continue
-                lost = next((o for o in ops[index + 1 :] if _refreezes(o)), None)
-                if (
-                    lost is None
-                    or not (member.model.adapters or model.model.adapters)
-                    or _kept(model, op)
-                    or _kept(member, op)
-                    or _trained_between(member, op, lost, trace)
-                ):
-                    continue
-                if any(
-                    not _refreezes(o) and o.event.kind is not Ev.INJECT and _may_thaw(o)
-                    for o in ops[ops.index(lost) + 1 :]
-                ):
-                    continue
-                what = op.path or _attribute(member, model) or ", ".join(op.event.args.get("extras", ())) or _parts(op)
-                yield Report(
-                    call_site(op.event, lost.event),
-                    f"unfreezes {what} before the adapter is injected, and the injection undoes that: never trained",
-                    help="unfreeze after the injection, or list the module in modules_to_save",
-                    story=((lost.event, "frozen again here"), (event, "trained here")),
-                    plan=_move_below(op.event, [o for o in ops[index + 1 :] if _refreezes(o)][-1].event),
-                )
-
-
-def _one_block(op: TrainOp, before: list[TrainOp]) -> bool:
-    """A thaw of some block in a list of blocks, after everything was frozen."""
-    holder, _, rest = op.path.partition(".*")
-    chosen = holder.split(".")[-1] in STACKS and EACH not in rest and op.parts.get(Part.BASE, Tri.NO).yes
-    frozen = (o for o in before if o.event.kind is Ev.FREEZE and not o.path)
-    return chosen and any(o.parts.get(Part.BASE, Tri.YES).no for o in frozen)
-
-
-def _of_a_child(op: TrainOp, member: Obj, model: Obj) -> bool:
-    """A thaw of one module of a user's model: chosen, whatever it covers of that module."""
-    target = op.event.model
-    return member.root is not model.root and target is not None and target.root is member.root
-
-
-def _attribute(member: Obj, model: Obj) -> str:
-    """Path of a module inside a user's model, "" for the model itself."""
-    return next((f"`{path}`" for child, path in model.inside() if child.root is member.root), "")
-
-
-def _trained_between(member: Obj, op: TrainOp, lost: TrainOp, trace: Trace) -> bool:
-    """Whether what was thawed had its training before the injection: an earlier stage."""
-    window = (e for e in trace.of(*TRAINING) if op.event.seq < e.seq < lost.event.seq)
-    return any(m.root is member.root for e in window for m in trained(e))
-
-
-def _selective(op: TrainOp) -> bool:
-    """A thaw of chosen parts, not of the whole model."""
-    if op.path:
-        return "*" not in op.path and op.parts.get(Part.BASE, Tri.NO).yes
-    if any(answer.yes for answer in op.event.args.get("extras", {}).values()):
-        return True
-    thawed = {part for part in BASE_PARTS if op.parts.get(part, Tri.NO).yes}
-    return bool(thawed) and thawed != BASE_PARTS and Part.BASE not in thawed
-
-
-def _refreezes(op: TrainOp) -> bool:
-    return op.event.kind in (Ev.INJECT, Ev.PREPARE) and not op.path and op.parts.get(Part.BASE, Tri.YES).no
-
-
-def _may_thaw(op: TrainOp) -> bool:
-    return any(not op.parts.get(part, Tri.NO).no for part in BASE_PARTS) or bool(op.event.args.get("extras"))
-
-
-def _kept(member: Obj, op: TrainOp) -> bool:
-    """Whether modules_to_save of some adapter keeps what was thawed trainable (or may)."""
-    for adapter in member.model.adapters:
-        saved = adapter.config.facts.get("modules_to_save") if adapter.config is not None else None
-        names = [getattr(i, "value", None) for i in getattr(saved, "items", ())] if saved is not None else []
-        if saved is not None and not names and getattr(saved, "value", 0) is not None:
-            return True
-        wanted = {*op.path.split("."), *op.event.args.get("extras", ())}
-        if any(name in wanted or any(str(name) in w for w in wanted if w) for name in names):
-            return True
-        if names and not op.path and not op.event.args.get("extras"):
-            if not all(_outside(str(name), op) for name in names):
-                return True
-    return False
-
-
-def _outside(name: str, op: TrainOp) -> bool:
-    """Whether a saved module is certainly none of the parts that were thawed: a head beside norms or embeddings."""
-    known = any(name in head.modules for head in architectures().heads)
-    return known and op.parts.get(Part.HEAD, Tri.NO).no
-
-
-def _parts(op: TrainOp) -> str:
-    words = {Part.NORM: "the norms", Part.EMBED: "the embeddings", Part.HEAD: "the head", Part.BASE: "base weights"}
-    return " and ".join(words[p] for p in sorted(BASE_PARTS, key=lambda p: p.value) if op.parts.get(p, Tri.NO).yes)
-
-
-def _move_below(thaw: Event, injection: Event) -> FixPlan | None:
-    sites = order_sites(thaw, injection)
-    if sites is None:
-        return None
-    return FixPlan(Applicability.UNSAFE, "unfreeze after the injection", (MoveStatement(*sites, after=True),))

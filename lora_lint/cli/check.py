@@ -13,8 +13,9 @@ from lora_lint.baseline import write_atomically
 from lora_lint.cli.terminal import coloured, not_coloured, use_colour
 from lora_lint.config import FAIL_ON, FORMATS, Configuration, Overrides
 from lora_lint.findings import Severity
-from lora_lint.pipeline import Fixing, Outcome, Request, run
+from lora_lint.pipeline import run
 from lora_lint.report.model import RunReport
+from lora_lint.request import Fixing, Outcome, Request
 
 
 def _words(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:

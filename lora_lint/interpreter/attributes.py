@@ -15,6 +15,7 @@ from lora_lint.interpreter import config_files, encodings, enums, records, relev
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.keys import compound
+from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Bound,
@@ -22,14 +23,11 @@ from lora_lint.interpreter.values import (
     ClassVal,
     Const,
     DictVal,
-    Element,
     FuncVal,
     LibMethod,
     LibRef,
     Member,
     ModuleVal,
-    ParamIter,
-    ParamSet,
     Scope,
     SeqVal,
     Super,

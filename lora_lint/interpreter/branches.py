@@ -9,17 +9,9 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.sharing as sharing
 from lora_lint.interpreter.describe import describe
+from lora_lint.interpreter.parameter_values import ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import (
-    Jump,
-    ParamIter,
-    ParamSet,
-    Returned,
-    Scope,
-    Sym,
-    Value,
-    join,
-)
+from lora_lint.interpreter.values import Jump, Returned, Scope, Sym, Value, join
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Guard, Tensor
 from lora_lint.lifecycle.vocabulary import Graph

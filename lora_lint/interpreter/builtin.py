@@ -16,13 +16,13 @@ from lora_lint.interpreter import argparser, builtin_collections, config_files, 
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.builtin_collections import Handler
 from lora_lint.interpreter.keys import compound
+from lora_lint.interpreter.parameter_values import Element
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Bound,
     ClassVal,
     Const,
     DictVal,
-    Element,
     FuncVal,
     LibRef,
     Partial,

@@ -12,18 +12,15 @@ import lora_lint.interpreter.params as params
 from lora_lint.interpreter import containers, encodings, generators, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.keys import compound
+from lora_lint.interpreter.parameter_values import PARAMETERS, LazyFilter, ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.turns import Turn
 from lora_lint.interpreter.values import (
-    PARAMETERS,
     Const,
     DictVal,
     FuncVal,
     Generator,
-    LazyFilter,
     LibRef,
-    ParamIter,
-    ParamSet,
     Scope,
     SeqVal,
     Sym,

@@ -10,6 +10,7 @@ import lora_lint.interpreter.items as item_access
 from lora_lint.interpreter import config_files, rows, tensors
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import compound
+from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Bound,
@@ -17,14 +18,10 @@ from lora_lint.interpreter.values import (
     ClassVal,
     Const,
     DictVal,
-    Element,
     FuncVal,
     LibMethod,
     LibRef,
     ModuleVal,
-    ParamIter,
-    ParamName,
-    ParamSet,
     Partial,
     Scope,
     SeqVal,

@@ -9,22 +9,9 @@ import lora_lint.interpreter.items as item_access
 from lora_lint.interpreter import config_files, filters, patterns
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
+from lora_lint.interpreter.parameter_values import PARAMETERS, Element, ParamName
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import (
-    PARAMETERS,
-    Choice,
-    Const,
-    DictVal,
-    Element,
-    LibRef,
-    Mutated,
-    ParamName,
-    Scope,
-    SeqVal,
-    Sym,
-    Value,
-    key_of,
-)
+from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, Mutated, Scope, SeqVal, Sym, Value, key_of
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.syntax import ir

@@ -9,8 +9,9 @@ import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.apis.tables import architectures
 from lora_lint.interpreter import connectors, layer_names, patterns
 from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.parameter_values import Element, ParamIter
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Const, Element, LibRef, ParamIter, SeqVal, Sym, Value
+from lora_lint.interpreter.values import Const, LibRef, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import ModelState, Obj, trainable
 from lora_lint.lifecycle.trace import GRADIENT_HOOKED
 from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Part, Tri

@@ -18,14 +18,13 @@ from lora_lint.interpreter import definitions, encodings, generators, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import MAX_CONSTANT, compound, joined
+from lora_lint.interpreter.parameter_values import ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Const,
     DictVal,
     FuncVal,
     LibRef,
-    ParamIter,
-    ParamSet,
     Scope,
     SeqVal,
     Sym,

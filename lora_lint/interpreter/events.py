@@ -12,8 +12,9 @@ from lora_lint.apis.spec import Effect, Ref
 from lora_lint.interpreter import records
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.environment import Env, Unset
+from lora_lint.interpreter.parameter_values import ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, ParamIter, ParamSet, SeqVal, Sym, Value
+from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj, UnknownName
 from lora_lint.lifecycle.trace import Guard, Tensor
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Mode, Quant, Tri

@@ -20,19 +20,16 @@ import lora_lint.interpreter.params as params
 from lora_lint.interpreter import encodings, generators, rows, tensors
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.keys import joined
+from lora_lint.interpreter.parameter_values import PARAMETERS, Element, ParamIter, ParamSet
 from lora_lint.interpreter.relevance import called_names
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
-    PARAMETERS,
     Choice,
     Const,
     DictVal,
-    Element,
     Generator,
     Jump,
     LibMethod,
-    ParamIter,
-    ParamSet,
     Returned,
     Scope,
     SeqVal,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from lora_lint.interpreter.describe import variable
+from lora_lint.interpreter.parameter_values import Element, ParamName
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Const, Element, ParamName, Value
+from lora_lint.interpreter.values import Const, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Ev
 from lora_lint.syntax import ir

@@ -7,8 +7,9 @@ import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.interpreter import mentions
+from lora_lint.interpreter.parameter_values import ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Generator, Jump, ParamIter, ParamSet, Returned, Scope, Value
+from lora_lint.interpreter.values import Generator, Jump, Returned, Scope, Value
 from lora_lint.syntax import ir
 
 

@@ -10,6 +10,7 @@ import lora_lint.interpreter.params as params
 from lora_lint.interpreter import encodings
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.keys import compound
+from lora_lint.interpreter.parameter_values import ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Bound,
@@ -20,8 +21,6 @@ from lora_lint.interpreter.values import (
     FuncVal,
     LibRef,
     Member,
-    ParamIter,
-    ParamSet,
     Partial,
     SeqVal,
     Sym,

@@ -13,19 +13,17 @@ import lora_lint.interpreter.specs as specs
 from lora_lint.interpreter import builtin, containers, encodings, rows, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
+from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Bound,
     Choice,
     Const,
     DictVal,
-    Element,
     FuncVal,
     LibMethod,
     LibRef,
     Member,
-    ParamIter,
-    ParamSet,
     Scope,
     SeqVal,
     Super,

@@ -15,24 +15,17 @@ import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.interpreter import filters, generators, mentions
 from lora_lint.interpreter.arguments import Args
-from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import (
+from lora_lint.interpreter.parameter_values import (
     PARAMETERS,
     Capture,
-    Choice,
-    Const,
-    DictVal,
     Element,
-    Generator,
     LazyFilter,
     ParamIter,
     ParamName,
     ParamSet,
-    Scope,
-    SeqVal,
-    Sym,
-    Value,
 )
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import Choice, Const, DictVal, Generator, Scope, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, ALL_PARTS, Part, Tri
 from lora_lint.syntax import ir

@@ -10,8 +10,9 @@ import re
 
 from lora_lint.interpreter import filters
 from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.parameter_values import ParamName
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Const, ParamName, Sym, Value, key_of
+from lora_lint.interpreter.values import Const, Sym, Value, key_of
 from lora_lint.lifecycle.vocabulary import Kind
 from lora_lint.syntax import ir
 

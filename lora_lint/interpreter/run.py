@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from lora_lint.interpreter import connectors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
+from lora_lint.interpreter.parameter_values import Element
 from lora_lint.interpreter.paths import Oracle
 from lora_lint.interpreter.sharing import Import
-from lora_lint.interpreter.values import Element, ModuleVal, OutOfBudget, Sym, Value
+from lora_lint.interpreter.values import ModuleVal, OutOfBudget, Sym, Value
 from lora_lint.lifecycle import effects
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Entered, Event, Guard, Trace

@@ -15,6 +15,7 @@ from lora_lint.interpreter import generators, outdated
 from lora_lint.interpreter.arguments import Args, Bindings, bind_spec
 from lora_lint.interpreter.environment import UNSET, Env, Unset
 from lora_lint.interpreter.forms import Spread, evaluate_test, form_value, term
+from lora_lint.interpreter.parameter_values import ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Bound,
@@ -25,8 +26,6 @@ from lora_lint.interpreter.values import (
     Generator,
     LibMethod,
     LibRef,
-    ParamIter,
-    ParamSet,
     Partial,
     Scope,
     SeqVal,

@@ -16,9 +16,10 @@ import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.entry as entry
 from lora_lint.apis.store import ApiStore
 from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.parameter_values import ParamIter
 from lora_lint.interpreter.program import Program
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Const, DictVal, FuncVal, ParamIter, SeqVal, Sym, Value
+from lora_lint.interpreter.values import Const, DictVal, FuncVal, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Guard
 from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Kind, Part, Tri

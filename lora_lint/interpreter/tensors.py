@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Choice, Const, DictVal, Element, ParamIter, ParamSet, SeqVal, Sym, Value
+from lora_lint.interpreter.values import Choice, Const, DictVal, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Kind

@@ -10,7 +10,8 @@ from pathlib import Path
 from lora_lint.checks.registry import load_checks
 from lora_lint.config import Configuration
 from lora_lint.findings import Finding, Severity
-from lora_lint.pipeline import Request, run
+from lora_lint.pipeline import run
+from lora_lint.request import Request
 from lora_lint.verify.causes import ONLY_READ
 from lora_lint.verify.verdict import PASS, Verdict
 

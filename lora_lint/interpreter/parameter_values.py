@@ -1,0 +1,91 @@
+"""Abstract values that stand for parameters and modules of a model: iterators over them, collections, single ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lora_lint.interpreter.values import Const, Scope, Value
+from lora_lint.lifecycle.heap import Adapter, Obj
+from lora_lint.lifecycle.vocabulary import Part, Tri
+from lora_lint.location import Location
+
+if TYPE_CHECKING:
+    from lora_lint.syntax import ir
+
+# The key under which a dict from names to parameters holds all of them.
+PARAMETERS = ("unknown", "params")
+
+
+@dataclass(slots=True, eq=False)
+class ParamName(Const):
+    """The name of a representative parameter. prefixes: what each wrapper put before it, outermost first."""
+
+    prefixes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class ParamIter:
+    """`model.parameters()` and its kin, lazily evaluated as in torch: what it holds is decided when it is consumed.
+
+    parts: restriction to some parts (None for all). keep: a filter not evaluated yet (comprehension or `filter`).
+    """
+
+    model: Obj
+    named: bool = False
+    modules: bool = False
+    parts: frozenset[Part] | None = None
+    keep: LazyFilter | None = None
+    collected: Location | None = None
+
+
+@dataclass(slots=True, eq=False)
+class LazyFilter:
+    """A filter over parameters: a comprehension with its scope, or a predicate function."""
+
+    comp: ir.Comp | None
+    scope: Scope | None
+    predicate: Value = None
+
+
+@dataclass(slots=True, eq=False)
+class Capture:
+    """Parameters of one model collected at one moment: which parts, and which adapters existed."""
+
+    model: Obj
+    path: str
+    parts: dict[Part, Tri]
+    adapters: tuple[Adapter, ...]
+    seq: int
+    location: Location
+    statement: Location | None = None
+    chosen: dict[int, Tri] = field(default_factory=dict)  # by id of an adapter, where a filter told them apart
+
+    def holds(self, adapter: Adapter) -> Tri:
+        """Whether the collection holds this adapter's parameters."""
+        if adapter not in self.adapters:
+            return Tri.NO
+        if id(adapter) in self.chosen:
+            return self.chosen[id(adapter)]
+        return self.parts.get(Part.ADAPTER, Tri.NO)
+
+
+@dataclass(slots=True, eq=False)
+class ParamSet:
+    """Parameters that were collected into a list (or consumed by an optimizer). named: each with its name."""
+
+    captures: list[Capture]
+    named: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Element:
+    """One representative parameter or module while a loop runs over `parameters()` or `modules()`."""
+
+    model: Obj
+    part: Part
+    name: str
+    module: bool = False
+    shape: str = ""  # "matrix" | "vector"
+    extra: str = ""  # a name from the user's own conditions that no other representative bears
+    adapter: Adapter | None = None  # the adapter it belongs to
