@@ -127,7 +127,8 @@ def _modules(class_name: str, settings: dict[str, Any]) -> set[str]:
 def test_a_family_lists_all_modules(family: str, class_name: str, settings: dict[str, Any]) -> None:
     """LL110 says of a name that is not listed that it matches nothing."""
     found = architectures().family(class_name, "")
-    assert found is not None and found.name == family
+    assert found is not None
+    assert found.name == family
     built = _modules(class_name, settings)
     assert len(built) > 5
     assert built <= set(found.modules)
