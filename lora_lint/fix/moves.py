@@ -13,9 +13,10 @@ from lora_lint.fix.edits import Change, apply_changes
 from lora_lint.fix.loops import is_about_its_targets
 from lora_lint.fix.methods import method_uses
 from lora_lint.fix.names import Uses, dotted, prefixes, uses
+from lora_lint.fix.places import Span
 from lora_lint.fix.renames import Renames
 from lora_lint.fix.statements import line_deletion, place_above, place_below
-from lora_lint.fix.tree import Line, RefusedError, Span, Tree
+from lora_lint.fix.tree import Line, RefusedError, Tree
 from lora_lint.location import Location
 
 

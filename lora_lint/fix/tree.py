@@ -5,19 +5,18 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 import libcst as cst
-from libcst.metadata import CodePosition, CodeRange, MetadataWrapper, PositionProvider
 
 from lora_lint.fix.edits import EditConflictError, Lines
+from lora_lint.fix.places import Span, places
 from lora_lint.location import Location
 from lora_lint.syntax.from_libcst import parse
 from lora_lint.syntax.problem import SyntaxProblem
 
 Node = TypeVar("Node", bound=cst.CSTNode)
-Span = tuple[int, int]
 Line = cst.SimpleStatementLine | cst.BaseCompoundStatement
 
 # Comment lines that do not belong to the statement below them: cell markers, interpreter lines, formatter switches.
@@ -44,44 +43,21 @@ class Tree:
         self.lines = Lines(text)
         self.cells = tuple(sorted(cells))
         try:
-            module = parse(text, path)
-            positions = MetadataWrapper(module, unsafe_skip_copy=True).resolve(PositionProvider)
+            self.module = parse(text, path)
         except SyntaxProblem as problem:
             raise RefusedError(f"line {problem.line} cannot be parsed: {problem.message}") from problem
-        self.module = module
-        self._spans: dict[cst.CSTNode, Span] = {}
-        self._parents: dict[cst.CSTNode, cst.CSTNode] = {}
-        self._nodes: list[cst.CSTNode] = []
-        self._index(positions)
-
-    def _index(self, positions: Mapping[cst.CSTNode, CodeRange]) -> None:
-        """Note parent and offsets of every node that has a place."""
-        stack: list[cst.CSTNode] = [self.module]
-        while stack:
-            node = stack.pop()
-            place = positions.get(node)
-            if place is not None:
-                self._spans[node] = (self._offset(place.start), self._offset(place.end))
-                self._nodes.append(node)
-            for child in node.children:
-                self._parents[child] = node
-                stack.append(child)
-
-    def _offset(self, place: CodePosition) -> int:
-        """Offset of a LibCST position; the white space at the end of a file without a last newline lies behind it."""
-        if place.line > len(self.lines.starts):
-            return len(self.text)
-        return self.lines.starts[place.line - 1] + place.column
+        found = places(self.module)
+        self._spans, self._parents, self._nodes = found.spans, found.parents, found.nodes
 
     # --- places ------------------------------------------------------------------------------------------------------
 
     def span(self, node: cst.CSTNode) -> Span:
         """Start and end offset of a node, parentheses and comments around it excluded."""
-        return self._spans[node]
+        return self._spans[id(node)]
 
     def source(self, node: cst.CSTNode) -> str:
         """Text of a node."""
-        start, end = self._spans[node]
+        start, end = self._spans[id(node)]
         return self.text[start:end]
 
     def text_at(self, location: Location) -> str:
@@ -91,11 +67,11 @@ class Tree:
 
     def line_of(self, node: cst.CSTNode) -> int:
         """Number of the line on which a node starts."""
-        return self.lines.line_of(self._spans[node][0])
+        return self.lines.line_of(self._spans[id(node)][0])
 
     def end_line(self, node: cst.CSTNode) -> int:
         """Number of the line on which a node ends."""
-        return self.lines.line_of(self._spans[node][1])
+        return self.lines.line_of(self._spans[id(node)][1])
 
     def located(self, location: Location) -> Span:
         """Offsets of a location. Raises RefusedError when it lies outside of the text or in another file."""
@@ -108,7 +84,7 @@ class Tree:
 
     def parent(self, node: cst.CSTNode) -> cst.CSTNode | None:
         """Node that contains this one, None for the module."""
-        return self._parents.get(node)
+        return self._parents.get(id(node))
 
     def nodes(self, kind: type[Node]) -> list[Node]:
         """All nodes of a kind."""
@@ -116,9 +92,9 @@ class Tree:
 
     def enclosing(self, node: cst.CSTNode, *kinds: type[cst.CSTNode]) -> cst.CSTNode | None:
         """Nearest node of these kinds around a node, itself excluded."""
-        current = self._parents.get(node)
+        current = self._parents.get(id(node))
         while current is not None and not isinstance(current, kinds):
-            current = self._parents.get(current)
+            current = self._parents.get(id(current))
         return current
 
     # --- finding nodes -----------------------------------------------------------------------------------------------
@@ -127,13 +103,13 @@ class Tree:
         """Call at a location: the one with exactly this range, else the smallest around it, else the only one in it."""
         start, end = self.located(location)
         calls = [node for node in self._nodes if isinstance(node, cst.Call)]
-        exact = [node for node in calls if self._spans[node] == (start, end)]
+        exact = [node for node in calls if self._spans[id(node)] == (start, end)]
         if exact:
             return exact[0]
-        around = [node for node in calls if self._spans[node][0] <= start and end <= self._spans[node][1]]
+        around = [node for node in calls if self._spans[id(node)][0] <= start and end <= self._spans[id(node)][1]]
         if around:
-            return min(around, key=lambda node: self._spans[node][1] - self._spans[node][0])
-        inside = [node for node in calls if start <= self._spans[node][0] and self._spans[node][1] <= end]
+            return min(around, key=lambda node: self._spans[id(node)][1] - self._spans[id(node)][0])
+        inside = [node for node in calls if start <= self._spans[id(node)][0] and self._spans[id(node)][1] <= end]
         outer = [node for node in inside if not any(other is not node and self._holds(other, node) for other in inside)]
         if len(outer) == 1:
             return outer[0]
@@ -143,18 +119,18 @@ class Tree:
         """Decorator whose expression has exactly this place."""
         place = self.located(location)
         for node in self._nodes:
-            if isinstance(node, cst.Decorator) and self._spans[node.decorator] == place:
+            if isinstance(node, cst.Decorator) and self._spans[id(node.decorator)] == place:
                 return node
         raise RefusedError("the decorator was not found")
 
     def _holds(self, outer: cst.CSTNode, inner: cst.CSTNode) -> bool:
         """Whether the range of one node covers that of the other."""
-        (a, b), (c, d) = self._spans[outer], self._spans[inner]
+        (a, b), (c, d) = self._spans[id(outer)], self._spans[id(inner)]
         return a <= c and d <= b
 
     def node_at(self, span: Span) -> cst.CSTNode | None:
         """Outermost expression or small statement that has exactly this range (statements only if no expression)."""
-        exact = [node for node in self._nodes if self._spans[node] == span]
+        exact = [node for node in self._nodes if self._spans[id(node)] == span]
         for kinds in ((cst.BaseExpression,), (cst.BaseSmallStatement,)):
             for node in exact:
                 if isinstance(node, kinds):
@@ -168,15 +144,15 @@ class Tree:
             node
             for node in self._nodes
             if isinstance(node, cst.BaseSmallStatement)
-            and self._spans[node][0] <= start
-            and end <= self._spans[node][1]
+            and self._spans[id(node)][0] <= start
+            and end <= self._spans[id(node)][1]
         ]
-        return min(around, key=lambda node: self._spans[node][1] - self._spans[node][0]) if around else None
+        return min(around, key=lambda node: self._spans[id(node)][1] - self._spans[id(node)][0]) if around else None
 
     def has_own_lines(self, location: Location) -> bool:
         """Whether the statement at a location shares its lines with no other one and no header."""
         small = self.small_statement(location)
-        line = self._parents[small] if small is not None else None
+        line = self._parents[id(small)] if small is not None else None
         if line is None:
             return True
         return isinstance(line, cst.SimpleStatementLine) and len(line.body) == 1
@@ -194,7 +170,7 @@ class Tree:
             if isinstance(node, cst.BaseCompoundStatement) and not self.is_in_block(node):
                 continue
             first = self.full_start(node)
-            if first <= start and end <= self._spans[node][1] and (best is None or self._holds(best, node)):
+            if first <= start and end <= self._spans[id(node)][1] and (best is None or self._holds(best, node)):
                 best = node
         if best is None:
             raise RefusedError("the statement to change was not found")
@@ -213,11 +189,11 @@ class Tree:
         for node in self._nodes:
             if not isinstance(node, (cst.BaseSmallStatement, cst.BaseCompoundStatement)):
                 continue
-            first, last = self.full_start(node), self._spans[node][1]
+            first, last = self.full_start(node), self._spans[id(node)][1]
             line_start = self.lines.line_start(self.lines.line_of(first))
             if line_start <= start and end <= last and (best is None or first >= best[0]):
                 body = getattr(node, "body", None)
-                best = (first, self._spans[body][0] if isinstance(body, cst.CSTNode) else last)
+                best = (first, self._spans[id(body)][0] if isinstance(body, cst.CSTNode) else last)
         if best is None:
             return location.line, location.end_line
         return self.lines.line_of(best[0]), max(self.lines.line_of(best[1]), location.end_line)
@@ -225,16 +201,16 @@ class Tree:
     def full_start(self, node: cst.CSTNode) -> int:
         """Offset at which a statement starts, decorators included."""
         if isinstance(node, (cst.FunctionDef, cst.ClassDef)) and node.decorators:
-            return self._spans[node.decorators[0]][0]
-        return self._spans[node][0]
+            return self._spans[id(node.decorators[0])][0]
+        return self._spans[id(node)][0]
 
     def is_in_block(self, node: cst.CSTNode) -> bool:
         """Whether a statement stands in the list of a block, unlike the `if` of an `elif`."""
-        return isinstance(self._parents.get(node), (cst.Module, cst.IndentedBlock))
+        return isinstance(self._parents.get(id(node)), (cst.Module, cst.IndentedBlock))
 
     def block(self, statement: Line) -> Sequence[cst.CSTNode]:
         """Statements of the block that a statement stands in."""
-        parent = self._parents[statement]
+        parent = self._parents[id(statement)]
         assert isinstance(parent, (cst.Module, cst.IndentedBlock))
         return parent.body
 
