@@ -40,8 +40,12 @@ class Places(CodegenState):
         self._at += self._last
 
     def pop_trailing_newline(self) -> None:
-        """Go back before the last line end: the text has none at its end."""
+        """Go back before the last line end: the text has none at its end, whatever was said to stand there."""
         self._at -= self._last
+        for node in self.nodes:
+            start, end = self.spans.get(id(node), (0, 0))
+            if end > self._at:
+                self.spans[id(node)] = (min(start, self._at), self._at)
 
     def before_codegen(self, node: cst.CSTNode) -> None:
         """A node begins."""

@@ -18,8 +18,8 @@ ODD = """
 class A ( B , metaclass = M ) :
 
     x : int = ( 1
-      + 2 ) ; y = [ * a , ** {} ]  # more
-    async def f ( self , *, a = 1 , ** k ) -> None :
+      + 2 ) ; y = [ * a , { ** b } ]  # more
+    async def f (self, *, a = 1, **k ) -> None :
         if ( a ) : pass
         elif b : await ( c )
         else :
