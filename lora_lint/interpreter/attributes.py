@@ -11,7 +11,7 @@ import lora_lint.interpreter.items as items
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.specs as specs
-from lora_lint.interpreter import config_files, encodings, enums, records, relevance, rows, tensors
+from lora_lint.interpreter import config_files, encodings, enums, records, rows, tensors, walk
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.keys import compound
@@ -353,7 +353,7 @@ def _override(run: Run, model: Obj, name: str, new: FuncVal | Bound, node: ir.At
     nothing else reads what it saved: the function stands in the statement that replaces the method."""
     function = new.func if isinstance(new, Bound) else new
     kept = None
-    for word in relevance.names_in(function.node):
+    for word in walk.names_in(function.node):
         old = function.scope.lookup(word)
         if isinstance(old, LibMethod) and old.name == name and old.receiver is model:
             kept = old.kept if isinstance(function.node, ir.Lambda) else None

@@ -14,8 +14,11 @@ from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Jump, Returned, Scope, Sym, Value, join
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Guard, Tensor
-from lora_lint.lifecycle.vocabulary import Graph
+from lora_lint.lifecycle.vocabulary import Graph, Kind
 from lora_lint.syntax import ir
+
+# Kinds of objects of which any will do: what is done with them later matters, not what they were made from.
+_ALIKE = frozenset({Kind.TOKENIZER, Kind.MODEL_CONFIG})
 
 
 def if_(run: Run, node: ir.If, scope: Scope) -> None:
@@ -136,9 +139,16 @@ def _join_arms(run: Run, node: ir.If, scope: Scope) -> None:
     for name in names:
         values = [r[name] for r in results if name in r]
         if len(values) == 2:
-            scope.names[name] = join(values[0], values[1])
+            scope.names[name] = _either(*values)
         elif values:
             scope.names[name] = values[0]
+
+
+def _either(a: Value, b: Value) -> Value:
+    """One value for what two arms assign. Of two tokenizers, or two configs, the first: which one it is decides nothing."""
+    if isinstance(a, Obj) and isinstance(b, Obj) and a.kind is b.kind and a.kind in _ALIKE:
+        return a
+    return join(a, b)
 
 
 def _assigned(body: Iterable[ir.Stmt]) -> list[str]:

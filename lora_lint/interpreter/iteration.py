@@ -9,7 +9,6 @@ import lora_lint.interpreter.calls as calls
 from lora_lint.apis.tables import architectures
 from lora_lint.interpreter import containers, generators, rows
 from lora_lint.interpreter.arguments import Args
-from lora_lint.interpreter.relevance import children
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Bound,
@@ -23,6 +22,7 @@ from lora_lint.interpreter.values import (
     Value,
     key_of,
 )
+from lora_lint.interpreter.walk import children
 from lora_lint.lifecycle.heap import EACH, Obj
 from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import Kind

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 from lora_lint.interpreter import rows
 from lora_lint.interpreter.arguments import Args
-from lora_lint.interpreter.relevance import names_in
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, FuncVal, LibRef, Scope, Sym, Value, key_of
+from lora_lint.interpreter.walk import names_in
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Ev, Kind
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from lora_lint.interpreter.relevance import children
 from lora_lint.interpreter.values import Const, DictVal, FuncVal, Partial, Scope, SeqVal, Value
+from lora_lint.interpreter.walk import children
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.syntax import ir
 

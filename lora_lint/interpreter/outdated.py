@@ -1,107 +1,16 @@
-"""Arguments and names that some versions of a library lack: what the code shows of its version, and where the targeted
-version lacks what the code uses."""
+"""Arguments and names that the targeted version of a library lacks, and overrides that do not take what it passes."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-
 from lora_lint.apis.renames import Rename, renames
 from lora_lint.apis.spec import Override
-from lora_lint.apis.store import ApiStore
 from lora_lint.interpreter.arguments import Args
-from lora_lint.interpreter.relevance import children
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import ClassVal, FuncVal
+from lora_lint.interpreter.walk import nodes_in
 from lora_lint.lifecycle.vocabulary import Ev
 from lora_lint.location import Location
 from lora_lint.syntax import ir
-
-# Calls by which a file finds out what a version takes, and calls that only print it.
-_ASKS = frozenset({"signature", "getfullargspec", "parse_version", "is_transformers_version", "compare_versions"})
-_LIMITS = re.compile(
-    r"[\w.-]+\s*(?:[<>=!~]=?[^<]*)?<=?\s*\d[\w.]*\s*$|[\w.-]+\s*==\s*\d[\w.]*\s*$"
-)  # "trl>=0.8,<=0.9.6"
-_PRINTS = frozenset({"print", "info", "debug", "warning", "log", "format"})
-
-
-def asks_for_version(unit: ir.Module) -> bool:
-    """Whether a file decides by version what it uses: it compares a `__version__`, looks at signatures, or demands
-    versions up to some release."""
-    stack: list[object] = list(unit.body)
-    while stack:
-        node = stack.pop()
-        if isinstance(node, ir.Call):
-            name = node.func.name if isinstance(node.func, ir.Attr) else getattr(node.func, "id", "")
-            if name in _ASKS:
-                return True
-            if any(_LIMITS.match(str(arg.value.value)) for arg in node.args if isinstance(arg.value, ir.Const)):
-                return True
-            parts = [arg.value for arg in node.args] + ([node.func.value] if isinstance(node.func, ir.Attr) else [])
-            if name not in _PRINTS and any(_is_version(part) for part in parts):
-                return True
-        elif isinstance(node, ir.Op) and node.op != "fstring" and any(_is_version(part) for part in node.operands):
-            return True
-        stack.extend(children(node))
-    return False
-
-
-def _is_version(node: object) -> bool:
-    return isinstance(node, ir.Attr) and node.name == "__version__"
-
-
-# --- what the code shows ----------------------------------------------------------------------------------------------
-
-
-def shown(unit: ir.Module, store: ApiStore) -> list[tuple[str, str, str]]:
-    """What a file shows of the versions it runs with: (library, range, why). Code inside `try` shows nothing."""
-    bound: dict[str, str] = {}
-    found: list[tuple[str, str, str]] = []
-    for node in _outside_try(unit):
-        if isinstance(node, ir.Import):
-            for row in _imported(node, bound):
-                found.append((row.library, row.held, f"it imports {row.name.rsplit('.', 1)[-1]}"))
-        elif isinstance(node, ir.Call):
-            name = _qualified(node.func, bound)
-            for argument in (arg.name for arg in node.args) if name else ():
-                used = renames().argument(store, name, argument) if argument is not None else None
-                if used is not None:
-                    found.append((used.library, used.held, f"it uses {argument}="))
-    return found
-
-
-def _outside_try(unit: ir.Module) -> Iterator[object]:
-    """All nodes of a file in order, but for those in a `try` that handles exceptions."""
-    stack: list[object] = list(reversed(unit.body))
-    while stack:
-        node = stack.pop()
-        yield node
-        if not (isinstance(node, ir.Try) and node.handlers):
-            stack.extend(reversed(list(children(node))))
-
-
-def _imported(node: ir.Import, bound: dict[str, str]) -> Iterator[Rename]:
-    if node.level:
-        return
-    if node.names is None:
-        bound[node.alias or node.module.split(".")[0]] = node.module if node.alias else node.module.split(".")[0]
-        return
-    for name, alias in node.names:
-        bound[alias] = f"{node.module}.{name}"
-        row = renames().name(bound[alias])
-        if row is not None:
-            yield row
-
-
-def _qualified(func: ir.Expr, bound: dict[str, str]) -> str:
-    """What a called expression means by the imports, "" when it is something else."""
-    if isinstance(func, ir.Name):
-        return bound.get(func.id, "")
-    if isinstance(func, ir.Attr):
-        owner = _qualified(func.value, bound)
-        return f"{owner}.{func.name}" if owner else ""
-    return ""
-
 
 # --- what the target lacks --------------------------------------------------------------------------------------------
 
@@ -175,16 +84,8 @@ def _replaced(cls: ClassVal, caller: str) -> bool:
     own = cls.find(caller) if caller else None
     if not isinstance(own, FuncVal):
         return False
-    names = (node.func for node in _nodes(own.node.body) if isinstance(node, ir.Call))
+    names = (node.func for node in nodes_in(own.node.body) if isinstance(node, ir.Call))
     return not any(isinstance(func, ir.Attr) and func.name == caller for func in names)
-
-
-def _nodes(body: object) -> Iterator[object]:
-    stack: list[object] = list(body) if isinstance(body, tuple) else [body]
-    while stack:
-        node = stack.pop()
-        yield node
-        stack.extend(children(node))
 
 
 def _takes(params: tuple[ir.Param, ...], override: Override) -> bool:

@@ -19,7 +19,7 @@ from lora_lint.interpreter.execute import block
 from lora_lint.interpreter.linking import Linker
 from lora_lint.interpreter.mapped import Mapped
 from lora_lint.interpreter.paths import Oracle, Outcome, explore
-from lora_lint.interpreter.relevance import Relevance
+from lora_lint.interpreter.relevance import Heat, Relevance
 from lora_lint.interpreter.run import MAX_STEPS, Run
 from lora_lint.interpreter.survey import survey
 from lora_lint.interpreter.targets import Targets, Versions
@@ -84,12 +84,13 @@ class Program:
         self.checks = checks
         self.read_data = read_data
         self._launches = launches
-        self._surveys = {path: survey(unit) for path, unit in self.units.items()}
+        heat = Heat(store)
+        self._surveys = {path: survey(unit, heat) for path, unit in self.units.items()}
         self.linker = Linker(units, self._surveys, store)
-        self.relevance = Relevance(store, self._surveys.values())
+        self.relevance = Relevance(heat, store, self._surveys.values())
         self.nowhere = ModuleVal("", "", ir.Module("", ()))
         self.statistics: dict[str, int] = {"files": 0, "entries": 0, "paths": 0, "not-followed": 0, "out-of-budget": 0}
-        self.targets = Targets(self.units, store, self.linker, versions_for)
+        self.targets = Targets(self._surveys, store, self.linker, versions_for)
         if render is None:
             from lora_lint.checks.registry import render_finding
 

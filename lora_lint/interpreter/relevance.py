@@ -7,11 +7,12 @@ project. Only conditions over hot code are worth a decision; the arms of all oth
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from lora_lint.apis.spec import CallSpec
 from lora_lint.apis.store import ApiStore
+from lora_lint.interpreter.walk import children, nodes_in
 from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.syntax import ir
 
@@ -56,28 +57,45 @@ _HOT_KINDS = frozenset(
 _HOT_ENDINGS = ("Trainer", "ForCausalLM", "ForConditionalGeneration", "LMHeadModel")
 
 
-def hot_names(store: ApiStore) -> frozenset[str]:
-    """Last names of the calls whose specs change state."""
-    names: set[str] = set()
-    for name, specs in store.specs.calls.items():
-        last = name.rsplit(".", 1)[-1]
-        if last in ("__init__", "__call__"):
-            last = name.rsplit(".", 2)[-2]
-        for effect in (e for spec in specs for e in spec.effects):
-            if (
-                (effect.event is not None and effect.event not in _COLD_EVENTS)
-                or (effect.verb == "new" and effect.fields.get("kind") in _HOT_KINDS)
-                or effect.verb in ("havoc", "set", "protocol")
-            ):
-                names.add(last)
-    return frozenset(names)
+class Heat:
+    """Which calls change state, by what specs say of them."""
+
+    def __init__(self, store: ApiStore) -> None:
+        self._store = store
+        self.names = frozenset(
+            name.rsplit(".", 2)[-2] if name.endswith((".__init__", ".__call__")) else name.rsplit(".", 1)[-1]
+            for name, specs in store.specs.calls.items()
+            if any(map(_is_hot, specs))
+        )
+        self._cold: dict[str, bool] = {}
+
+    def mentions(self, name: str) -> bool:
+        """Whether the last name of a call is one that changes state somewhere."""
+        return name in self.names or name.endswith(_HOT_ENDINGS)
+
+    def is_cold(self, qualified: str) -> bool:
+        """Whether specs say what a call does, and it changes no state, whatever else is called like it."""
+        found = self._cold.get(qualified)
+        if found is None:
+            specs = self._store.find_call(qualified)
+            found = self._cold[qualified] = bool(specs) and not any(map(_is_hot, specs))
+        return found
+
+
+def _is_hot(spec: CallSpec) -> bool:
+    return any(
+        (effect.event is not None and effect.event not in _COLD_EVENTS)
+        or (effect.verb == "new" and effect.fields.get("kind") in _HOT_KINDS)
+        or effect.verb in ("havoc", "set", "protocol")
+        for effect in spec.effects
+    )
 
 
 class Relevance:
     """Hotness of the code of one project. Computed once per node and remembered."""
 
-    def __init__(self, store: ApiStore, surveys: Iterable[Survey]) -> None:
-        self._names = set(hot_names(store))
+    def __init__(self, heat: Heat, store: ApiStore, surveys: Iterable[Survey]) -> None:
+        self._names = set(heat.names)
         self._frameworks = frozenset(
             name.rsplit(".", 1)[-1]
             for spec in store.specs.types.values()
@@ -87,12 +105,13 @@ class Relevance:
         self._memo: dict[int, bool] = {}
         self._keep: list[object] = []  # memo keys are identities: keep their objects alive
         surveys = list(surveys)
+        self._cold = frozenset(call for survey in surveys for call in survey.cold)
         self._names.update(
             alias
             for survey in surveys
             for node in survey.imports
             for name, alias in node.names or ()
-            if name != alias and (name in self._names or name.endswith(_HOT_ENDINGS))
+            if name != alias and heat.mentions(name)
         )
         callers: dict[str, list[str]] = {}
         for one in (definition for survey in surveys for definition in survey.definitions.values()):
@@ -123,7 +142,7 @@ class Relevance:
         key = id(body)
         found = self._memo.get(key)
         if found is None:
-            found = any(self._mentions(name) for statement in body for name in _called_names(statement))
+            found = any(map(self._mentions, self._called(body)))
             self._memo[key] = found
             self._keep.append(body)
         return found
@@ -133,7 +152,7 @@ class Relevance:
         key = id(node)
         found = self._memo.get(key)
         if found is None:
-            found = any(self._mentions(name) for name in _called_names(node))
+            found = any(map(self._mentions, self._called((node,))))
             self._memo[key] = found
             self._keep.append(node)
         return found
@@ -141,56 +160,23 @@ class Relevance:
     def _mentions(self, name: str) -> bool:
         return name in self._names or name.endswith(_HOT_ENDINGS)
 
-
-def names_in(node: ir.Node) -> Iterator[str]:
-    """Plain names that stand anywhere in a node."""
-    stack: list[object] = [node]
-    while stack:
-        here = stack.pop()
-        if isinstance(here, ir.Name):
-            yield here.id
-        stack.extend(children(here))
+    def _called(self, body: tuple[ir.Node, ...]) -> Iterator[str]:
+        """What is called in some nodes (see `called_at`)."""
+        stack = list(body)
+        while stack:
+            node = stack.pop()
+            yield from called_at(node, id(node) in self._cold)
+            stack += children(node)
 
 
-_PLAIN = frozenset({"loc", "id", "name", "op", "kind", "star", "is_async", "generator", "module", "level", "alias"})
-
-
-def _fields_of(kind: type[object]) -> tuple[str, ...]:
-    """Names of the fields of a node type that may hold nodes."""
-    if not issubclass(kind, ir.Node) or issubclass(kind, (ir.Const, ir.Import, ir.Scope)):
-        return ()
-    return tuple(spec.name for spec in fields(kind) if spec.name not in _PLAIN)
-
-
-_FIELDS: dict[type[object], tuple[str, ...]] = {}
-
-
-def children(node: object) -> list[ir.Node]:
-    """Nodes directly inside a node."""
-    kind = type(node)
-    names = _FIELDS.get(kind)
-    if names is None:
-        names = _FIELDS[kind] = _fields_of(kind)
-    found: list[ir.Node] = []
-    for name in names:
-        value = getattr(node, name)
-        if type(value) is not tuple:
-            if value is not None and isinstance(value, ir.Node):
-                found.append(value)
-            continue
-        for item in value:
-            if isinstance(item, ir.Node):
-                found.append(item)
-            elif type(item) is tuple:
-                found += [part for part in item if isinstance(part, ir.Node)]
-    return found
-
-
-def called_at(node: object) -> Iterator[str]:
-    """Last names of what a node itself calls, and "requires_grad" where it is written."""
+def called_at(node: ir.Node, cold: bool = False) -> Iterator[str]:
+    """Last names of what a node itself calls, and "requires_grad" where it is written. cold: a call that changes nothing:
+    only functions handed over count."""
     if isinstance(node, ir.Call):
         func = node.func
-        if isinstance(func, ir.Attr):
+        if cold:
+            pass
+        elif isinstance(func, ir.Attr):
             yield func.name
             if isinstance(func.value, ir.Name):
                 yield func.value.id
@@ -207,25 +193,13 @@ def called_at(node: object) -> Iterator[str]:
                 yield "requires_grad_"
 
 
-def _called_names(root: ir.Node) -> Iterator[str]:
-    """Last names of what is called in a node, and "requires_grad" where it is written."""
-    stack: list[object] = [root]
-    while stack:
-        node = stack.pop()
-        yield from called_at(node)
-        stack.extend(children(node))
-
-
 def called_names(body: Iterable[ir.Node]) -> Iterator[str]:
     """Last names of the functions and methods that statements call."""
-    stack: list[object] = list(body)
-    while stack:
-        node = stack.pop()
+    for node in nodes_in(tuple(body)):
         if isinstance(node, ir.Call):
             name = node.func.name if isinstance(node.func, ir.Attr) else getattr(node.func, "id", "")
             if name and name not in _TALK:
                 yield name
-        stack.extend(children(node))
 
 
 # Calls that handlers make beside anything else.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lora_lint.interpreter.relevance import called_at, children
+from lora_lint.interpreter.evidence import Names, asks
+from lora_lint.interpreter.relevance import Heat, called_at
+from lora_lint.interpreter.walk import children
 from lora_lint.syntax import ir
 
 
@@ -21,43 +23,73 @@ class Definition:
 @dataclass(slots=True, eq=False)
 class Survey:
     """A file. mentioned: names and attributes in it, and names that it imports. made: by the last name of what is called,
-    the names and attributes that are bound to what comes back."""
+    the names and attributes that are bound to what comes back. cold: calls by whose names alone one would take them to
+    change state. asks: whether it decides by version what it uses. shows: imports and calls with keywords that are not
+    tried, in order: they show versions."""
 
     mentioned: set[str] = field(default_factory=set)
     made: dict[str, set[str]] = field(default_factory=dict)
     imports: list[ir.Import] = field(default_factory=list)
     definitions: dict[int, Definition] = field(default_factory=dict)  # by identity of their nodes
+    cold: set[int] = field(default_factory=set)  # by identity
+    asks: bool = False
+    shows: list[ir.Import | ir.Call] = field(default_factory=list)
 
 
-def survey(unit: ir.Module) -> Survey:
+def survey(unit: ir.Module, heat: Heat) -> Survey:
     """Walk through a file."""
     found = Survey()
-    stack: list[tuple[ir.Node, tuple[Definition, ...]]] = [(node, ()) for node in unit.body]
+    imported = Names()
+    stack: list[tuple[ir.Node, tuple[Definition, ...], bool]] = [(node, (), False) for node in reversed(unit.body)]
     while stack:
-        node, around = stack.pop()
+        node, around, tried = stack.pop()
         kind = type(node)
         name = node.id if kind is ir.Name else node.name if kind is ir.Attr else None  # type: ignore[attr-defined]
         if name is not None:
             found.mentioned.add(name)
             for one in around:
                 one.names.add(name)
-        elif kind is ir.Call or kind is ir.Assign:
-            if isinstance(node, ir.Assign) and isinstance(node.value, ir.Call):
-                found.made.setdefault(_last_name(node.value.func), set()).update(map(_last_name, node.targets))
+        elif isinstance(node, ir.Call):
+            cold = _is_cold(node, imported, heat)
+            if cold:
+                found.cold.add(id(node))
             if around:
-                called = tuple(called_at(node))
+                called = tuple(called_at(node, cold))
                 for one in around:
                     one.called.update(called)
+            if not tried and any(arg.name for arg in node.args):
+                found.shows.append(node)
+            found.asks = found.asks or asks(node)
+        elif isinstance(node, ir.Assign):
+            if isinstance(node.value, ir.Call):
+                found.made.setdefault(_last_name(node.value.func), set()).update(map(_last_name, node.targets))
+            for one in around:
+                one.called.update(called_at(node))
+        elif kind is ir.Op:
+            found.asks = found.asks or asks(node)
         elif isinstance(node, ir.Import):
             found.imports.append(node)
             found.mentioned.update(name for name, _ in node.names or ())
+            imported.add(node)
+            if not tried:
+                found.shows.append(node)
         elif isinstance(node, (ir.FunctionDef, ir.ClassDef)):
             here = found.definitions[id(node)] = Definition(node)
             around = (*around, here)
-        stack.extend([(child, around) for child in children(node)])
+        elif isinstance(node, ir.Try):
+            tried = tried or bool(node.handlers)
+        stack += [(child, around, tried) for child in reversed(children(node))]
     return found
 
 
 def _last_name(node: ir.Expr) -> str:
     """The name that an expression ends with, "" when it is no name and no attribute."""
     return node.id if isinstance(node, ir.Name) else node.name if isinstance(node, ir.Attr) else ""
+
+
+def _is_cold(node: ir.Call, imported: Names, heat: Heat) -> bool:
+    """Whether a call of a library changes nothing although something else that is called like it does."""
+    if not heat.mentions(_last_name(node.func)):
+        return False
+    name = imported.meaning(node.func)
+    return bool(name) and heat.is_cold(name)

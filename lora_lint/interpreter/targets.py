@@ -8,8 +8,9 @@ from typing import Protocol
 
 from lora_lint.apis.renames import renames
 from lora_lint.apis.store import ApiStore
+from lora_lint.interpreter.evidence import shown
 from lora_lint.interpreter.linking import Linker
-from lora_lint.interpreter.outdated import asks_for_version, shown
+from lora_lint.interpreter.survey import Survey
 from lora_lint.syntax import ir
 
 _NEWEST = ">=9999"
@@ -40,16 +41,15 @@ class Targets:
     """
 
     def __init__(
-        self, units: Mapping[str, ir.Module], store: ApiStore, linker: Linker, versions_for: Callable[[str], Versions]
+        self, surveys: Mapping[str, Survey], store: ApiStore, linker: Linker, versions_for: Callable[[str], Versions]
     ) -> None:
-        self._units = units
+        self._surveys = surveys
         self._store = store
         self._linker = linker
         self._versions_for = versions_for
         self._declared: dict[str, Versions] = {}
         self._dated: dict[str, Versions] = {}
         self._shown: dict[str, list[tuple[str, str, str]]] = {}
-        self._asks: dict[str, bool] = {}
         self._patched: dict[str, frozenset[str]] = {}
         self._holds: dict[tuple[str, tuple[tuple[str, str], ...]], bool | None] = {}
 
@@ -95,14 +95,12 @@ class Targets:
 
     def _shown_by(self, path: str) -> list[tuple[str, str, str]]:
         if path not in self._shown:
-            self._shown[path] = [] if self.asks(path) else shown(self._units[path], self._store)
+            self._shown[path] = [] if self.asks(path) else shown(self._surveys[path].shows, self._store)
         return self._shown[path]
 
     def asks(self, path: str) -> bool:
         """Whether a file decides by version what it uses."""
-        if path not in self._asks:
-            self._asks[path] = asks_for_version(self._units[path])
-        return self._asks[path]
+        return self._surveys[path].asks
 
     def patched(self, path: str) -> frozenset[str]:
         """Libraries whose calls another library changes, by being imported in a file or one linked with it: they may take
