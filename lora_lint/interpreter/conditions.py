@@ -121,7 +121,7 @@ def decide(run: Run, value: Value, node: ir.Node, default: bool | None = None, r
     preferred = default
     if natural is not None:
         preferred = bool(natural.value)
-    arm = run.oracle.decide(key, True if preferred is None else preferred, rank)
+    arm = run.oracle.decide(key, True if preferred is None else preferred, rank, id(node))
     if isinstance(value, Sym) and value.fixed and arm != preferred:
         run.hypothetical = True
     _note(run, key, arm)

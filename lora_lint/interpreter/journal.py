@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """An arm taken at a condition whose value is unknown. rank: how late its other arm is tried, 0 first."""
+    """An arm taken at a condition whose value is unknown. rank: how late its other arm is tried, 0 first. place: where the
+    condition stands in the code."""
 
     key: Hashable
     arm: bool
     rank: int = field(default=0, compare=False)
+    place: int = field(default=0, compare=False)
 
 
 class Chosen(NamedTuple):

@@ -9,6 +9,7 @@ before early returns.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,9 @@ from lora_lint.lifecycle.vocabulary import Ev
 
 # What the keys of values begin with that have no better identity than that of the object that stands for them.
 BY_IDENTITY = ("id", "choice")
+
+# So many flips of a condition that changed nothing say that it decides nothing.
+ENOUGH = 2
 
 
 class Oracle:
@@ -55,8 +59,8 @@ class Oracle:
             self.journal.excluded.read((key, constant), answer)
         return bool(answer)
 
-    def decide(self, key: Hashable, default: bool, rank: int = 0) -> bool:
-        """The arm for this key, decided now unless it was before."""
+    def decide(self, key: Hashable, default: bool, rank: int = 0, place: int = 0) -> bool:
+        """The arm for this key, decided now unless it was before. rank, place: see Decision."""
         known = self.known(key)
         if known is not None:
             return known
@@ -65,7 +69,7 @@ class Oracle:
             self._arms[key] = default
             return default
         arm = self._prescribed.get(stable, default)
-        decision = Decision(stable, arm, rank)
+        decision = Decision(stable, arm, rank, place)
         self._arms[key] = arm
         self.taken.append(decision)
         if self.journal is not None:
@@ -140,12 +144,37 @@ class _Parent:
     """The path that another one differs from."""
 
     trail: Hashable = None
+    happened: Hashable = None  # the part of the trail that does not tell which conditions were met
     decided: frozenset[Decision] = frozenset()
     kinds: frozenset[Ev] = frozenset()
 
 
+class Flips:
+    """What came of flips so far, by the place of the condition: one that keeps changing nothing, for other values of it or
+    for other callers, is not flipped any more."""
+
+    def __init__(self) -> None:
+        self._idle: Counter[int] = Counter()
+        self._telling: set[int] = set()
+
+    def note(self, place: int, told: bool) -> None:
+        """A condition was flipped; told: something else happened on that path."""
+        if told:
+            self._telling.add(place)
+        else:
+            self._idle[place] += 1
+
+    def is_idle(self, place: int) -> bool:
+        """Whether flips of this condition have never told anything, and were tried often enough."""
+        return place != 0 and self._idle[place] >= ENOUGH and place not in self._telling
+
+
 def explore(
-    run: Callable[[Oracle], Outcome], max_paths: int, max_steps: int, combine: Callable[[], bool] = lambda: False
+    run: Callable[[Oracle], Outcome],
+    max_paths: int,
+    max_steps: int,
+    combine: Callable[[], bool] = lambda: False,
+    tried: Flips | None = None,
 ) -> Iterator[Oracle]:
     """Run an entry once per path, breadth first by the number of flipped decisions.
 
@@ -156,8 +185,9 @@ def explore(
 
     Behind a flip come the conditions that only this path has, or all of them if something new happens on it. Flips of
     several conditions that have nothing to do with each other come last, and only as long as `combine` says so: what needs
-    them is no finding (`Program._consider`), but it may refute one.
+    them is no finding (`Program._consider`), but it may refute one. tried: what came of flips in entries explored before.
     """
+    tried = tried or Flips()
     queue: list[tuple[bool, int, int, int, tuple[Decision, ...], _Parent]] = [(False, 0, 0, 0, (), _Parent())]
     seen: set[frozenset[tuple[Hashable, bool]]] = set()
     steps = paths = pushed = 0
@@ -165,15 +195,20 @@ def explore(
         independent, flips, _, _, prefix, parent = heapq.heappop(queue)
         if independent and not combine():
             return
+        flipped = prefix[-1].place if prefix else 0
+        if tried.is_idle(flipped):
+            continue
         oracle = Oracle(prefix)
         outcome = run(oracle)
         steps += outcome.steps
         paths += 1
         yield oracle
         trail = oracle.whole_trail()
+        if prefix and oracle.trail is not None:
+            tried.note(flipped, told=oracle.trail != parent.happened)
         if outcome.kinds is not None and (not outcome.kinds or (trail is not None and trail == parent.trail)):
             continue
-        here = _Parent(trail, frozenset(oracle.taken), outcome.kinds or frozenset())
+        here = _Parent(trail, oracle.trail, frozenset(oracle.taken), outcome.kinds or frozenset())
         inherited = parent.decided if outcome.kinds is not None and outcome.kinds <= parent.kinds else frozenset()
         pinned = {decision.key for decision in prefix}
         free = [
@@ -183,9 +218,9 @@ def explore(
         ]
         for also, rank, index in heapq.nsmallest(max_paths, free):
             decision = oracle.taken[index]
-            flipped = (*oracle.taken[:index], Decision(decision.key, not decision.arm, rank))
-            signature = frozenset((d.key, d.arm) for d in flipped)
+            other = (*oracle.taken[:index], Decision(decision.key, not decision.arm, rank, decision.place))
+            signature = frozenset((d.key, d.arm) for d in other)
             if signature not in seen:
                 seen.add(signature)
                 pushed += 1
-                heapq.heappush(queue, (independent or also, flips + 1, rank, pushed, flipped, here))
+                heapq.heappush(queue, (independent or also, flips + 1, rank, pushed, other, here))

@@ -18,7 +18,7 @@ from lora_lint.interpreter import entry, launching, sharing
 from lora_lint.interpreter.execute import block
 from lora_lint.interpreter.linking import Linker
 from lora_lint.interpreter.mapped import Mapped
-from lora_lint.interpreter.paths import Oracle, Outcome, explore
+from lora_lint.interpreter.paths import Flips, Oracle, Outcome, explore
 from lora_lint.interpreter.relevance import Heat, Relevance
 from lora_lint.interpreter.run import MAX_STEPS, Run
 from lora_lint.interpreter.survey import survey
@@ -108,6 +108,7 @@ class Program:
         self._candidates: dict[tuple[str, object], dict[tuple[frozenset[Hashable], bool], Finding]] = {}
         self._postponed: list[tuple[str, entry.Entry]] = []
         self._steps: Counter[str] = Counter()  # taken so far, by the file that was started from
+        self._flips = Flips()
         self._outlines: dict[str, ModuleVal] = {}
         self._tests: dict[str, bool] = {}
 
@@ -277,7 +278,7 @@ class Program:
             return any(keys.isdisjoint(self._witnesses) for keys in refutable)
 
         with _deep_recursion():
-            for _ in explore(follow, MAX_PATHS, max_steps, combine):
+            for _ in explore(follow, MAX_PATHS, max_steps, combine, self._flips):
                 self.statistics["paths"] += 1
 
     def is_eventful(self, trace: Trace) -> bool:
