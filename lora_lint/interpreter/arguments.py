@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.values import DictVal, SeqVal, Value
@@ -83,14 +84,22 @@ class Bindings:
     maybe: set[str] = field(default_factory=set)
 
 
+@lru_cache(maxsize=4096)
+def _kinds(
+    params: tuple[str, ...], also: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...], str | None, str | None]:
+    """All plain parameters, those that take positional arguments, and the names of `*rest` and `**extra`."""
+    plain = (*(p for p in params if not p.startswith("*")), *also)
+    rest = next((p[1:] for p in params if p.startswith("*") and not p.startswith("**")), None)
+    extra = next((p[2:] for p in params if p.startswith("**")), None)
+    return plain, plain[: next((i for i, p in enumerate(params) if p.startswith("*")), len(params))], rest, extra
+
+
 def bind_spec(params: tuple[str, ...], args: Args, also: Iterable[str] = ()) -> Bindings:
     """Bind arguments to the parameter list of an API spec; `*name` takes the rest, `**name` the other keywords. also:
     names that are only given by keyword."""
     out = Bindings()
-    plain = [*(p for p in params if not p.startswith("*")), *also]
-    rest = next((p[1:] for p in params if p.startswith("*") and not p.startswith("**")), None)
-    extra = next((p[2:] for p in params if p.startswith("**")), None)
-    head = plain[: next((i for i, p in enumerate(params) if p.startswith("*")), len(params))]
+    plain, head, rest, extra = _kinds(params, tuple(also))
     for index, (value, expr) in enumerate(args.positional):
         if index < len(head):
             out.values[head[index]], out.exprs[head[index]] = value, expr

@@ -186,7 +186,7 @@ def call_library(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -
     if special is not NotImplemented:
         return special
     found = run.store.find_call(name)
-    if found and specs.of_instance(found) and isinstance(args.first(), Obj):
+    if found and isinstance(args.first(), Obj) and specs.of_instance(found):
         (receiver, written), rest = _unbound(args)
         return specs.apply_call(run, found, name, receiver, rest, node, scope, written)
     if found:
@@ -281,18 +281,27 @@ def _interpret(
     if func.owner is not None:
         local.names["__class__"] = func.owner
     bind_parameters(run, func, given, local, node, args)
-    with ExitStack() as stack:
-        stack.callback(setattr, run, "callee", run.callee)
-        run.callee = func.node
-        stack.enter_context(run.frame(func.scope.module, node, id(func.node)))
-        for context, at, form in func.contexts:
-            managers.enter_context(run, context, at, stack, form)
-        if isinstance(func.node, ir.Lambda):
-            return evaluation.evaluate(run, func.node.body, local)
-        try:
-            execution.block(run, func.node.body, local)
-        except Returned as returned:
-            return returned.value
+    before, run.callee = run.callee, func.node
+    try:
+        with run.frame(func.scope.module, node, id(func.node)):
+            if not func.contexts:
+                return _result(run, func, local)
+            with ExitStack() as stack:
+                for context, at, form in func.contexts:
+                    managers.enter_context(run, context, at, stack, form)
+                return _result(run, func, local)
+    finally:
+        run.callee = before
+
+
+def _result(run: Run, func: FuncVal, local: Scope) -> Value:
+    """What the body of a user function returns."""
+    if isinstance(func.node, ir.Lambda):
+        return evaluation.evaluate(run, func.node.body, local)
+    try:
+        execution.block(run, func.node.body, local)
+    except Returned as returned:
+        return returned.value
     return Const(None)
 
 

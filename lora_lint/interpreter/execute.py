@@ -41,7 +41,6 @@ from lora_lint.interpreter.values import (
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import Kind
-from lora_lint.location import Location
 from lora_lint.syntax import ir
 
 
@@ -49,7 +48,7 @@ def block(run: Run, body: Iterable[ir.Stmt], scope: Scope) -> None:
     """Run statements in order. A decision whose other arm leaves the block guards what follows it."""
     for statement in body:
         run.step()
-        run.statement = Location(run.module.path, *statement.loc)
+        run.statement = run.loc(statement)
         try:
             _HANDLERS[type(statement)](run, statement, scope)
         except RecursionError:
@@ -61,9 +60,10 @@ def _expression(run: Run, node: ir.ExprStmt, scope: Scope) -> None:
     if isinstance(value, Obj) and value.kind is Kind.CONTEXT and value.facts.get("statement"):
         run.grad[-1].on = managers.grad_answer(value)
         run.grad[-1].at = run.loc(node)
-    if isinstance(node.value, ir.Call):
+    if isinstance(node.value, ir.Call) and run.trace.events:
+        place = run.loc(node.value)
         for event in reversed(run.trace.events[-8:]):
-            if event.location == run.loc(node.value):
+            if event.location == place:
                 event.args["discarded"] = True
                 break
 

@@ -25,7 +25,7 @@ from lora_lint.interpreter.survey import survey
 from lora_lint.interpreter.targets import Targets, Versions
 from lora_lint.interpreter.values import Const, Jump, ModuleVal, OutOfBudget, Returned, Sym, Value
 from lora_lint.launches import Launch
-from lora_lint.lifecycle.trace import Trace
+from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev
 from lora_lint.location import Location
 from lora_lint.syntax import ir
@@ -81,7 +81,10 @@ class Program:
     ) -> None:
         self.units = dict(units)
         self.store = store
-        self.checks = checks
+        self._watching: dict[Ev, list[Check]] = {}  # which checks see events of a kind
+        for check in checks:
+            for kind in check.on:
+                self._watching.setdefault(kind, []).append(check)
         self.read_data = read_data
         self._launches = launches
         heat = Heat(store)
@@ -108,6 +111,7 @@ class Program:
         self._candidates: dict[tuple[str, object], dict[tuple[frozenset[Hashable], bool], Finding]] = {}
         self._postponed: list[tuple[str, entry.Entry]] = []
         self._steps: Counter[str] = Counter()  # taken so far, by the file that was started from
+        self.places: dict[ir.Node, Location] = {}  # of nodes that a run asked for
         self._flips = Flips()
         self._outlines: dict[str, ModuleVal] = {}
         self._tests: dict[str, bool] = {}
@@ -287,12 +291,13 @@ class Program:
 
     def _subscribe(self, run: Run) -> list[tuple[str, Report]]:
         reports: list[tuple[str, Report]] = []
-        for check in self.checks:
 
-            def see(event: object, check: Check = check) -> None:
-                reports.extend((check.code, report) for report in check.function(event, run.trace))  # type: ignore[arg-type]
+        def see(event: Event) -> None:
+            for check in self._watching[event.kind]:
+                for report in check.function(event, run.trace):
+                    reports.append((check.code, report))
 
-            run.trace.subscribe(check.on, see)
+        run.trace.subscribe(tuple(self._watching), see)
         run.trace.subscribe(TRAINING, lambda event: run.witnesses.update(witnesses(event)))
         return reports
 

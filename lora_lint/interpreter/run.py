@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MAX_DEPTH = 40
 MAX_STEPS = 40_000
 DEEP_COST = 500
+_NOTHING = nullcontext()
 
 
 @dataclass(slots=True)
@@ -75,6 +76,7 @@ class Run:
     def __init__(self, program: Program, oracle: Oracle, patience: int = MAX_STEPS) -> None:
         """patience: steps after which the run ends when nothing of the lifecycle has happened yet."""
         self.program = program
+        self._places = program.places
         self._limit = min(patience, MAX_STEPS)
         self.store = program.store
         self.oracle = oracle
@@ -148,7 +150,10 @@ class Run:
 
     def loc(self, node: ir.Node) -> Location:
         """Where a node of the current module stands."""
-        return Location(self.module.path, *node.loc)
+        found = self._places.get(node)
+        if found is None or found.path != self.module.path:
+            found = self._places[node] = Location(self.module.path, *node.loc)
+        return found
 
     def inner(self, node: ir.Node) -> Location | None:
         """Where the receiver of a method call, the only argument of a call, or the owner of an attribute stands."""
@@ -269,12 +274,12 @@ class Run:
 
     # --- nesting ---
 
+    def guarded(self, guard: Guard | None) -> AbstractContextManager[None]:
+        """Everything inside happens under this condition, if there is one."""
+        return _NOTHING if guard is None else self._guarded(guard)
+
     @contextmanager
-    def guarded(self, guard: Guard | None) -> Iterator[None]:
-        """Everything inside happens under this condition."""
-        if guard is None:
-            yield
-            return
+    def _guarded(self, guard: Guard) -> Iterator[None]:
         self.guards.append(guard)
         try:
             yield

@@ -22,6 +22,7 @@ from lora_lint.interpreter.values import (
     Choice,
     ClassVal,
     Const,
+    DictVal,
     FuncVal,
     Generator,
     LibMethod,
@@ -37,6 +38,7 @@ from lora_lint.syntax import ir
 
 MODE_TRAIN = Mode.TRAIN
 QUANT_NONE = Quant.NONE
+_SELF = Ref("self")
 
 
 def apply_call(
@@ -73,7 +75,7 @@ def apply_call(
 
 def of_instance(specs: tuple[CallSpec, ...]) -> bool:
     """Whether a spec tells what a method does to its receiver: not a constructor, a class method or a function."""
-    return any(Ref("self") in effect.roles.values() for spec in specs for effect in spec.effects)
+    return any(_SELF in effect.roles.values() for spec in specs for effect in spec.effects)
 
 
 @dataclass(slots=True)
@@ -115,14 +117,8 @@ def _use_configs(run: Run, args: Args) -> None:
     for value in args.values():
         if isinstance(value, Obj) and value.kind is Kind.ADAPTER_CONFIG:
             run.witnesses.add(("config-used", value.site))
-        elif isinstance(value, (SeqVal,)) or hasattr(value, "items"):
-            for item in (
-                value.items.values()
-                if isinstance(value.items, dict)
-                else value.items
-                if isinstance(value.items, list)
-                else ()
-            ):
+        elif isinstance(value, (SeqVal, DictVal)):
+            for item in value.items if isinstance(value, SeqVal) else value.items.values():
                 if isinstance(item, Obj) and item.kind is Kind.ADAPTER_CONFIG:
                     run.witnesses.add(("config-used", item.site))
 

@@ -51,7 +51,8 @@ class Targets:
         self._dated: dict[str, Versions] = {}
         self._shown: dict[str, list[tuple[str, str, str]]] = {}
         self._patched: dict[str, frozenset[str]] = {}
-        self._holds: dict[tuple[str, tuple[tuple[str, str], ...]], bool | None] = {}
+        # By file and identity of the ranges, which belong to specs: the answer, and the ranges to keep them alive.
+        self._holds: dict[str, dict[int, tuple[bool | None, Mapping[str, str]]]] = {}
 
     def declared(self, path: str) -> Versions:
         """What the project of a file says."""
@@ -62,11 +63,12 @@ class Targets:
     def holds(self, path: str, versions: Mapping[str, str]) -> bool | None:
         """Whether a range holds for the versions the file runs with. An unknown version is taken to be a new one: a range
         open above holds, one that ended is None (maybe)."""
-        key = (path, tuple(versions.items()))
-        if key not in self._holds:
+        known = self._holds.setdefault(path, {})
+        key = id(versions)
+        if key not in known:
             answers = {self._one(path, library, specifier) for library, specifier in versions.items()}
-            self._holds[key] = False if False in answers else None if None in answers else True
-        return self._holds[key]
+            known[key] = (False if False in answers else None if None in answers else True, versions)
+        return known[key][0]
 
     def _one(self, path: str, library: str, specifier: str) -> bool | None:
         dated = self._with_evidence(path)
