@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +34,12 @@ LIFECYCLE_TOKENS = (
     b"state_dict",
     b"load_dataset",
 )
-_LIFECYCLE = re.compile(b"|".join(re.escape(token) for token in LIFECYCLE_TOKENS), re.IGNORECASE)
 
 
 def mentions_lifecycle(data: bytes) -> bool:
     """Whether the bytes of a file mention anything that we model. UTF-16 files count as mentioning it."""
-    return _LIFECYCLE.search(data) is not None or data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    lowered = data.lower()
+    return any(token in lowered for token in LIFECYCLE_TOKENS) or data[:2] in (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, slots=True)

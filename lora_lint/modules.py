@@ -65,6 +65,7 @@ class ModuleIndex:
         self._exists = exists
         self._known: dict[str, bool] = {}
         self._bases: dict[str, tuple[str, ...]] = {}
+        self._hits: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {}
 
     def resolve(self, importer: str, module: str, level: int) -> str | None:
         """The absolute path of a module's file, seen from the absolute path of the importing file; None if unknown.
@@ -79,14 +80,23 @@ class ModuleIndex:
             return self._file(folder, parts)
         if not parts or (parts[0] in self._libraries and not self._inside_library(importer, parts[0])):
             return None
-        for base in self._search_path(folder):
+        for base, found in self._above(folder, module):
             if _is_installed(base) and not importer.startswith(os.path.join(base, parts[0], "")):
                 continue  # what is installed beside a library is no part of it
-            found = self._file(base, parts)
             # A script that is called like what it imports (peft.py) does not mean itself.
-            if found is not None and found != importer:
+            if found != importer:
                 return found
         return None
+
+    def _above(self, folder: str, module: str) -> tuple[tuple[str, str], ...]:
+        """Where a module lies seen from a folder, closest first: the base folder and the file."""
+        key = (folder, module)
+        hits = self._hits.get(key)
+        if hits is None:
+            parts = module.split(".")
+            files = ((base, self._file(base, parts)) for base in self._search_path(folder))
+            hits = self._hits[key] = tuple((base, found) for base, found in files if found is not None)
+        return hits
 
     def _inside_library(self, importer: str, library: str) -> bool:
         """Whether the importing file is part of the library itself: then the name means its own files."""
@@ -111,10 +121,10 @@ class ModuleIndex:
 
     def _file(self, base: str, parts: list[str]) -> str | None:
         stem = os.path.join(base, *parts)
-        candidates = [os.path.join(stem, "__init__.py")]
-        if parts:
-            candidates.append(stem + ".py")
-        return next((path for path in candidates if self._is_file(path)), None)
+        package = f"{stem}{os.sep}__init__.py"
+        if self._is_file(package):
+            return package
+        return f"{stem}.py" if parts and self._is_file(f"{stem}.py") else None
 
     def _is_file(self, path: str) -> bool:
         known = self._known.get(path)
