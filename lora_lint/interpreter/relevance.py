@@ -122,7 +122,7 @@ class Relevance:
                 (m for m in one.node.body if isinstance(m, ir.FunctionDef) and m.name == "__call__"), None
             ):
                 made = {name for survey in surveys for name in survey.made.get(one.node.name, ()) if name}
-                for name in _called_names(call):  # calling what the class makes calls this
+                for name in self._called((call,)):  # calling what the class makes calls this
                     callers.setdefault(name, []).extend(made)
         fresh = [name for name in callers if name in self._names]
         while fresh:
