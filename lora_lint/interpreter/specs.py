@@ -106,10 +106,10 @@ def run_protocol(run: Run, obj: Obj, node: ir.Node, scope: Scope) -> None:
 
 
 def _choose(run: Run, specs: tuple[CallSpec, ...]) -> CallSpec | None:
-    for spec in specs:
-        if run.program.holds(run.module.path, spec.versions) is not False:
-            return spec
-    return None
+    """The first spec that may hold. A call that no targeted version has fails there, or the versions that are declared are
+    not those it runs with: then it does what it did in those that had it."""
+    may = (spec for spec in specs if run.program.holds(run.module.path, spec.versions) is not False)
+    return next(may, specs[0] if specs else None)
 
 
 def _use_configs(run: Run, args: Args) -> None:
