@@ -278,7 +278,8 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
             chosen.append((element, answer))
             if not answer.no:
                 values.append(value)
-    if any(isinstance(v, Element) and not v.module for v in values) or not values:
+    paired = bool(values) and all(_is_pair(v) for v in values)
+    if paired or any(isinstance(v, Element) and not v.module for v in values) or not values:
         captures = [
             Capture(
                 m,
@@ -292,8 +293,15 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
             )
             for m in iterator.model.models()
         ]
-        return ParamSet(captures)
+        return ParamSet(captures, paired)
     return SeqVal("list", values[:8], open=True)
+
+
+def _is_pair(value: Value) -> bool:
+    """Whether a comprehension keeps a parameter with its name."""
+    items = value.items if isinstance(value, SeqVal) and value.kind == "tuple" else ()
+    name, param = items if len(items) == 2 else (None, None)
+    return isinstance(name, ParamName) and isinstance(param, Element) and not param.module and param.name == name.value
 
 
 def _limit(iterable: Value) -> int:
