@@ -294,6 +294,8 @@ def adapted_model_discarded(event: Event, trace: Trace) -> Iterator[Report]:
         injection = view.event
         if injection is None or injection.kind is not Ev.INJECT or view.wraps is None or view.last_use >= 0:
             continue
+        if view.site != injection.location:
+            continue  # another reference to what was made there: `model.get_base_model()`
         if any(injection is first.event for later in view.model.adapters for first in later.over):
             continue  # injected again: LL106 says it
         training = next(

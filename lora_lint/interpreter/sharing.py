@@ -142,7 +142,8 @@ def _depend(run: Run, variant: Variant) -> None:
 
 def only_computes(run: Run) -> bool:
     """Whether the running function touches no object with a lifecycle. While a module is imported the value of such a
-    function is unknown rather than decided by path: what is decided could not be shared."""
+    function is unknown rather than decided by path: each way to decide would make one more variant of the module (and of
+    those that import it), and nothing with a lifecycle hangs on it."""
     callee = run.callee
     if callee is None or run.stack[-1] != id(callee) or isinstance(callee, ir.Lambda):
         return False
