@@ -43,7 +43,8 @@ class VersionFinder:
     def for_file(self, path: str | Path, install_lines: Iterable[str] = ()) -> TargetVersions:
         """Versions that a file may run with.
 
-        install_lines: shell lines of a notebook. A version named there binds that notebook more than any file does.
+        install_lines: shell lines of a notebook. A version named there binds that notebook more than any file does; a name
+        alone means what the project says where that is installed, and the newest release on a fresh machine.
         """
         folder = Path(path).absolute().parent
         if folder not in self._targets:
@@ -51,8 +52,11 @@ class VersionFinder:
         lines = Source("pip install", False, [one for line in install_lines for one in install_line(line)])
         targets = dict(self._targets[folder])
         for name, choices in _by_name(lines).items():
-            if _is_limited(choices) or name not in targets:
+            known = targets.get(name)
+            if known is None or _is_limited(choices):
                 targets[name] = Target(choices, lines.label)
+            else:
+                targets[name] = Target(tuple(dict.fromkeys((*known.choices, *choices))), known.source)
         return TargetVersions({**targets, **self._settings}, notes=self.notes)
 
     def _around(self, folder: Path) -> dict[str, Target]:

@@ -163,7 +163,7 @@ RETURN_FORMS: dict[str, frozenset[str]] = {
     "spread": frozenset({"spread"}),
     "views": frozenset({"views", "kind"}),
     "pick": frozenset({"pick", "of"}),
-    "unknown": frozenset({"unknown", "default"}),
+    "unknown": frozenset({"unknown", "default", "fixed"}),
     "dataclasses": frozenset({"dataclasses", "given"}),
     "dict": frozenset({"dict"}),
     "frame": frozenset({"frame"}),

@@ -77,7 +77,7 @@ def _preparer(model: Obj | None) -> Obj | None:
 def _plain(accelerator: Obj) -> bool:
     """Whether an accelerator certainly neither scales nor accumulates."""
     facts = accelerator.facts
-    whole = literal(facts.get("mixed_precision")) in ("no", "bf16") and not given(facts, "deepspeed_plugin")
+    whole = literal(facts.get("mixed_precision")) in ("no", "bf16", "fp8") and not given(facts, "deepspeed_plugin")
     return whole and literal(facts.get("gradient_accumulation_steps")) in (None, 1)
 
 

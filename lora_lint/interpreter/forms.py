@@ -264,11 +264,13 @@ def _pick(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
 
 
 def _unknown(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
-    """An unknown that is the same wherever the same is asked for, with the default the user names."""
+    """An unknown that is the same wherever the same is asked for, with the default the user names. fixed: code that asks is
+    there for other ways to start it as well; a path that takes another arm makes no findings."""
     asked = form_value(run, fields["unknown"], env, node)
     default = form_value(run, fields["default"], env, node) if "default" in fields else None
     text = str(asked.value) if isinstance(asked, Const) else ""
-    return Sym(("asked", key_of(asked)), text, default if isinstance(default, Const) else None)
+    known = default if isinstance(default, Const) else None
+    return Sym(("asked", key_of(asked)), text, known, fixed="fixed" in fields)
 
 
 def _dataclasses(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
