@@ -13,7 +13,8 @@ from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, FuncVal, LibRef, Scope, Sym, Value, key_of
 from lora_lint.interpreter.walk import names_in
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.vocabulary import Ev, Kind
+from lora_lint.lifecycle.trace import Tensor
+from lora_lint.lifecycle.vocabulary import Ev, Graph, Kind
 
 Key = tuple[Hashable, ...]
 
@@ -30,12 +31,12 @@ class Mapped:
         if not isinstance(function, FuncVal) or function.contexts or given.keywords:
             return None
         values = [value for value, _ in given.positional]
-        if not values or not all(isinstance(one, Obj) and one.kind is Kind.ROW and _unknown(one) for one in values):
+        if not values or not all(map(_is_any_row, values)):
             return None
         names = self._free.get(id(function.node))
         if names is None:
             names = self._free[id(function.node)] = frozenset(names_in(function.node))
-        return (id(function.node), *contexts, *_around(function.scope, names))
+        return (id(function.node), *contexts, *map(type, values), *_around(function.scope, names))
 
     def is_done(self, key: Key | None) -> bool:
         """Whether a call would only repeat an earlier one."""
@@ -55,8 +56,13 @@ class Mapped:
             self._done.add(key)
 
 
-def _unknown(row: Obj) -> bool:
-    dataset = row.facts.get("dataset")
+def _is_any_row(value: Value) -> bool:
+    """Whether a value is a row of a dataset nobody knows, or data of which nothing is told."""
+    if isinstance(value, Tensor):
+        return value.graph is Graph.PLAIN
+    if not isinstance(value, Obj) or value.kind is not Kind.ROW:
+        return False
+    dataset = value.facts.get("dataset")
     return not (isinstance(dataset, Obj) and rows.tells_fields(dataset))
 
 
