@@ -30,11 +30,14 @@ def representatives(run: Run, iterator: ParamIter, extra_names: tuple[str, ...])
     """Elements that stand for all parameters (or modules) of a model: each part under its realistic names. Names that
     the user's own conditions mention and no representative bears get one of their own (a projector, a tower)."""
     known: list[str] = []
-    adapted: list[str] = []
+    adapted: list[Element] = []
     for member, prefix in _members(iterator.model):
         for element in _of_member(run, member, prefix, iterator.modules):
             if iterator.parts is None or element.part in iterator.parts:
-                (adapted if element.part is Part.ADAPTER else known).append(element.name)
+                if element.part is Part.ADAPTER:
+                    adapted.append(element)
+                else:
+                    known.append(element.name)
                 yield element
     for name in dict.fromkeys(extra_names):
         bare = patterns.literal_head(name).strip(".")
@@ -42,19 +45,24 @@ def representatives(run: Run, iterator: ParamIter, extra_names: tuple[str, ...])
             name = _full_name(name_prefixes(iterator.model), bare)
             suffix = "" if iterator.modules else ".weight"
             yield Element(iterator.model, Part.BASE, f"{name}{suffix}", iterator.modules, "matrix", bare)
-            inside = iterator.parts is None or Part.ADAPTER in iterator.parts
-            met = any(bare in each for each in adapted)
-            if not iterator.modules and inside and not met and not connectors.free_of_adapters(iterator.model, bare):
-                yield from _adapters_inside(iterator.model, name, bare)
+            if not iterator.modules and (iterator.parts is None or Part.ADAPTER in iterator.parts):
+                yield from _adapters_inside(iterator.model, name, bare, adapted)
 
 
-def _adapters_inside(model: Obj, name: str, bare: str) -> Iterator[Element]:
-    """What adapters have in a module that the user's conditions name: `"layers.30" in name and "lora_" in name`."""
+def _adapters_inside(model: Obj, name: str, bare: str, others: list[Element]) -> Iterator[Element]:
+    """What adapters have in a module that the user's conditions name: `"layers.30" in name and "lora_" in name`. In a
+    block with a number there are some for certain; whether in a module of another name, nobody knows (they have it as
+    `extra`), unless the family of the model tells. others: the representatives of the adapters."""
+    if any(bare in each.name for each in others) or connectors.free_of_adapters(model, bare):
+        return
     for adapter in model.model.adapters:
         label = adapter.name if isinstance(adapter.name, str) else "default"
-        for matrix in ("lora_A", "lora_B"):
-            path = f"{name}.self_attn.q_proj.{matrix}.{label}.weight"
-            yield Element(model, Part.ADAPTER, path, False, "matrix", bare, adapter)
+        alike = layer_names.in_block(bare, [each.name for each in others if each.adapter is adapter])
+        if not alike and not layer_names.are_known(model, adapter.config) and not layer_names.is_head(bare):
+            alike = [f"{name}.self_attn.q_proj.{matrix}.{label}.weight" for matrix in ("lora_A", "lora_B")]
+        extra = "" if any(map(str.isdigit, bare)) else bare
+        for path in alike:
+            yield Element(model, Part.ADAPTER, path, False, "matrix", extra, adapter)
 
 
 def _members(model: Obj) -> Iterator[tuple[Obj, str]]:

@@ -15,6 +15,8 @@ BLOCK = "model.layers.0."
 _USUAL = ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj")  # where nothing is known of the layers
 _FAR = "999"  # a block whose number no program names, beside block 0: a filter on numbers tells them apart
 _MOST = 12
+_FEW = 4
+_HEADS = frozenset({"lm_head", "embed_out", "output_layer", "head", "classification_head", "cls", "pooler"})
 
 
 def adapted(model: Obj, config: Obj | None) -> list[str]:
@@ -25,6 +27,27 @@ def adapted(model: Obj, config: Obj | None) -> list[str]:
         listed = [f"{BLOCK}{name if '.' in name else f'self_attn.{name}'}" for name in targets or ()]
         found = listed[:_MOST] or [BLOCK + name for name in _USUAL]
     return [*found, *dict.fromkeys(_elsewhere(found))]
+
+
+def are_known(model: Obj, config: Obj | None) -> bool:
+    """Whether the family of the model tells in which layers an adapter is."""
+    return bool(_in_family(model, targets_of(config)))
+
+
+def is_head(name: str) -> bool:
+    """Whether a module is called like a head, in which adapters are by the exception that names it alone."""
+    return name in _HEADS or any(name in head.modules for head in architectures().heads)
+
+
+def in_block(name: str, adapted: list[str]) -> list[str]:
+    """Of the names of parameters of an adapter, some as they are in the block that another name has a number of:
+    `layers.0.self_attn.q_proj.lora_A.weight` in "layers.30" has a 30."""
+    numbers = re.findall(r"\d+", name)
+    if len(numbers) != 1:
+        return []
+    pattern = re.escape(name).replace(numbers[0], r"\d+", 1)
+    alike = [each for each in adapted if re.search(pattern, each)]
+    return list(dict.fromkeys(re.sub(r"\.\d+\.", f".{numbers[0]}.", each, count=1) for each in alike))[:_FEW]
 
 
 def _in_family(model: Obj, targets: list[str] | None) -> list[str]:

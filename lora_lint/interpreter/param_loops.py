@@ -135,8 +135,10 @@ def _finish(run: Run, model: Obj, state: ParamLoop, seen: list[Element]) -> None
     everywhere = set(parts.values()) if parts.keys() >= BASE_PARTS else set()
     inside = [e for e in seen if e.extra and e.part is Part.ADAPTER]
     if any(not state.writes.get(e.name, Tri.NO).no for e in inside) and not parts.get(Part.ADAPTER, Tri.NO).yes:
-        if not all(trainable(model.model, adapter)[0].yes for adapter in model.model.adapters):
+        if Part.ADAPTER in parts or not all(trainable(model.model, a)[0].yes for a in model.model.adapters):
             parts[Part.ADAPTER] = Tri.UNKNOWN  # some of the adapter's parameters train again
+    elif any(e.name not in state.writes for e in inside) and parts.get(Part.ADAPTER, Tri.YES).no:
+        parts[Part.ADAPTER] = Tri.UNKNOWN  # some may go on
     named = [e for e in seen if e.extra and e.part is not Part.ADAPTER]
     extras = {e.extra: state.writes[e.name] for e in named if e.name in state.writes}
     extras = {name: answer for name, answer in extras.items() if {answer} != everywhere}  # told apart from the others
