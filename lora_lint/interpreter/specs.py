@@ -106,10 +106,12 @@ def run_protocol(run: Run, obj: Obj, node: ir.Node, scope: Scope) -> None:
 
 
 def _choose(run: Run, specs: tuple[CallSpec, ...]) -> CallSpec | None:
-    """The first spec that may hold. A call that no targeted version has fails there, or the versions that are declared are
-    not those it runs with: then it does what it did in those that had it."""
+    """The first spec that may hold. A call that the targeted versions have no more fails there, or the versions that are
+    declared are not those it runs with: then it does what it did in those that had it. Of a call before its first version
+    nothing is known."""
     may = (spec for spec in specs if run.program.holds(run.module.path, spec.versions) is not False)
-    return next(may, specs[0] if specs else None)
+    gone = (spec for spec in specs if any("<" in one or "==" in one for one in spec.versions.values()))
+    return next(may, next(gone, None))
 
 
 def _use_configs(run: Run, args: Args) -> None:
