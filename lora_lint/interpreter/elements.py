@@ -58,7 +58,7 @@ def _adapters_inside(model: Obj, name: str, bare: str, others: list[Element]) ->
     for adapter in model.model.adapters:
         label = adapter.name if isinstance(adapter.name, str) else "default"
         alike = layer_names.in_block(bare, [each.name for each in others if each.adapter is adapter])
-        if not alike and not layer_names.are_known(model, adapter.config) and not layer_names.is_head(bare):
+        if not alike and not layer_names.are_known(model, adapter.config) and not layer_names.is_apart(bare):
             alike = [f"{name}.self_attn.q_proj.{matrix}.{label}.weight" for matrix in ("lora_A", "lora_B")]
         extra = "" if any(map(str.isdigit, bare)) else bare
         for path in alike:

@@ -16,6 +16,7 @@ _USUAL = ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj")  # where nothin
 _FAR = "999"  # a block whose number no program names, beside block 0: a filter on numbers tells them apart
 _MOST = 12
 _FEW = 4
+_ADAPTERS = frozenset({"adapter", "adapters", "peft"})
 _HEADS = frozenset({"lm_head", "embed_out", "output_layer", "head", "classification_head", "cls", "pooler"})
 
 
@@ -34,9 +35,10 @@ def are_known(model: Obj, config: Obj | None) -> bool:
     return bool(_in_family(model, targets_of(config)))
 
 
-def is_head(name: str) -> bool:
-    """Whether a module is called like a head, in which adapters are by the exception that names it alone."""
-    return name in _HEADS or any(name in head.modules for head in architectures().heads)
+def is_apart(name: str) -> bool:
+    """Whether no adapter is in a module of this name: it is called like a head, or as the adapters themselves are called by
+    those who do not know what peft calls them."""
+    return name in _HEADS or name in _ADAPTERS or any(name in head.modules for head in architectures().heads)
 
 
 def in_block(name: str, adapted: list[str]) -> list[str]:
