@@ -11,7 +11,19 @@ from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.parameter_values import PARAMETERS, Element, ParamName
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, Mutated, Scope, SeqVal, Sym, Value, key_of
+from lora_lint.interpreter.values import (
+    Choice,
+    Const,
+    DictVal,
+    LibRef,
+    Mutated,
+    Scope,
+    SeqVal,
+    Sym,
+    Value,
+    constant,
+    key_of,
+)
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.syntax import ir
@@ -66,7 +78,10 @@ def _list_method(run: Run, value: SeqVal, name: str, args: Args, node: ir.Node) 
             value.open = True  # the loop runs over samples: a model has more names than these
         return _mutated(run, name, args, node)
     if name == "insert" and len(given) == 2:
-        value.items.append(given[1])
+        place = constant(given[0])
+        known = type(place) is int and not value.open
+        value.items.insert(place if type(place) is int and known else len(value.items), given[1])
+        value.open = not known
         return _mutated(run, name, args, node)
     if name in ("extend", "update") and given:
         if isinstance(given[0], SeqVal):

@@ -74,10 +74,13 @@ def _item(run: Run, node: ir.Item, scope: Scope) -> Value:
 
 
 def _slice(run: Run, node: ir.Slice, scope: Scope) -> Value:
-    for part in (node.lower, node.upper, node.step):
-        if part is not None:
-            evaluate(run, part, scope)
-    return Sym(("slice",), "slice")
+    parts = [
+        Const(None) if part is None else evaluate(run, part, scope) for part in (node.lower, node.upper, node.step)
+    ]
+    bounds = [constant(part) for part in parts]
+    if all(bound is None or type(bound) is int for bound in bounds):
+        return Const(slice(*bounds))
+    return Sym(("slice", tuple(map(key_of, parts))), "slice")
 
 
 def _call(run: Run, node: ir.Call, scope: Scope) -> Value:

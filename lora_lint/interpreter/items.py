@@ -79,7 +79,11 @@ def _of_sequence(run: Run, value: SeqVal, index: Value, node: ir.Node) -> Value:
     if isinstance(index, Const) and isinstance(index.value, int) and not isinstance(index.value, bool):
         if -len(value.items) <= index.value < len(value.items) and not (value.open and index.value < 0):
             return value.items[index.value]
+    if isinstance(index, Const) and isinstance(index.value, slice):
+        return SeqVal(value.kind, list(value.items) if value.open else value.items[index.value], value.open)
     if isinstance(index, Sym) and index.key and index.text == "slice":
+        models = [item for item in value.items if isinstance(item, Obj) and item.kind is Kind.MODEL]
+        calls.escape(run, Args([(model, None) for model in models]), node)  # nobody knows which are meant
         return SeqVal(value.kind, list(value.items), open=True)
     if isinstance(index, Sym) and (modules := iteration.modules_of(value)) is not None:
         return iteration.module_at(run, modules, index)
