@@ -94,13 +94,15 @@ class TargetVersions:
         return result
 
     def _affected(self, name: str, query: SpecifierSet) -> bool | None:
-        """Answer over all choices; where evidence contradicts a choice, only what both agree on counts."""
+        """Answer over all choices. Where evidence contradicts a choice, only what both agree on counts; what no version is
+        in that the code runs with does not happen, whatever is declared."""
         shown = self._shown(name)
         target = self.targets.get(name)
         answers: set[bool | None] = set()
         for choice in target.choices if target is not None else (_ANY,):
             if is_empty(choice & shown):
-                answers |= {relation(choice, query), relation(shown, query)}
+                runs = relation(shown, query)
+                answers |= {runs} if runs is False else {relation(choice, query), runs}
             else:
                 answers.add(relation(choice & shown, query))
         return answers.pop() if len(answers) == 1 else None
