@@ -189,6 +189,16 @@ def test_configuration_on_the_command_line(reentrant: str, command: str, found: 
     assert codes == ({"LL204"} if found else set())
 
 
+def test_configuration_named_in_a_makefile(tmp_path: Path) -> None:
+    files = {
+        "src/train.py": PARSED,
+        "Makefile": "sft:\n\taccelerate launch --num_processes 1 -m src.train --config conf/sft.yaml\n",
+        "conf/sft.yaml": "gradient_checkpointing: true\ngradient_checkpointing_kwargs:\n  use_reentrant: true\n",
+    }
+    codes = {f.code for f in analyse(files, {"transformers": "4.56.2", "peft": "0.17.1", "trl": "0.23.1"}, tmp_path)}
+    assert codes == {"LL204"}
+
+
 CHECKPOINTED = """
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
