@@ -228,7 +228,8 @@ def scaler_misused(event: Event, trace: Trace) -> Iterator[Report]:
         elif set(event.guards) <= set(between[0].guards):  # a condition of its own may look for overflows
             yield _steps_unchecked(event, between[0], backward)
     elif scaler is not None and loss.scaler is None and scaler.facts.get("enabled") is Tri.YES:
-        if loss.graph is Graph.ATTACHED and loss.sources:
+        # A gradient that is passed on by hand may come out of the backward of a scaled loss.
+        if loss.graph is Graph.ATTACHED and loss.sources and "gradient" not in backward.args.get("written", ()):
             yield Report(
                 event,
                 "the scaler steps, but the loss was not scaled: it raises `No inf checks were recorded`, or divides too much",
