@@ -38,11 +38,13 @@ class Report:
         return self.at.location if isinstance(self.at, Event) else self.at
 
     def conditions(self) -> set[Guard]:
-        """Every condition under which the events of this report happened."""
+        """Every condition under which the events of this report happened. That the optimizer steps in some turns of the loop
+        only (accumulation) is none: it does step."""
         found = set(self.guards)
         for where in (self.at, *(event for event, _ in self.story)):
             if isinstance(where, Event):
-                found.update(where.guards, where.given)
+                steps = where.kind is Ev.STEP and where is not self.at
+                found.update((g for g in where.guards if not (steps and g.turns)), where.given)
         return found
 
 

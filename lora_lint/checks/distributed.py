@@ -143,7 +143,7 @@ def requires_grad_changed_after_wrap(event: Event, trace: Trace) -> Iterator[Rep
             if _wraps(member, _REPLICAS)[-1:] != [wrap]:
                 continue
             after = [op for op in member.model.ops if op.event.seq > wrap.seq and op.event.kind in (Ev.FREEZE, Ev.THAW)]
-            changed = _changes(member, after[0], wrap) if len({op.event for op in after}) == 1 else set()
+            changed = _changes(member, after[0], wrap) if len({_same_change(op) for op in after}) == 1 else set()
             if not changed or (Tri.YES not in changed and not wrap.args.get("unused", Tri.NO).no):
                 continue  # DDP that looks for unused parameters finds those that were frozen, and waits for none
             training = next(
@@ -156,6 +156,11 @@ def requires_grad_changed_after_wrap(event: Event, trace: Trace) -> Iterator[Rep
             )
             if training is not None:
                 yield _changed(after[0].event, Tri.YES in changed, wrap, training, trace)
+
+
+def _same_change(op: TrainOp) -> tuple[object, ...]:
+    """What is alike in changes that later turns of a loop make once more."""
+    return op.event.location, op.event.chain, op.path, tuple(sorted((p.value, a.value) for p, a in op.parts.items()))
 
 
 def _changed(change: Event, thaws: bool, wrap: Event, training: Event, trace: Trace) -> Report:

@@ -77,12 +77,10 @@ def inactive_adapter_trained(event: Event, trace: Trace) -> Iterator[Report]:
         for member, adapter in adapters_of(model):
             if not adapter.active.no or not isinstance(adapter.name, str):
                 continue
-            wanted = (
-                _loaded_to_train(adapter, member) or _held_alone(event, adapter, member) or _only_new(adapter, member)
-            )
-            if not wanted:
-                continue
             cause = _deactivation(adapter, member, trace)
+            alone = _held_alone(event, adapter, member) and not _had_its_turn(event, cause, trace)
+            if not (_loaded_to_train(adapter, member) or alone or _only_new(adapter, member)):
+                continue
             yield Report(
                 cause or adapter.event,
                 f'the adapter "{adapter.name}" is to be trained but is not active: it gets no gradient',
@@ -115,6 +113,13 @@ def _held_alone(event: Event, adapter: Adapter, model: Obj) -> bool:
     if not own or not others or not any(c.holds(adapter).yes for c in own):
         return False
     return all(other in c.adapters and c.holds(other).no for c in own for other in others)
+
+
+def _had_its_turn(step: Event, switch: Event | None, trace: Trace) -> bool:
+    """Whether the optimizer stepped before another adapter was made active: that one is the next to be trained."""
+    optimizer = step.role("optimizer")
+    steps = (e for e in trace.of(Ev.STEP) if switch is not None and e.seq < switch.seq)
+    return any(e.role("optimizer") is optimizer for e in steps)
 
 
 def _only_new(adapter: Adapter, model: Obj) -> bool:

@@ -11,7 +11,7 @@ from lora_lint.checks.common import maker
 from lora_lint.checks.values import literal, strings
 from lora_lint.findings import Applicability, FixPlan, SetKeyword, Severity
 from lora_lint.lifecycle.heap import WHOLE_PATHS, Adapter, Obj
-from lora_lint.lifecycle.trace import Event, Trace
+from lora_lint.lifecycle.trace import SHARED_CONFIG, Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev
 
 _KEYWORDS = ("all-linear",)
@@ -47,6 +47,7 @@ def target_modules_mismatch(event: Event, trace: Trace) -> Iterator[Report]:
             story=((event, "injected here"),),
             severity=Severity.ERROR if counted is not None else None,
             plan=_name_modules(config, listed, missing, family),
+            unless=frozenset() if none else frozenset({(SHARED_CONFIG, config.site)}),
         )
 
 

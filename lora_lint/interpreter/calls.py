@@ -166,7 +166,8 @@ def escape(run: Run, args: Args, node: ir.Node) -> None:
                 run.witnesses.add(("config-used", value.site))
             elif value.kind is Kind.MODEL:
                 run.unfollowed += 1
-                event = event or run.emit(Ev.CALL, node)
+                event = event or run.emit(Ev.CALL, node, args={"place": (run.module.path, node.loc), "given": []})
+                event.args["given"].append(value)
                 havoc(value, event)
             elif value.kind in (Kind.OBJECT, Kind.TRAINER, Kind.ACCELERATOR):
                 stack.extend(v for v in value.attrs.values() if isinstance(v, Obj) and v is not value)

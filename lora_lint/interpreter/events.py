@@ -9,14 +9,14 @@ import lora_lint.interpreter.forms as forms
 import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.params as params
 from lora_lint.apis.spec import Effect, Ref
-from lora_lint.interpreter import records
+from lora_lint.interpreter import losses, records
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.environment import Env, Unset
 from lora_lint.interpreter.parameter_values import ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, SeqVal, Sym, Value
-from lora_lint.lifecycle.heap import Obj, UnknownName
-from lora_lint.lifecycle.trace import Guard, Tensor
+from lora_lint.lifecycle.heap import Obj, UnknownName, trainable
+from lora_lint.lifecycle.trace import SHARED_CONFIG, Guard, Tensor
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Mode, Quant, Tri
 from lora_lint.syntax import ir
 
@@ -103,7 +103,16 @@ def _gather(run: Run, effect: Effect, env: Env, node: ir.Node) -> tuple[dict[str
                 args.setdefault("names", {})[key] = text
     if "config" in roles and effect.event is not Ev.CONFIGURE:
         run.witnesses.add(("config-used", roles["config"].site))
+    if effect.event is Ev.INJECT and "config" in roles and "model" in roles:
+        _note_injection(run, roles["config"], roles["model"].root)
     return roles, args
+
+
+def _note_injection(run: Run, config: Obj, root: Obj) -> None:
+    """Witness that one config is for models of several kinds: a name in it is to fit one of them, not each."""
+    earlier = (e for e in run.trace.of(Ev.INJECT) if e.role("config") is config and e.model is not None)
+    if any(e.model is not None and e.model.root.type != root.type for e in earlier):
+        run.witnesses.add((SHARED_CONFIG, config.site))
 
 
 def _kind(effect: Effect, args: dict[str, Any]) -> Ev | None:
@@ -179,6 +188,8 @@ def _optimizer(run: Run, roles: dict[str, Obj], args: dict[str, Any], node: ir.N
         optimizer.facts["captures"] = None if held is None or captures is None else [*held, *captures]
         return
     optimizer.facts["captures"] = captures
+    for capture in captures or () if args.get("trained") else ():  # of the parameters only those that require gradients
+        capture.chosen.update((id(a), trainable(capture.model.model, a)[0]) for a in capture.adapters)
     if isinstance(given, (ParamIter, ParamSet)) and captures and len(captures) == 1:
         roles.setdefault("model", captures[0].model)
 
@@ -210,6 +221,8 @@ def _backward(run: Run, args: dict[str, Any], roles: dict[str, Obj]) -> None:
     for source in value.sources if isinstance(value, Tensor) else ():
         if source.model is not None and all(source.model.root is not m.root for m in models):
             models.append(source.model)
+    if not models:
+        models = losses.models_behind(run, value)
     args["models"] = models
     if len(models) == 1:
         roles["model"] = models[0]

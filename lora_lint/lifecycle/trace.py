@@ -96,6 +96,8 @@ GRADIENT_READ = "gradient-read"
 GRADIENT_WRITTEN = "gradient-written"
 # Witness, with the file: `training` of a module is written there, which may switch back to train mode.
 MODE_WRITTEN = "mode-written"
+# Witness, with the place of a config: it is for adapters of models of several kinds.
+SHARED_CONFIG = "shared-config"
 # Witness: functions run as soon as a gradient is there; they may step an optimizer, or clear gradients.
 GRADIENT_HOOKED = "gradient-hooked"
 
