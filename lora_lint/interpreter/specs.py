@@ -182,7 +182,7 @@ def _do(run: Run, effect: Effect, site: Site, maybe: str) -> Value:
     elif verb == "let":
         env.values[fields["let"]] = form_value(run, fields["value"], env, node)
     elif verb == "set":
-        target = env.get(fields["set"].name) if fields["set"].name != "process" else run.process
+        target = _target(run, fields["set"].name, env)
         if isinstance(target, Obj):
             _set_facts(run, target, fields.get("facts", {}), env, node)
     elif verb == "link":
@@ -197,8 +197,13 @@ def _do(run: Run, effect: Effect, site: Site, maybe: str) -> Value:
     return UNSET
 
 
+def _target(run: Run, name: str, env: Env) -> Any:
+    """The object that an effect changes."""
+    return run.process if name == "process" else env.get(name)
+
+
 def _link(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> None:
-    target = env.get(fields["link"].name)
+    target = _target(run, fields["link"].name, env)
     if isinstance(target, Obj):
         for attr, value in fields["attrs"].items():
             linked = form_value(run, value, env, node)
