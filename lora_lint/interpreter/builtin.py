@@ -12,7 +12,16 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.dispatch as dispatch
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.managers as managers
-from lora_lint.interpreter import argparser, builtin_collections, config_files, copies, patterns, records, tensors
+from lora_lint.interpreter import (
+    argparser,
+    builtin_collections,
+    config_files,
+    copies,
+    operators,
+    patterns,
+    records,
+    tensors,
+)
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.builtin_collections import Handler
 from lora_lint.interpreter.keys import compound
@@ -340,6 +349,9 @@ _HANDLERS: dict[str, Handler] = {
     "builtins.globals": _globals,
     "builtins.locals": _globals,
     "builtins.vars": _fields,
+    "operator.methodcaller": operators.methodcaller,
+    "operator.attrgetter": operators.attrgetter,
+    "operator.itemgetter": operators.itemgetter,
     "copy.deepcopy": copies.deepcopy,
     "copy.copy": copies.shallow,
     "contextlib.nullcontext": _nullcontext,

@@ -96,6 +96,7 @@ def class_(run: Run, node: ir.ClassDef, scope: Scope) -> None:
     value.attrs = {k: v for k, v in inner.names.items() if k != "__class__"}
     if enums.is_enum(value):
         enums.fill(value)
+    _tell_bases(run, value, scope)
     for decorator in reversed(node.decorators):
         made = evaluation.evaluate(run, decorator, scope)
         if isinstance(made, LibRef) and made.name.rsplit(".", 1)[-1] in (
@@ -114,6 +115,19 @@ def class_(run: Run, node: ir.ClassDef, scope: Scope) -> None:
             value = result if isinstance(result, ClassVal) else value
     scope.bind(node.name, value)
     outdated.note_overrides(run, value)
+
+
+def _tell_bases(run: Run, value: ClassVal, scope: Scope) -> None:
+    """Call `__init_subclass__` of the bases, with the keywords of the class statement."""
+    above = next(
+        (cls.attrs["__init_subclass__"] for cls in list(value.mro())[1:] if "__init_subclass__" in cls.attrs), None
+    )
+    if isinstance(above, FuncVal):
+        args = Args([(value, None)])
+        for base in value.node.bases:
+            if base.name is not None and base.name != "metaclass":
+                args.add(base, evaluation.evaluate(run, base.value, scope))
+        calls.call_value(run, above, args, value.node, scope)
 
 
 def import_(run: Run, node: ir.Import, scope: Scope) -> None:

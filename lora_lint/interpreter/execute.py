@@ -219,7 +219,7 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
     run.loops.append(run.loop)
     try:
         if isinstance(iterable, Generator):
-            turns = generators.loop(run, node, iterable, scope, min(limit, 4))
+            turns = generators.loop(run, node, iterable, scope, generators.turns(iterable, node, limit))
             items = [] if turns > 1 else [run.fresh(node.iter)]
             hot = hot and not turns
         for item in items:

@@ -8,9 +8,13 @@ import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.interpreter import mentions
 from lora_lint.interpreter.parameter_values import ParamIter, ParamSet
+from lora_lint.interpreter.relevance import called_names
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Generator, Jump, Returned, Scope, Value
+from lora_lint.interpreter.walk import children, nodes_in
 from lora_lint.syntax import ir
+
+MAX_YIELDS = 8
 
 
 def yielded(run: Run, value: Value, node: ir.Node, each: bool = False) -> Value:
@@ -39,6 +43,18 @@ def collect(run: Run, generator: Generator, node: ir.Node, limit: int = 4) -> li
         return produced[:limit]
     finally:
         run.yields.pop()
+
+
+def turns(generator: Generator, node: ir.For, limit: int) -> int:
+    """How many values of a generator a loop takes that goes at most `limit` times over other things. Functions that it
+    yields and the loop calls are steps of the program, all of them matter; one with a loop of its own yields the same again."""
+    names = {each.id for each in nodes_in((node.target,)) if isinstance(each, ir.Name)}
+    most = MAX_YIELDS if not names.isdisjoint(called_names(node.body)) else limit
+    return min(most, 4) if any(map(_repeats, children(generator.func.node))) else most
+
+
+def _repeats(node: object) -> bool:
+    return isinstance(node, (ir.For, ir.While)) or any(map(_repeats, children(node)))
 
 
 def loop(run: Run, node: ir.For, generator: Generator, scope: Scope, limit: int) -> int:

@@ -16,6 +16,7 @@ from lora_lint.interpreter.values import (
     DictVal,
     FuncVal,
     Generator,
+    LibMethod,
     Partial,
     SeqVal,
     Sym,
@@ -33,10 +34,11 @@ LOOP_TURNS = 2
 
 
 def holds_callables(value: Value) -> bool:
-    """Whether a value is a collection of the user's functions: `for step in (load, adapt, fit): step()`."""
+    """Whether a value is a collection of functions: `for step in (load, adapt, fit): step()`. What may matter of an object is
+    a method too: `for act in (optimizer.step, optimizer.zero_grad): act()`."""
     items = value.items if isinstance(value, SeqVal) else value.items.values() if isinstance(value, DictVal) else ()
     flat = [each for item in items for each in (item.items if isinstance(item, SeqVal) else (item,))]
-    return any(isinstance(each, (FuncVal, Bound, Partial)) for each in flat)
+    return any(isinstance(each, (FuncVal, Bound, Partial, LibMethod)) for each in flat)
 
 
 def items_for_loop(
