@@ -171,6 +171,17 @@ def optimizers(trace: Trace) -> Iterator[Obj]:
             yield optimizer
 
 
+def may_hold(optimizer: Obj, adapter: Adapter) -> bool:
+    """Whether an optimizer holds the adapter, or may."""
+    captures = optimizer.facts.get("captures")
+    return captures is None or any(not c.holds(adapter).no for c in captures)
+
+
+def only_used(adapter: Adapter) -> bool:
+    """Whether an adapter was loaded to be used, not to be trained: beside one that is, set_adapter() is not meant to thaw it."""
+    return adapter.loaded and adapter.event.args.get("trainable") is Tri.NO
+
+
 def has_adapters(model: Obj) -> Tri:
     """Whether the model (or one inside it) has an adapter."""
     if adapters_of(model):

@@ -335,13 +335,15 @@ def _trained_whole(event: Event) -> list[Obj]:
 def wrapped_model_bypassed(event: Event, trace: Trace) -> Iterator[Report]:
     """The loss comes from a forward of what a wrapper holds, and from none of the wrapper itself."""
     loss = loss_of(event)
-    if loss is None or event.args.get("implicit"):
+    if loss is None:
         return
     past: dict[int, tuple[Event, Event]] = {}
     through: set[int] = set()
     for source in loss.sources:
         wraps = _wraps(source.model, _SEVERAL - _SHARDED) if source.model is not None else []
         wraps = [wrap for wrap in wraps if wrap.seq < source.seq]
+        if event.args.get("implicit"):  # a trainer's own wrapper is what it hands to the user's compute_loss
+            wraps = [wrap for wrap in wraps if wrap.role("trainer") is event.role("trainer")]
         if _through_wrapper(source):
             through.update(id(wrap) for wrap in wraps)
         elif wraps and source.args.get("grad") is not Tri.NO:
@@ -353,7 +355,7 @@ def wrapped_model_bypassed(event: Event, trace: Trace) -> Iterator[Report]:
                 "the training forward goes past the wrapper of the model: gradients are not reduced, every process trains alone",
                 help="call the wrapped model",
                 story=((wrap, "wrapped here"), (event, "backward here")),
-                plan=call_wrapper(source, wrap, trace),
+                plan=call_wrapper(source, wrap, trace) if not event.args.get("implicit") else None,
             )
 
 

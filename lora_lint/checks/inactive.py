@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import TRAINING, has_adapters, held_models, learns, name_of, trained, variable_of
+from lora_lint.checks.common import (
+    TRAINING,
+    has_adapters,
+    held_models,
+    learns,
+    may_hold,
+    name_of,
+    only_used,
+    optimizers,
+    trained,
+    variable_of,
+)
 from lora_lint.findings import Applicability, FixPlan, InsertStatement
 from lora_lint.lifecycle.effects import merged_in_place
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
@@ -78,7 +89,7 @@ def inactive_adapter_trained(event: Event, trace: Trace) -> Iterator[Report]:
             if not adapter.active.no or not isinstance(adapter.name, str):
                 continue
             cause = _deactivation(adapter, member, trace)
-            alone = _held_alone(event, adapter, member) and not _had_its_turn(event, cause, trace)
+            alone = _held_alone(event, adapter, member) and not _next_in_turn(event, cause, member, trace)
             if not (_loaded_to_train(adapter, member) or alone or _only_new(adapter, member)):
                 continue
             yield Report(
@@ -115,11 +126,17 @@ def _held_alone(event: Event, adapter: Adapter, model: Obj) -> bool:
     return all(other in c.adapters and c.holds(other).no for c in own for other in others)
 
 
-def _had_its_turn(step: Event, switch: Event | None, trace: Trace) -> bool:
-    """Whether the optimizer stepped before another adapter was made active: that one is the next to be trained."""
+def _next_in_turn(step: Event, switch: Event | None, model: Obj, trace: Trace) -> bool:
+    """Whether the adapter that was made active is the next to be trained: the optimizer stepped before, or was built before
+    and no optimizer has that adapter, which is the mistake then (LL301)."""
     optimizer = step.role("optimizer")
-    steps = (e for e in trace.of(Ev.STEP) if switch is not None and e.seq < switch.seq)
-    return any(e.role("optimizer") is optimizer for e in steps)
+    if switch is None or optimizer is None:
+        return False
+    earlier = [e for e in trace.of(Ev.STEP, Ev.OPTIMIZER) if e.role("optimizer") is optimizer and e.seq < switch.seq]
+    if any(e.kind is Ev.STEP for e in earlier):
+        return True
+    active = [a for a in model.model.adapters if a.active.yes and not only_used(a)]
+    return bool(earlier) and any(not any(may_hold(o, a) for o in optimizers(trace)) for a in active)
 
 
 def _only_new(adapter: Adapter, model: Obj) -> bool:

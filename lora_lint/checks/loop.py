@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import feeds, held_models, name_of, on_condition, optimizers, order_sites
+from lora_lint.checks.common import (
+    feeds,
+    held_models,
+    may_hold,
+    name_of,
+    on_condition,
+    only_used,
+    optimizers,
+    order_sites,
+)
 from lora_lint.findings import Applicability, FixPlan, MoveStatement, RemoveStatement
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import GRADIENT_WRITTEN, Event, Trace
-from lora_lint.lifecycle.vocabulary import Ev, Tri
+from lora_lint.lifecycle.vocabulary import Ev
 from lora_lint.location import Location
 
 
@@ -23,9 +32,9 @@ def optimizer_before_adapter(event: Event, trace: Trace) -> Iterator[Report]:
             continue
         for model in held_models(optimizer):
             for member, adapter in adapters_of(model):
-                if not trainable(member.model, adapter)[0].yes or any(_may_hold(o, adapter) for o in optimizers(trace)):
+                if not trainable(member.model, adapter)[0].yes or any(may_hold(o, adapter) for o in optimizers(trace)):
                     continue
-                if _only_used(adapter) and any(c.holds(a).yes for c in captures for a in member.model.adapters):
+                if only_used(adapter) and any(c.holds(a).yes for c in captures for a in member.model.adapters):
                     continue
                 capture = next(
                     (
@@ -58,17 +67,6 @@ def _stepped(event: Event) -> list[Obj]:
     items = getattr(given, "items", None)
     first = items[0] if isinstance(items, list) and items else event.args.get("optimizer_value")
     return [first] if isinstance(first, Obj) else []
-
-
-def _may_hold(optimizer: Obj, adapter: Adapter) -> bool:
-    """Whether an optimizer holds the adapter, or may."""
-    captures = optimizer.facts.get("captures")
-    return captures is None or any(not c.holds(adapter).no for c in captures)
-
-
-def _only_used(adapter: Adapter) -> bool:
-    """Whether an adapter was loaded to be used, not to be trained: beside one that is, set_adapter() is not meant to thaw it."""
-    return adapter.loaded and adapter.event.args.get("trainable") is Tri.NO
 
 
 def _change(adapter: Adapter, trace: Trace) -> Event:

@@ -45,7 +45,7 @@ def text_of(value: Any) -> str | None:
     if isinstance(whole, str):
         return whole
     key = getattr(value, "key", None)
-    if not isinstance(key, tuple) or len(key) < 4 or key[0] != "fstring":
+    if not isinstance(key, tuple) or len(key) != 2 or key[0] != "fstring":
         return None
-    parts = (part[2] if isinstance(part, tuple) and len(part) == 3 and part[0] == "const" else GAP for part in key[3])
+    parts = (part[2] if isinstance(part, tuple) and len(part) == 3 and part[0] == "const" else GAP for part in key[1])
     return "".join(part if isinstance(part, str) else GAP for part in parts)

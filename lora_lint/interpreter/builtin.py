@@ -24,7 +24,7 @@ from lora_lint.interpreter import (
 )
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.builtin_collections import Handler
-from lora_lint.interpreter.keys import compound
+from lora_lint.interpreter.keys import compound, put_together
 from lora_lint.interpreter.parameter_values import Element
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
@@ -316,7 +316,7 @@ def _join_path(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     if all(isinstance(v, Const) and isinstance(v.value, str) for v in values):
         return Const(posixpath.join(*(str(v.value) for v in values)) if values else "")
     parts = [part for value in values for part in (Const("/"), value)][1:]
-    return compound(("fstring", run.module.path, node.loc, tuple(key_of(v) for v in parts)), values)
+    return put_together(tuple(key_of(v) for v in parts), values)
 
 
 def _match(how: str) -> Handler:

@@ -9,6 +9,7 @@ import lora_lint.interpreter.items as item_access
 from lora_lint.interpreter import config_files, filters, patterns
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
+from lora_lint.interpreter.keys import parts_of
 from lora_lint.interpreter.parameter_values import PARAMETERS, Element, ParamName
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
@@ -50,8 +51,8 @@ def method(run: Run, value: SeqVal | DictVal | Const, name: str, args: Args, nod
 
 def _known_start(text: Sym) -> str:
     """The known beginning of a text that was put together."""
-    parts = text.key[3] if isinstance(text.key, tuple) and len(text.key) > 3 and text.key[0] == "fstring" else ()
-    first = parts[0] if isinstance(parts, tuple) and parts else None
+    parts = parts_of(text)
+    first = parts[0] if parts else None
     known = isinstance(first, tuple) and len(first) == 3 and first[0] == "const" and isinstance(first[2], str)
     return str(first[2]) if known and isinstance(first, tuple) else ""
 

@@ -17,7 +17,7 @@ import lora_lint.interpreter.specs as specs
 from lora_lint.interpreter import definitions, encodings, generators, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import describe
-from lora_lint.interpreter.keys import MAX_CONSTANT, compound, joined
+from lora_lint.interpreter.keys import MAX_CONSTANT, compound, joined, parts_of, put_together
 from lora_lint.interpreter.parameter_values import ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
@@ -108,40 +108,35 @@ def _op(run: Run, node: ir.Op, scope: Scope) -> Value:
         return value if op == "await" else generators.yielded(run, value, node, each=op == "yield from")
     values = [evaluate(run, operand, scope) for operand in node.operands]
     if op == "fstring":
-        return _fstring(run, node, values)
+        return _fstring(values)
     if op in conditions.COMPARISONS or op == "not":
         return conditions.compare(run, op, values, node)
     return binary(run, op, values, node)
 
 
-def _fstring(run: Run, node: ir.Op, values: list[Value]) -> Value:
+def _fstring(values: list[Value]) -> Value:
     """An f-string: its text when all is known, else an unknown that keeps its beginning (`f"cuda:{rank}"`)."""
     texts = [str(v.value) if isinstance(v, Const) else None for v in values]
     whole = "".join(text for text in texts if text is not None)
     if None not in texts and len(whole) <= MAX_CONSTANT:
         return Const(whole)
-    key = ("fstring", run.module.path, node.loc, tuple(key_of(v) for v in values))
-    return compound(key, values, f"{texts[0] or ''}…")
+    return put_together(tuple(key_of(v) for v in values), values, f"{texts[0] or ''}…")
 
 
-def texts_joined(run: Run, values: list[Value], node: ir.Node) -> Value:
+def texts_joined(values: list[Value]) -> Value:
     """Texts one after the other, of which not all are known: like an f-string."""
-    parts = tuple(part for value in values for part in (value.key[3] if _is_put_together(value) else (key_of(value),)))
-    return compound(("fstring", run.module.path, node.loc, parts), values)
+    parts = (parts_of(value) or (key_of(value),) for value in values)
+    return put_together(tuple(part for some in parts for part in some), values)
 
 
 def _is_text(value: Value) -> bool:
-    return (isinstance(value, Const) and isinstance(value.value, str)) or _is_put_together(value)
-
-
-def _is_put_together(value: Value) -> bool:
-    return isinstance(value, Sym) and isinstance(value.key, tuple) and len(value.key) > 3 and value.key[0] == "fstring"
+    return (isinstance(value, Const) and isinstance(value.value, str)) or parts_of(value) is not None
 
 
 def binary(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
     """An arithmetic operation."""
     if op == "+" and any(_is_text(v) for v in values) and not all(isinstance(v, Const) for v in values):
-        return texts_joined(run, values, node)
+        return texts_joined(values)
     if any(isinstance(v, Tensor) for v in values):
         return tensors.combine(run, values, node)
     if all(isinstance(v, Const) for v in values):

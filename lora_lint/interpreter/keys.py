@@ -26,6 +26,18 @@ def compound(key: Hashable, parts: Iterable[Value], text: str = "", *, data: boo
     return Sym(key, text if len(text) <= MAX_TEXT else text[-MAX_TEXT:], data=data, size=size)
 
 
+def put_together(parts: tuple[Hashable, ...], values: Iterable[Value], text: str = "") -> Sym:
+    """A text made of others, of which not all are known: the same wherever it is put together of the same."""
+    return compound(("fstring", parts), values, text)
+
+
+def parts_of(value: Value) -> tuple[Hashable, ...] | None:
+    """The keys of the parts of such a text, None for anything else."""
+    key = value.key if isinstance(value, Sym) else None
+    found = key[1] if isinstance(key, tuple) and len(key) == 2 and key[0] == "fstring" else None
+    return found if isinstance(found, tuple) else None
+
+
 def joined(values: Iterable[Value], opened: bool = False) -> tuple[list[Value], bool]:
     """The items of several values in a row, and whether there may be others."""
     items: list[Value] = []

@@ -20,6 +20,7 @@ def started(run: Run, launches: Sequence[Launch], at: Location) -> None:
     if several is not None:
         how = f"{several.where} starts it as {several.processes} processes"
         run.emit(Ev.DISTRIBUTED, None, args={"how": how}, at=at)
+        run.process.attrs["several"] = Const(True)
     for name in _SETTINGS:
         values = {getattr(one, name) for one in launches}
         if len(values) == 1 and None not in values:

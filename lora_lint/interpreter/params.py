@@ -250,16 +250,28 @@ def _unchanged(node: ir.Comp) -> bool:
 
 
 def _some_entries(run: Run, node: ir.Comp, items: Obj) -> Obj | None:
-    """A dict of some entries of a model's state dict, under the names they have there; None for anything else."""
+    """A dict of some entries of a model's state dict, under names that begin as they do there; None for anything else."""
     whole, target = items.facts.get("entries"), node.clauses[0].target
     names = target.items if isinstance(target, ir.Seq) else ()
-    first = names[0] if names else None
-    plain = isinstance(first, ir.Name) and isinstance(node.key, ir.Name) and first.id == node.key.id
-    if not isinstance(whole, Obj) or len(node.clauses) > 1 or not plain:
+    if not isinstance(whole, Obj) or len(node.clauses) > 1 or not names or node.key is None:
+        return None
+    if not _begins_like(node.key, names[0], str(whole.facts.get("prefix", ""))):
         return None
     some = run.make(whole.kind, whole.type, node)
     some.facts.update(whole.facts)
     return some
+
+
+def _begins_like(key: ir.Expr, name: ir.Expr, prefix: str) -> bool:
+    """Whether a key is the name, or the name with something replaced that is not in its prefix: `name.replace(".default", "")`."""
+    if isinstance(key, ir.Name):
+        return isinstance(name, ir.Name) and key.id == name.id
+    if not isinstance(key, ir.Call) or not isinstance(key.func, ir.Attr) or key.func.name != "replace":
+        return False
+    old = key.args[0].value if key.args else None
+    text = old.value if isinstance(old, ir.Const) and isinstance(old.value, str) else ""
+    apart = bool(text and prefix) and text not in prefix and prefix.split(".")[0] not in text
+    return apart and _begins_like(key.func.value, name, prefix)
 
 
 def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Value:
