@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import STACKS, TRAINING, call_site, order_sites, trained
+from lora_lint.checks.values import enum_member, given
 from lora_lint.findings import Applicability, FixPlan, MoveStatement
 from lora_lint.lifecycle.heap import EACH, Obj, TrainOp
 from lora_lint.lifecycle.trace import Event, Trace
@@ -94,6 +95,8 @@ def _may_thaw(op: TrainOp) -> bool:
 def _kept(member: Obj, op: TrainOp) -> bool:
     """Whether modules_to_save of some adapter keeps what was thawed trainable (or may)."""
     for adapter in member.model.adapters:
+        if adapter.config is not None and _kept_for_task(adapter.config, op):
+            return True
         saved = adapter.config.facts.get("modules_to_save") if adapter.config is not None else None
         names = [getattr(i, "value", None) for i in getattr(saved, "items", ())] if saved is not None else []
         if saved is not None and not names and getattr(saved, "value", 0) is not None:
@@ -105,6 +108,21 @@ def _kept(member: Obj, op: TrainOp) -> bool:
             if not all(_outside(str(name), op) for name in names):
                 return True
     return False
+
+
+def _kept_for_task(config: Obj, op: TrainOp) -> bool:
+    """Whether all that was thawed is the head that peft trains for the task of a config (or may, for one not known)."""
+    if not given(config.facts, "task_type"):
+        return False
+    tasks = architectures().task_types
+    task = enum_member(config.facts["task_type"])
+    kept = set(tasks.get(task, ())) if task is not None else {name for heads in tasks.values() for name in heads}
+    if op.path:
+        return not kept.isdisjoint(op.path.split("."))
+    words = [word for word, answer in op.event.args.get("extras", {}).items() if not answer.no]
+    if any(op.parts.get(part, Tri.NO).yes for part in BASE_PARTS - {Part.HEAD}):
+        return False
+    return bool(kept and words) and all(any(name in word for name in kept) for word in words)
 
 
 def _outside(name: str, op: TrainOp) -> bool:

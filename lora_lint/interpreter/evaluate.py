@@ -87,11 +87,22 @@ def _call(run: Run, node: ir.Call, scope: Scope) -> Value:
     return calls.call(run, node, scope)
 
 
+def _power(base: float, exponent: float) -> float:
+    """A power of numbers, unless its digits would be without end."""
+    if abs(base) > 1e6 or abs(exponent) > 64:
+        raise OverflowError
+    value = base**exponent
+    if isinstance(value, complex):
+        raise ValueError
+    return float(value) if isinstance(value, float) else int(value)
+
+
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
     "/": operator.truediv,
+    "**": _power,
     "//": operator.floordiv,
     "%": operator.mod,
     "|": operator.or_,
