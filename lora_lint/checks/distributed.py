@@ -8,6 +8,7 @@ from typing import Any
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import TRAINING, argument, loss_of, maker, name_of, trained
+from lora_lint.checks.frozen import head_goes_on
 from lora_lint.checks.heads import trains_head
 from lora_lint.checks.values import literal
 from lora_lint.checks.wrappers import call_wrapper, decide_first, entered, is_wrapper, wrap_later, wrapper_of
@@ -180,9 +181,10 @@ def _changed(change: Event, thaws: bool, wrap: Event, training: Event, trace: Tr
 
 def _changes(member: Obj, op: TrainOp, wrap: Event) -> set[Tri]:
     """What a freeze or thaw surely changes against the state in which the model was wrapped: YES for parts that it thaws,
-    NO for parts that it freezes. A freeze of every adapter is another rule's."""
+    NO for parts that it freezes. A freeze of every adapter is another rule's, unless a head goes on beside them."""
     if op.parts.get(Part.ADAPTER, Tri.UNKNOWN).no and not op.path:
-        return set()
+        if not all(head_goes_on(adapter, op.event) for adapter in member.model.adapters):
+            return set()
     written = set(op.parts.items()) | set(op.event.args.get("wrote", ()))
     for name, answer in op.event.args.get("extras", {}).items():
         copied = any(

@@ -42,7 +42,7 @@ _LANGUAGE_TOWERS = frozenset({"language_model", "text_model", "llm", "decoder", 
 def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
     """A freeze that covers every adapter stands when training begins."""
     for model, adapter, cause in frozen_at_training(event):
-        head = _head_goes_on(adapter, cause)
+        head = head_goes_on(adapter, cause)
         if cause.kind is Ev.FREEZE and not (_thawed_in_vain(cause, trace) or (head and not _of_base_too(cause))):
             yield Report(
                 cause,
@@ -83,7 +83,7 @@ def _thawed_in_vain(freeze: Event, trace: Trace) -> bool:
     return any(freeze.model is not None and e.model is not None and e.model.root is freeze.model.root for e in filters)
 
 
-def _head_goes_on(adapter: Adapter, freeze: Event) -> bool:
+def head_goes_on(adapter: Adapter, freeze: Event) -> bool:
     """Whether a freeze picks the adapter's matrices out by name and leaves the trained copies of other modules (a head)
     as they are: a stage in which these alone learn."""
     parts = freeze.args.get("parts") or {}
