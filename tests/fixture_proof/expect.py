@@ -93,13 +93,15 @@ def _tensors(wanted: dict[str, Any], tensors: dict[str, dict[str, bool]]) -> lis
 
 
 def _files(wanted: dict[str, Any], folder: Path) -> list[str]:
-    from safetensors import safe_open
-
     paths = sorted(folder.glob(wanted["path"]))
     if bool(paths) is not wanted.get("exists", True):
         return [f"{wanted['path']}: found {[str(p.relative_to(folder)) for p in paths]}"]
-    found = []
-    for path in paths if {"tensors", "nonzero"} & set(wanted) else []:
+    found: list[str] = []
+    if not {"tensors", "nonzero"} & set(wanted):
+        return found
+    from safetensors import safe_open
+
+    for path in paths:
         with safe_open(path, framework="pt") as stored:
             names = [name for name in stored.keys() if re.search(wanted.get("match", ""), name)]  # noqa: SIM118
             filled = [bool(stored.get_tensor(name).any()) for name in names]

@@ -73,6 +73,7 @@ def test_remarks_on_an_environment() -> None:
     assert remarks({"variables": {}, "devices": [full]}) == ["GPU has only 1.0 GB free"]
 
 
+@pytest.mark.torch
 def test_what_was_read_does_not_confirm_itself() -> None:
     """LL206 speaks of code after the observed steps: a healthy run of three steps neither confirms nor refutes it."""
     from lora_lint.findings import Finding, Severity
