@@ -201,7 +201,9 @@ def _str(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     """A text is itself, a path its text."""
     value = config_files.place(builtin_collections.first(args))
     run.touch_args(args)
-    return value if isinstance(value, (Const, Sym)) and len(args.positional) == 1 else run.fresh(node)
+    if isinstance(value, Const) and len(args.positional) == 1:
+        return value
+    return replace(value if isinstance(value, Sym) and len(args.positional) == 1 else run.fresh(node), some=True)
 
 
 def _number(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:

@@ -9,7 +9,7 @@ import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.items as item_access
 from lora_lint.interpreter import config_files, rows, tensors
 from lora_lint.interpreter.describe import describe
-from lora_lint.interpreter.keys import compound
+from lora_lint.interpreter.keys import compound, never_empty, never_none
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
@@ -55,7 +55,7 @@ def truth(run: Run, value: Value) -> Tri:
         answers = {truth(run, v) for v in value.values}
         return answers.pop() if len(answers) == 1 else Tri.UNKNOWN
     if isinstance(value, Sym):
-        return Tri.of(_known(run, value.key))
+        return Tri.YES if never_empty(value) else Tri.of(_known(run, value.key))
     return Tri.UNKNOWN
 
 
@@ -342,6 +342,8 @@ def _values(value: Value) -> tuple[Value, ...]:
 
 
 def _never_none(value: Value) -> bool:
+    if isinstance(value, Sym):
+        return never_none(value)
     return isinstance(
         value,
         (

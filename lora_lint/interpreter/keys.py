@@ -38,6 +38,21 @@ def parts_of(value: Value) -> tuple[Hashable, ...] | None:
     return found if isinstance(found, tuple) else None
 
 
+# Unknowns that are surely something: texts put together, paths computed, what is in a file, and numbers.
+_NEVER_NONE = frozenset({"fstring", "path", "contents", "number"})
+
+
+def never_none(value: Sym) -> bool:
+    """Whether this unknown comes from an operation that gives no None."""
+    return value.some or (isinstance(value.key, tuple) and bool(value.key) and value.key[0] in _NEVER_NONE)
+
+
+def never_empty(value: Sym) -> bool:
+    """Whether this unknown is a text with a known part in it (`f"out/{step}"`)."""
+    parts = (part for part in parts_of(value) or () if isinstance(part, tuple) and len(part) == 3)
+    return any(part[0] == "const" and part[2] not in ("", None) for part in parts)
+
+
 def joined(values: Iterable[Value], opened: bool = False) -> tuple[list[Value], bool]:
     """The items of several values in a row, and whether there may be others."""
     items: list[Value] = []
