@@ -106,6 +106,7 @@ DERIVATIONS = frozenset(
         "path",
         "folder",
         "graph-free",
+        "outputs",
         "row-format",
     }
 )

@@ -8,11 +8,12 @@ from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import TRAINING, name_of, part_trainable, trained
 from lora_lint.checks.embeddings import adapts_embeddings, saves_embeddings
+from lora_lint.checks.targets import all_outside
 from lora_lint.checks.values import given, literal
 from lora_lint.findings import Applicability, FixPlan, SetKeyword, Severity
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Trace
-from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
+from lora_lint.lifecycle.vocabulary import Ev, Kind, Part, Tri
 from lora_lint.location import Location
 
 _REENTRANT = ("reentrant", "default")
@@ -47,7 +48,7 @@ def checkpointing_without_input_grads(event: Event, trace: Trace) -> Iterator[Re
 def recomputed_without_input_grads(event: Event, trace: Trace) -> Iterator[Report]:
     """torch's own reentrant checkpoint() around a model with adapters, given nothing that requires gradients."""
     for call in trace.of(Ev.RECOMPUTE):
-        if call.args.get("blind") is not Tri.YES:
+        if call.args.get("blind") is not Tri.YES and not _given_frozen_embeddings(call, trace):
             continue
         inside = (*call.chain, call.location)
         for forward in trace.of(Ev.FORWARD):
@@ -66,6 +67,35 @@ def recomputed_without_input_grads(event: Event, trace: Trace) -> Iterator[Repor
                 plan=FixPlan(Applicability.SAFE, "use non-reentrant checkpointing", (intent,)),
             )
             break
+
+
+def _given_frozen_embeddings(call: Event, trace: Trace) -> bool:
+    """Whether all that could require gradients in what is given comes straight from the frozen embedding of a model, and
+    no hook makes its output require them."""
+    outputs = call.args.get("outputs") or ()
+    return bool(outputs) and all(
+        forward.model is not None and _frozen_embedding(forward.model, trace) for forward in outputs
+    )
+
+
+def _frozen_embedding(part: Obj, trace: Trace) -> bool:
+    """Whether a part of a library's model is its embedding, without adapters and frozen."""
+    step, root, state = part.full_path.split(".")[-1], part.root, part.model
+    if step not in architectures().embeddings or root.user_class is not None or state.escaped or _foreign(root):
+        return False
+    if not state.adapters or not state.input_grads.no or not part_trainable(state, Part.EMBED).no:
+        return False
+    views = (root, *(each for each in trace.objects if each.kind is Kind.MODEL and each.root is root))
+    return all(map(_as_loaded, views)) and all(
+        _inside(adapter) and all_outside(adapter, root, step) for adapter in state.adapters
+    )
+
+
+def _as_loaded(module: Obj) -> bool:
+    """Whether the user put nothing of their own into a module or, as far as its parts were looked at, into these."""
+    own = (value for value in module.attrs.values() if getattr(value, "kind", None) is not Kind.MODEL_CONFIG)
+    parts = (value for name, value in module.facts.items() if name.startswith("submodule:"))
+    return next(own, None) is None and all(_as_loaded(part) for part in parts if isinstance(part, Obj))
 
 
 def _switched_on(model: Obj, trace: Trace) -> Event | None:

@@ -17,10 +17,10 @@ from lora_lint.checks.common import (
     trained,
     variable_of,
 )
-from lora_lint.findings import Applicability, FixPlan, InsertStatement
+from lora_lint.findings import Applicability, FixPlan, InsertStatement, Severity
 from lora_lint.lifecycle.effects import merged_in_place
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
-from lora_lint.lifecycle.trace import Event, Tensor, Trace
+from lora_lint.lifecycle.trace import VALUES_HANDLED, Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Part, Tri
 
 
@@ -90,7 +90,8 @@ def inactive_adapter_trained(event: Event, trace: Trace) -> Iterator[Report]:
                 continue
             cause = _deactivation(adapter, member, trace)
             alone = _held_alone(event, adapter, member) and not _next_in_turn(event, cause, member, trace)
-            if not (_loaded_to_train(adapter, member) or alone or _only_new(adapter, member)):
+            meant = _loaded_to_train(adapter, member) or alone or _only_new(adapter, member)
+            if not meant and not _starts_a_stage(event, adapter, member, trace):
                 continue
             yield Report(
                 cause or adapter.event,
@@ -98,6 +99,8 @@ def inactive_adapter_trained(event: Event, trace: Trace) -> Iterator[Report]:
                 help=f'call set_adapter("{adapter.name}") before the training',
                 story=(*(((adapter.event, "it comes here"),) if cause is not None else ()), (event, "trained here")),
                 plan=_activate(adapter) if cause is None else None,
+                severity=None if meant else Severity.WARNING,
+                unless=frozenset() if meant else frozenset((w, member.root.site) for w in _OTHER_USE),
             )
 
 
@@ -142,6 +145,33 @@ def _next_in_turn(step: Event, switch: Event | None, model: Obj, trace: Trace) -
 def _only_new(adapter: Adapter, model: Obj) -> bool:
     """Whether it was added, and nothing else in the model learns: then it must be the one that was meant."""
     return not adapter.loaded and learns(model).no
+
+
+# What shows, at any time, that an adapter is there for something else than the training that follows.
+_OTHER_USE = (Ev.ACTIVATE.value, VALUES_HANDLED)
+
+
+def _starts_a_stage(event: Event, adapter: Adapter, model: Obj, trace: Trace) -> bool:
+    """Whether it was added between two trainings, the second of which has an optimizer or a trainer of its own: the next
+    stage is that of the new adapter, unless something fills it or makes it active at any time."""
+    added = adapter.event
+    if adapter.loaded or adapter.config is None or not _same_model(added.model, model):
+        return False
+    before = (e for e in trace.of(Ev.TRAIN, Ev.STEP) if e.seq < added.seq)
+    if not any(m.root is model.root for e in before for m in trained(e)):
+        return False
+    filled = (e for e in trace.of(Ev.LOAD_STATE, Ev.CALL, Ev.ACTIVATE) if e.seq > added.seq)
+    if any(_same_model(e.model, model) for e in filled):
+        return False
+    trainer = event.role("trainer")
+    if trainer is not None:
+        return trainer.event is not None and trainer.event.seq > added.seq
+    optimizer = event.role("optimizer")
+    return any(e.role("optimizer") is optimizer and e.seq > added.seq for e in trace.of(Ev.OPTIMIZER))
+
+
+def _same_model(one: Obj | None, other: Obj) -> bool:
+    return one is not None and one.root is other.root
 
 
 def _deactivation(adapter: Adapter, model: Obj, trace: Trace) -> Event | None:

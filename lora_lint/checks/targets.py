@@ -72,6 +72,16 @@ def only_inside(adapter: Adapter, root: Obj, part: str) -> bool:
     return bool(found) and all(part in path.split(".")[:2] for path in found)
 
 
+def all_outside(adapter: Adapter, root: Obj, part: str) -> bool:
+    """Whether certainly no layer that an adapter has is inside a part of a library's model, as its embeddings."""
+    family = _family(root)
+    targets = strings(adapter.config.facts.get("target_modules")) if adapter.config is not None else None
+    if family is None or not targets or adapter.path:
+        return False
+    found = [[path for path in family.modules if f".{path}".endswith(f".{name}")] for name in targets]
+    return all(found) and not any(part in path.split(".") for paths in found for path in paths)
+
+
 def _aimed_at(targets: object, path: str) -> bool:
     """Whether target_modules name a module, in some layer."""
     pattern = literal(targets)

@@ -29,7 +29,7 @@ from lora_lint.interpreter.values import (
     key_of,
 )
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.trace import Tensor
+from lora_lint.lifecycle.trace import VALUES_HANDLED, Tensor
 from lora_lint.lifecycle.vocabulary import Kind
 from lora_lint.syntax import ir
 
@@ -210,6 +210,8 @@ def _dict(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
             out.open = True
             if isinstance(value, (ParamIter, ParamSet)):
                 out.items[PARAMETERS] = params.materialise(run, value, node)
+            if isinstance(value, ParamIter):
+                run.witnesses.add((VALUES_HANDLED, value.model.root.site))  # to be looked up by name
     for name, (value, expr) in args.keywords.items():
         out.items[name] = value
         if name == "labels":

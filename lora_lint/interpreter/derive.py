@@ -11,7 +11,7 @@ from lora_lint.interpreter.containers import device_of
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.trace import Tensor
+from lora_lint.lifecycle.trace import Event, Tensor
 from lora_lint.lifecycle.vocabulary import Graph, Kind, Mode, Quant, Tri
 from lora_lint.syntax import ir
 
@@ -253,6 +253,21 @@ def _graph_free(run: Run, inputs: list[Value]) -> Tri:
     return Tri.YES if all(data) else Tri.UNKNOWN
 
 
+def _outputs(run: Run, inputs: list[Value]) -> tuple[Event, ...]:
+    """The forwards that gave some of the values, where neither the other values nor what these forwards were given may
+    require gradients: it hangs on the modules alone. None in doubt."""
+    values = inputs[0].items if isinstance(inputs[0], SeqVal) and not inputs[0].open else []
+    given = [v.output_of for v in values if isinstance(v, Tensor) and v.hack_at is None and not v.masked]
+    events = tuple(dict.fromkeys(event for event in given if event is not None))
+    others = [v for v in values if not isinstance(v, Tensor) or v.output_of not in events]
+    for event in events:
+        taken, named = event.args.get("inputs"), event.args.get("named")
+        if not isinstance(taken, SeqVal) or taken.open or not isinstance(named, DictVal) or named.open:
+            return ()
+        others += [*taken.items, *named.items.values()]
+    return events if _graph_free(run, [SeqVal("list", others)]).yes else ()
+
+
 def _row_format(run: Run, inputs: list[Value]) -> Value:
     """What a dataset makes of its rows when they are read. A format that is set on a dataset is not that of copies taken
     before."""
@@ -328,6 +343,7 @@ _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "path": lambda run, inputs: config_files.joined(inputs),
     "folder": lambda run, inputs: config_files.folder(inputs[0]),
     "graph-free": _graph_free,
+    "outputs": _outputs,
     "row-format": _row_format,
     "worker": _worker,
 }

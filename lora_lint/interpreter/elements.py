@@ -13,7 +13,7 @@ from lora_lint.interpreter.parameter_values import Element, ParamIter
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, LibRef, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import ModelState, Obj, trainable
-from lora_lint.lifecycle.trace import GRADIENT_HOOKED
+from lora_lint.lifecycle.trace import GRADIENT_HOOKED, VALUES_HANDLED
 from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Part, Tri
 from lora_lint.syntax import ir
 
@@ -155,6 +155,7 @@ def element_attribute(run: Run, element: Element, name: str, node: ir.Node) -> V
     if name in ("weight", "bias"):
         return element
     if name == "data":
+        run.witnesses.add((VALUES_HANDLED, element.model.root.site))
         return Sym(("element-data", element.name), "p.data")
     if name == "__class__":
         return Sym(("element-class", element.name), "")
@@ -192,6 +193,7 @@ def element_method(run: Run, element: Element, name: str, args: Args, node: ir.N
     if name in _HOOKS:
         run.witnesses.add((GRADIENT_HOOKED,))
     if name in _WRITES:
+        run.witnesses.add((VALUES_HANDLED, element.model.root.site))
         note_write(run, element, node)
     return Sym(("element-call", element.name, name), name)
 

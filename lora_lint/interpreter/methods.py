@@ -10,6 +10,7 @@ import lora_lint.interpreter.dispatch as dispatch
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.specs as specs
+from lora_lint.apis.tables import architectures
 from lora_lint.interpreter import builtin, containers, encodings, rows, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
@@ -166,7 +167,7 @@ def _of_object(
         run.touch_args(args)
         return run.fresh(node)
     if obj.kind is Kind.MODEL:
-        return _unknown_model_method(run, obj, name, args, node)
+        return _unknown_model_method(run, obj, name, args, node, scope)
     calls.escape(run, args, node)
     if obj.user_class is not None and obj.user_class.opaque():
         calls.escape(run, Args([(obj, None)]), node)
@@ -185,13 +186,15 @@ def _of_class(run: Run, obj: Obj, found: FuncVal, args: Args, node: ir.Node, sco
         return calls.call_value(run, callee, args, node, scope)
 
 
-def _unknown_model_method(run: Run, obj: Obj, name: str, args: Args, node: ir.Node) -> Value:
+def _unknown_model_method(run: Run, obj: Obj, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:
     """A method the spec does not list: one that is named like a change may change anything, others compute something."""
     if run.store.changes(obj.type, name):
         havoc(obj, run.emit(Ev.CALL, node))
         run.unfollowed += 1
         calls.escape(run, args, node)
         return run.fresh(node)
+    if name in architectures().embeddings and obj.root.user_class is None:
+        return calls.call_value(run, attributes.read(run, obj, name, node), args, node, scope)  # a part, not a method
     event = run.emit(Ev.FORWARD, node, {"model": obj})
     return tensors.attached(run, event, node, args.values())
 

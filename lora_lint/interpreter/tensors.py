@@ -20,7 +20,8 @@ def attached(run: Run, event: Event | None, node: ir.Node, inputs: Iterable[Valu
     sources = (event,) if event is not None else ()
     before = (t for t in _leaves(inputs) if isinstance(t, Tensor) and t.graph in (Graph.ATTACHED, Graph.UNKNOWN))
     sources = tuple(dict.fromkeys((*sources, *(source for tensor in before for source in tensor.sources))))
-    return _under_grad_mode(run, Tensor(Graph.ATTACHED, sources), node)
+    alone = event if sources == (event,) else None
+    return _under_grad_mode(run, Tensor(Graph.ATTACHED, sources, output_of=alone), node)
 
 
 def parameter(run: Run, node: ir.Node) -> Tensor:
@@ -204,5 +205,7 @@ def keep_output(run: Run, value: Value, node: ir.Node) -> Value:
 
 def note_write(run: Run, value: Value, node: ir.Node, augmented: bool = False) -> None:
     """Emit an event when a tensor that backward needs is written in place while gradients are recorded."""
+    if isinstance(value, Tensor):
+        value.output_of = None
     if isinstance(value, Tensor) and value.kept is not None and run.grad[-1].on.yes:
         run.emit(Ev.IN_PLACE, node, args={"kept": value.kept, "name": value.name, "augmented": augmented})

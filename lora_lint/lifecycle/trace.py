@@ -94,6 +94,9 @@ GRADIENT_READ = "gradient-read"
 # Witness: gradients are written by hand, so an optimizer may step on those of other parameters than its own. With the file:
 # they are written there, so what a backward left may have been kept elsewhere.
 GRADIENT_WRITTEN = "gradient-written"
+# Witness, with the place where a model was made: values of its parameters are read or written one by one, as when one
+# adapter is copied into another.
+VALUES_HANDLED = "values-handled"
 # Witness, with the file: `training` of a module is written there, which may switch back to train mode.
 MODE_WRITTEN = "mode-written"
 # Witness, with the place of a config: it is for adapters of models of several kinds.
@@ -124,6 +127,7 @@ class Tensor:
     hack_statement: Location | None = None
     hack_inner: Location | None = None  # the expression that a call set it on, inside hack_at
     number: bool = False  # a Python number, no tensor any more
+    output_of: Event | None = None  # it is what this forward gave, untouched since
     leaf: bool = False  # data that gradients are wanted for: no model computed it
     scaler: Obj | None = None  # the gradient scaler that multiplied it
     device: str = "unknown"
