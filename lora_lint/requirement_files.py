@@ -71,6 +71,8 @@ def read_folder(folder: Path, notes: list[str]) -> list[Source]:
         sources += _read(path, _requirements, notes)
     for name, reader in _PROJECT_FILES:
         sources += _read(folder / name, reader, notes)
+    for path in _kept_apart(folder):
+        sources += _read(path, _requirements, notes)
     return [source for source in sources if source.wanted]
 
 
@@ -163,6 +165,15 @@ def _requirement_files(folder: Path) -> list[Path]:
     found = [path for path in folder.glob("*requirements*.txt") if path.is_file()]
     found += [path for path in (folder / "requirements").glob("*.txt") if path.is_file()]
     return sorted(found, key=lambda path: (path.name != "requirements.txt", len(path.parts), path.name))
+
+
+def _kept_apart(folder: Path) -> list[Path]:
+    """Requirement files in folders that hold no Python (`setup/`, `docker/`), so that they are for the code around them."""
+    found: list[Path] = []
+    for path in sorted(folder.glob("*/*requirements*.txt"), key=lambda path: (path.name != "requirements.txt", path)):
+        if path.is_file() and not any(path.parent.rglob("*.py")) and not any(path.parent.rglob("*.ipynb")):
+            found.append(path)
+    return found
 
 
 def _requirements(path: Path) -> Iterator[Wanted]:

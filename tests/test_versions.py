@@ -230,6 +230,19 @@ def test_relatives_of_requirements_txt(repository: Path) -> None:
     assert versions.describe("torch") == "torch 2.5.0 (gpu.txt)"
 
 
+def test_requirement_files_in_a_folder_without_code(repository: Path) -> None:
+    write(repository, "setup/requirements.txt", "trl==0.29.0\n")
+    write(repository, "setup/requirements_gpu.txt", "trl==0.1\npeft==0.17.0\n")
+    write(repository, "service/requirements.txt", "accelerate==1.0\n")
+    write(repository, "service/src/main.py", "")
+    versions = found(repository)
+    assert versions.describe("trl") == "trl 0.29.0 (requirements.txt)"
+    assert versions.describe("peft") == "peft 0.17.0 (requirements_gpu.txt)"
+    assert versions.describe("accelerate") is None
+    write(repository, "pyproject.toml", '[project]\ndependencies = ["trl==0.24.0"]\n')
+    assert found(repository).describe("trl") == "trl 0.24.0 (pyproject.toml)"
+
+
 PYPROJECT = """
 [project]
 name = "own"
