@@ -11,7 +11,7 @@ from typing import Any
 
 import lora_lint.checks
 from lora_lint.checks.base import Check, Report
-from lora_lint.lifecycle.trace import SHARED_CONFIG, Event, Trace
+from lora_lint.lifecycle.trace import SHARED_CONFIG, VALUES_HANDLED, Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.location import Location
 from lora_lint.verify.faults import Faults
@@ -57,6 +57,8 @@ class Judge:
             kinds = {e.model.root.type for e in self._trace.of(Ev.INJECT) if e.model and e.role("config") is config}
             if config is not None and len(kinds) > 1:
                 found.add((SHARED_CONFIG, config.site))
+        # A run sees no copying of values from one adapter to another, so it does not guess what an adapter is for.
+        found |= {(VALUES_HANDLED, e.model.root.site) for e in self._trace.of(Ev.INJECT) if e.model is not None}
         for scaler in self._trace.made(Kind.SCALER):
             if sum(event.role("scaler") is scaler for event in self._trace.of(Ev.STEP)) < 2:
                 found.add((Ev.SCALER_UPDATE.value, scaler.site))

@@ -662,3 +662,17 @@ def test_healthy(program: Callable[..., None], tmp_path: Any) -> None:
     assert not verdict.faults, verdict.faults[0]
     assert verdict.verdict == "PASS", session.text()
     assert not [f for f in verdict.findings if f.severity is not Severity.INFO], session.text()
+
+
+def test_snapshot_adapter() -> None:
+    """An adapter that keeps a copy of the first one, which another optimizer trains on: it is not meant to be active."""
+    with observe(steps=6) as session:
+        model = adapted()
+        train(model, adamw(model), 2)
+        model.add_adapter("snapshot", lora())
+        weights = dict(model.named_parameters())
+        for name, weight in weights.items():
+            if ".snapshot." in name:
+                weight.data.copy_(weights[name.replace(".snapshot.", ".default.")].data)
+        train(model, adamw(model), 2)
+    assert "LL113" not in {finding.code for finding in session.verdict.findings}, session.text()
