@@ -48,7 +48,7 @@ def test_forms_of_rows(tmp_path: Path, row: object, wanted: Example) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('{"text": "b",}', r"rows\.jsonl:3: not JSON \(column 14"),
+        ('{"text": "b",}', r"rows\.jsonl:3: not JSON \(column 1[34]: "),
         ('["a"]', r"rows\.jsonl:3: a JSON object is wanted, this is a list"),
         ('{"txt": "a"}', r"rows\.jsonl:3: a row has text, .*; this one has txt"),
         ("{}", r"rows\.jsonl:3: .*this one has nothing"),
