@@ -30,7 +30,7 @@ from lora_lint.findings import (
     Severity,
 )
 from lora_lint.lifecycle.effects import frozen_by
-from lora_lint.lifecycle.heap import EACH, WHOLE_PATHS, Adapter, Obj, TrainOp, adapters_of, partial_freezes
+from lora_lint.lifecycle.heap import EACH, HOLDERS, WHOLE_PATHS, Adapter, Obj, TrainOp, adapters_of, partial_freezes
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
 from lora_lint.location import Location
@@ -126,7 +126,7 @@ def _partial(event: Event, model: Obj) -> Iterator[Report]:
         for op in partial_freezes(member.model, adapter):
             if op.event.kind is Ev.FREEZE and (
                 _targets(adapter, op.path)
-                or _in_family(adapter, member.root, op.path)
+                or _in_family(adapter, member.root, op, event)
                 or _all_blocks(adapter, op, event)
             ):
                 shown = op.path.removesuffix(f".{EACH}")
@@ -190,20 +190,30 @@ def _targets(adapter: Adapter, path: str) -> bool:
     return _language(path) and adapter.config is not None
 
 
-def _in_family(adapter: Adapter, root: Obj, path: str) -> bool:
-    """Whether one of the layers that the adapter names certainly exists in a submodule, in models of this architecture."""
+def _in_family(adapter: Adapter, root: Obj, op: TrainOp, training: Event) -> bool:
+    """Whether one of the layers that the adapter names certainly exists in a submodule, or in what a loop froze in every
+    block of a list, in models of this architecture."""
+    inside = _below(op.path)
+    if EACH in inside and not set(op.event.guards) <= set(training.guards):
+        return False
     family = architectures().family(root.type, root.model.architecture)
     listed = strings(adapter.config.facts.get("target_modules")) if adapter.config is not None else None
-    inside = _below(path)
     return family is not None and any(
-        _below(module)[: len(inside)] == inside and any(f".{module}".endswith(f".{name}") for name in listed or ())
+        _starts(_below(module), inside) and any(f".{module}".endswith(f".{name}") for name in listed or ())
         for module in family.modules
     )
 
 
+def _starts(module: list[str], inside: list[str]) -> bool:
+    """Whether a module lies in a submodule, of which a step may stand for every item of a list."""
+    return len(module) >= len(inside) and all(
+        step == known or (step == EACH and known.isdigit()) for step, known in zip(inside, module, strict=False)
+    )
+
+
 def _below(path: str) -> list[str]:
-    """The steps of a path after those that hold the whole network."""
-    return list(itertools.dropwhile(WHOLE_PATHS.__contains__, path.split(".")))
+    """The steps of a path after those that hold the whole network, or all but its head."""
+    return list(itertools.dropwhile(HOLDERS.__contains__, path.split(".")))
 
 
 def _all_blocks(adapter: Adapter, op: TrainOp, training: Event) -> bool:

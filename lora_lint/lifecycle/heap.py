@@ -25,7 +25,7 @@ _BACKBONES = """bert roberta deberta distilbert electra albert longformer mpnet 
     layoutlm layoutlmv2 layoutlmv3 convbert nystromformer canine biogpt rwkv gpt_neox vit deit beit swin swinv2 dinov2 convnext
     convnextv2 segformer resnet videomae timesformer vivit wav2vec2 wav2vec2_bert wav2vec2_conformer hubert wavlm unispeech
     unispeech_sat data2vec_text data2vec_audio data2vec_vision audio_spectrogram_transformer"""
-_HOLDERS = WHOLE_PATHS | frozenset(_BACKBONES.split())
+HOLDERS = WHOLE_PATHS | frozenset(_BACKBONES.split())
 # A step of a submodule path: every item of a list of modules in turn, where "*" is one of them.
 EACH = "[*]"
 
@@ -185,9 +185,9 @@ def covers(op_path: str, adapter_path: str) -> Tri:
     """Whether an operation on submodule `op_path` touches all (YES), none (NO) or some (UNKNOWN) of an adapter that was
     injected at `adapter_path`."""
     steps = [s for s in op_path.split(".") if s]
-    while steps and steps[0] in _HOLDERS:
+    while steps and steps[0] in HOLDERS:
         steps.pop(0)
-    where = [s for s in adapter_path.split(".") if s and s not in _HOLDERS]
+    where = [s for s in adapter_path.split(".") if s and s not in HOLDERS]
     if not steps or steps == where[: len(steps)]:
         return Tri.YES
     if where and steps[: len(where)] != where:
