@@ -8,7 +8,7 @@ from typing import Any
 from lora_lint.apis.tables import architectures
 from lora_lint.findings import Applicability, FixPlan, MoveStatement
 from lora_lint.lifecycle.effects import frozen_by
-from lora_lint.lifecycle.heap import WHOLE_PATHS, Adapter, ModelState, Obj, adapters_of, trainable
+from lora_lint.lifecycle.heap import WHOLE_PATHS, Adapter, ModelState, Obj, adapters_of, partial_freezes, trainable
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Graph, Part, Tri
 from lora_lint.location import Location
@@ -26,6 +26,10 @@ FROM_A_MODEL = "from-a-model"
 
 # Witness, with the place where a model was made: the copies of modules that its adapters train (a head) learn at some time.
 COPIES_LEARN = "copies-learn"
+
+
+# Witness, with the place of a freeze of a submodule: the adapters in there, or others, were thawed behind it and trained.
+PART_LEARNS = "part-learns"
 
 
 # Witness, with the place where a model was made: a loss was computed from a forward of it that recorded gradients.
@@ -49,6 +53,10 @@ def witnesses(event: Event) -> Iterator[Hashable]:
     for member, adapter in held:
         if not copies_trainable(member.model, adapter)[0].no:
             yield COPIES_LEARN, member.root.site
+        standing = {id(op) for op in partial_freezes(member.model, adapter)}
+        for op in member.model.ops:
+            if op.path and op.event.kind is Ev.FREEZE and op.event.seq > adapter.event.seq and id(op) not in standing:
+                yield PART_LEARNS, op.event.location
 
 
 def stand_ins(forward: Event) -> list[str]:

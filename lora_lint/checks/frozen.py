@@ -9,6 +9,7 @@ from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import (
     ADAPTERS_LEARN,
+    PART_LEARNS,
     STACKS,
     TRAINING,
     freeze_first,
@@ -60,7 +61,7 @@ def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
                 ),
             )
     for model in trained(event):
-        yield from _partial(event, model)
+        yield from _partial(event, model, trace)
         yield from _frozen_children(event, model)
 
 
@@ -120,14 +121,18 @@ def freeze_beside_a_head(event: Event, trace: Trace) -> Iterator[Report]:
                 )
 
 
-def _partial(event: Event, model: Obj) -> Iterator[Report]:
+def _partial(event: Event, model: Obj, trace: Trace) -> Iterator[Report]:
     """A freeze of a submodule that holds adapters."""
     for member, adapter in adapters_of(model):
         for op in partial_freezes(member.model, adapter):
-            if op.event.kind is Ev.FREEZE and (
-                _targets(adapter, op.path)
-                or _in_family(adapter, member.root, op, event)
-                or _all_blocks(adapter, op, event)
+            if (
+                op.event.kind is Ev.FREEZE
+                and (
+                    _targets(adapter, op.path)
+                    or _in_family(adapter, member.root, op, event)
+                    or _all_blocks(adapter, op, event)
+                )
+                and not _trained_between(trace, member, adapter.event, op.event)
             ):
                 shown = op.path.removesuffix(f".{EACH}")
                 yield Report(
@@ -137,7 +142,17 @@ def _partial(event: Event, model: Obj) -> Iterator[Report]:
                     story=((adapter.event, "adapter injected here"), (event, "trained here")),
                     plan=freeze_first(op.event, adapter.event),
                     severity=Severity.ERROR if _language(op.path) else Severity.WARNING,
+                    unless=frozenset({(PART_LEARNS, op.event.location)}),
                 )
+
+
+def _trained_between(trace: Trace, member: Obj, injection: Event, freeze: Event) -> bool:
+    """Whether a model was trained before a part of it was frozen: the first of two stages."""
+    return any(
+        injection.seq < e.seq < freeze.seq
+        and any(m.root is member.root for model in trained(e) for m in model.models())
+        for e in trace.of(*TRAINING)
+    )
 
 
 def _frozen_children(event: Event, model: Obj) -> Iterator[Report]:
