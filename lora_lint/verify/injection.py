@@ -57,7 +57,7 @@ class Injection:
             args["mode"] = Mode.EVAL
         event = self.recorder.emit(Ev.INJECT, roles, {"adapter": name, "trainable": trainable, **args}, by)
         if view is not None:
-            view.event = event
+            view.event, view.site = event, event.location
             self.recorder.trace.objects.append(view)
             self.watch.views.append((live.shell, view))
         note_effect(self.recorder, by, trainable, self.inputs, config)
