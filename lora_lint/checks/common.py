@@ -179,6 +179,11 @@ def optimizers(trace: Trace) -> Iterator[Obj]:
             yield optimizer
 
 
+def trained_between(trace: Trace, first: Event, last: Event) -> Iterator[Obj]:
+    """The models that are trained after one event and before another."""
+    return (model for e in trace.of(*TRAINING) if first.seq < e.seq < last.seq for model in trained(e))
+
+
 def may_hold(optimizer: Obj, adapter: Adapter) -> bool:
     """Whether an optimizer holds the adapter, or may."""
     captures = optimizer.facts.get("captures")

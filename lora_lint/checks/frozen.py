@@ -18,6 +18,7 @@ from lora_lint.checks.common import (
     maker,
     name_of,
     trained,
+    trained_between,
     variable_of,
 )
 from lora_lint.checks.values import enum_member, given, literal, strings
@@ -132,7 +133,7 @@ def _partial(event: Event, model: Obj, trace: Trace) -> Iterator[Report]:
                     or _in_family(adapter, member.root, op, event)
                     or _all_blocks(adapter, op, event)
                 )
-                and not _trained_between(trace, member, adapter.event, op.event)
+                and not _had_a_stage(trace, member, adapter.event, op.event)
             ):
                 shown = op.path.removesuffix(f".{EACH}")
                 yield Report(
@@ -146,13 +147,9 @@ def _partial(event: Event, model: Obj, trace: Trace) -> Iterator[Report]:
                 )
 
 
-def _trained_between(trace: Trace, member: Obj, injection: Event, freeze: Event) -> bool:
+def _had_a_stage(trace: Trace, member: Obj, injection: Event, freeze: Event) -> bool:
     """Whether a model was trained before a part of it was frozen: the first of two stages."""
-    return any(
-        injection.seq < e.seq < freeze.seq
-        and any(m.root is member.root for model in trained(e) for m in model.models())
-        for e in trace.of(*TRAINING)
-    )
+    return any(m.root is member.root for one in trained_between(trace, injection, freeze) for m in one.models())
 
 
 def _frozen_children(event: Event, model: Obj) -> Iterator[Report]:

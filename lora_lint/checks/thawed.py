@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import STACKS, TRAINING, call_site, order_sites, trained
+from lora_lint.checks.common import STACKS, TRAINING, call_site, order_sites, trained, trained_between
 from lora_lint.checks.values import enum_member, given
 from lora_lint.findings import Applicability, FixPlan, MoveStatement
 from lora_lint.lifecycle.heap import EACH, Obj, TrainOp
@@ -31,7 +31,7 @@ def thaw_lost_on_injection(event: Event, trace: Trace) -> Iterator[Report]:
                     or not (member.model.adapters or model.model.adapters)
                     or _kept(model, op)
                     or _kept(member, op)
-                    or _trained_between(member, op, lost, trace)
+                    or _had_its_stage(member, op, lost, trace)
                 ):
                     continue
                 if any(
@@ -68,10 +68,9 @@ def _attribute(member: Obj, model: Obj) -> str:
     return next((f"`{path}`" for child, path in model.inside() if child.root is member.root), "")
 
 
-def _trained_between(member: Obj, op: TrainOp, lost: TrainOp, trace: Trace) -> bool:
+def _had_its_stage(member: Obj, op: TrainOp, lost: TrainOp, trace: Trace) -> bool:
     """Whether what was thawed had its training before the injection: an earlier stage."""
-    window = (e for e in trace.of(*TRAINING) if op.event.seq < e.seq < lost.event.seq)
-    return any(m.root is member.root for e in window for m in trained(e))
+    return any(model.root is member.root for model in trained_between(trace, op.event, lost.event))
 
 
 def _selective(op: TrainOp) -> bool:

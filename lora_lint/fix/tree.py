@@ -57,7 +57,7 @@ class Tree:
 
     def source(self, node: cst.CSTNode) -> str:
         """Text of a node."""
-        start, end = self._spans[id(node)]
+        start, end = self.span(node)
         return self.text[start:end]
 
     def text_at(self, location: Location) -> str:
@@ -67,11 +67,11 @@ class Tree:
 
     def line_of(self, node: cst.CSTNode) -> int:
         """Number of the line on which a node starts."""
-        return self.lines.line_of(self._spans[id(node)][0])
+        return self.lines.line_of(self.span(node)[0])
 
     def end_line(self, node: cst.CSTNode) -> int:
         """Number of the line on which a node ends."""
-        return self.lines.line_of(self._spans[id(node)][1])
+        return self.lines.line_of(self.span(node)[1])
 
     def located(self, location: Location) -> Span:
         """Offsets of a location. Raises RefusedError when it lies outside of the text or in another file."""
@@ -92,9 +92,9 @@ class Tree:
 
     def enclosing(self, node: cst.CSTNode, *kinds: type[cst.CSTNode]) -> cst.CSTNode | None:
         """Nearest node of these kinds around a node, itself excluded."""
-        current = self._parents.get(id(node))
+        current = self.parent(node)
         while current is not None and not isinstance(current, kinds):
-            current = self._parents.get(id(current))
+            current = self.parent(current)
         return current
 
     # --- finding nodes -----------------------------------------------------------------------------------------------
@@ -103,13 +103,13 @@ class Tree:
         """Call at a location: the one with exactly this range, else the smallest around it, else the only one in it."""
         start, end = self.located(location)
         calls = [node for node in self._nodes if isinstance(node, cst.Call)]
-        exact = [node for node in calls if self._spans[id(node)] == (start, end)]
+        exact = [node for node in calls if self.span(node) == (start, end)]
         if exact:
             return exact[0]
-        around = [node for node in calls if self._spans[id(node)][0] <= start and end <= self._spans[id(node)][1]]
+        around = [node for node in calls if self.span(node)[0] <= start and end <= self.span(node)[1]]
         if around:
-            return min(around, key=lambda node: self._spans[id(node)][1] - self._spans[id(node)][0])
-        inside = [node for node in calls if start <= self._spans[id(node)][0] and self._spans[id(node)][1] <= end]
+            return min(around, key=lambda node: self.span(node)[1] - self.span(node)[0])
+        inside = [node for node in calls if start <= self.span(node)[0] and self.span(node)[1] <= end]
         outer = [node for node in inside if not any(other is not node and self._holds(other, node) for other in inside)]
         if len(outer) == 1:
             return outer[0]
@@ -119,18 +119,18 @@ class Tree:
         """Decorator whose expression has exactly this place."""
         place = self.located(location)
         for node in self._nodes:
-            if isinstance(node, cst.Decorator) and self._spans[id(node.decorator)] == place:
+            if isinstance(node, cst.Decorator) and self.span(node.decorator) == place:
                 return node
         raise RefusedError("the decorator was not found")
 
     def _holds(self, outer: cst.CSTNode, inner: cst.CSTNode) -> bool:
         """Whether the range of one node covers that of the other."""
-        (a, b), (c, d) = self._spans[id(outer)], self._spans[id(inner)]
+        (a, b), (c, d) = self.span(outer), self.span(inner)
         return a <= c and d <= b
 
     def node_at(self, span: Span) -> cst.CSTNode | None:
         """Outermost expression or small statement that has exactly this range (statements only if no expression)."""
-        exact = [node for node in self._nodes if self._spans[id(node)] == span]
+        exact = [node for node in self._nodes if self.span(node) == span]
         for kinds in ((cst.BaseExpression,), (cst.BaseSmallStatement,)):
             for node in exact:
                 if isinstance(node, kinds):
@@ -143,11 +143,9 @@ class Tree:
         around = [
             node
             for node in self._nodes
-            if isinstance(node, cst.BaseSmallStatement)
-            and self._spans[id(node)][0] <= start
-            and end <= self._spans[id(node)][1]
+            if isinstance(node, cst.BaseSmallStatement) and self.span(node)[0] <= start and end <= self.span(node)[1]
         ]
-        return min(around, key=lambda node: self._spans[id(node)][1] - self._spans[id(node)][0]) if around else None
+        return min(around, key=lambda node: self.span(node)[1] - self.span(node)[0]) if around else None
 
     def has_own_lines(self, location: Location) -> bool:
         """Whether the statement at a location shares its lines with no other one and no header."""
@@ -170,7 +168,7 @@ class Tree:
             if isinstance(node, cst.BaseCompoundStatement) and not self.is_in_block(node):
                 continue
             first = self.full_start(node)
-            if first <= start and end <= self._spans[id(node)][1] and (best is None or self._holds(best, node)):
+            if first <= start and end <= self.span(node)[1] and (best is None or self._holds(best, node)):
                 best = node
         if best is None:
             raise RefusedError("the statement to change was not found")
@@ -189,11 +187,11 @@ class Tree:
         for node in self._nodes:
             if not isinstance(node, (cst.BaseSmallStatement, cst.BaseCompoundStatement)):
                 continue
-            first, last = self.full_start(node), self._spans[id(node)][1]
+            first, last = self.full_start(node), self.span(node)[1]
             line_start = self.lines.line_start(self.lines.line_of(first))
             if line_start <= start and end <= last and (best is None or first >= best[0]):
                 body = getattr(node, "body", None)
-                best = (first, self._spans[id(body)][0] if isinstance(body, cst.CSTNode) else last)
+                best = (first, self.span(body)[0] if isinstance(body, cst.CSTNode) else last)
         if best is None:
             return location.line, location.end_line
         return self.lines.line_of(best[0]), max(self.lines.line_of(best[1]), location.end_line)
@@ -201,12 +199,12 @@ class Tree:
     def full_start(self, node: cst.CSTNode) -> int:
         """Offset at which a statement starts, decorators included."""
         if isinstance(node, (cst.FunctionDef, cst.ClassDef)) and node.decorators:
-            return self._spans[id(node.decorators[0])][0]
-        return self._spans[id(node)][0]
+            return self.span(node.decorators[0])[0]
+        return self.span(node)[0]
 
     def is_in_block(self, node: cst.CSTNode) -> bool:
         """Whether a statement stands in the list of a block, unlike the `if` of an `elif`."""
-        return isinstance(self._parents.get(id(node)), (cst.Module, cst.IndentedBlock))
+        return isinstance(self.parent(node), (cst.Module, cst.IndentedBlock))
 
     def block(self, statement: Line) -> Sequence[cst.CSTNode]:
         """Statements of the block that a statement stands in."""

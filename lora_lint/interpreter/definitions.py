@@ -14,7 +14,6 @@ from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Bound, ClassVal, FuncVal, LibMethod, LibRef, ModuleVal, Scope, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Kind
-from lora_lint.location import Location
 from lora_lint.syntax import ir
 
 # Decorators that leave the function what it is, as far as the lifecycle goes.
@@ -50,7 +49,7 @@ def _decorate(run: Run, value: Value, decorator: ir.Expr, scope: Scope) -> Value
         _by_library(run, value, made, decorator, scope)
         return value
     if isinstance(made, Obj) and made.kind is Kind.CONTEXT and isinstance(value, FuncVal):
-        value.contexts = (*value.contexts, (made, Location(run.module.path, *decorator.loc), "decorator"))
+        value.contexts = (*value.contexts, (made, run.loc(decorator), "decorator"))
         return value
     if isinstance(made, (FuncVal, Bound)) and isinstance(value, FuncVal):
         result = calls.call_value(run, made, Args([(value, None)]), decorator, scope)
@@ -75,7 +74,7 @@ def _by_library(run: Run, func: FuncVal, made: LibRef, decorator: ir.Expr, scope
     elif name not in _TRANSPARENT and not name.startswith("builtins."):
         context = _context_of(run, made, decorator, scope)
         if context is not None:
-            func.contexts = (*func.contexts, (context, Location(run.module.path, *decorator.loc), "decorator"))
+            func.contexts = (*func.contexts, (context, run.loc(decorator), "decorator"))
 
 
 def _context_of(run: Run, made: LibRef, decorator: ir.Expr, scope: Scope) -> Obj | None:

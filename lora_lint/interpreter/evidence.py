@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from lora_lint.apis.renames import Rename, renames
 from lora_lint.apis.store import ApiStore
+from lora_lint.interpreter.walk import last_name
 from lora_lint.syntax import ir
 
 # Calls by which a file finds out what a version takes, and calls that only print it.
@@ -21,7 +22,7 @@ def asks(node: ir.Node) -> bool:
     """Whether a node decides by version what is used: it compares a `__version__`, looks at signatures, or demands
     versions up to some release."""
     if isinstance(node, ir.Call):
-        name = node.func.name if isinstance(node.func, ir.Attr) else getattr(node.func, "id", "")
+        name = last_name(node.func)
         if name in _ASKS or any(_is_limit(arg.value) for arg in node.args):
             return True
         return name not in _PRINTS and (

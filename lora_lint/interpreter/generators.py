@@ -11,7 +11,7 @@ from lora_lint.interpreter.parameter_values import ParamIter, ParamSet
 from lora_lint.interpreter.relevance import called_names
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Generator, Jump, Returned, Scope, Value
-from lora_lint.interpreter.walk import children, nodes_in
+from lora_lint.interpreter.walk import names_in, nodes_in
 from lora_lint.syntax import ir
 
 MAX_YIELDS = 8
@@ -48,13 +48,10 @@ def collect(run: Run, generator: Generator, node: ir.Node, limit: int = 4) -> li
 def turns(generator: Generator, node: ir.For, limit: int) -> int:
     """How many values of a generator a loop takes that goes at most `limit` times over other things. Functions that it
     yields and the loop calls are steps of the program, all of them matter; one with a loop of its own yields the same again."""
-    names = {each.id for each in nodes_in((node.target,)) if isinstance(each, ir.Name)}
-    most = MAX_YIELDS if not names.isdisjoint(called_names(node.body)) else limit
-    return min(most, 4) if any(map(_repeats, children(generator.func.node))) else most
-
-
-def _repeats(node: object) -> bool:
-    return isinstance(node, (ir.For, ir.While)) or any(map(_repeats, children(node)))
+    called = not set(names_in(node.target)).isdisjoint(called_names(node.body))
+    repeats = any(isinstance(each, (ir.For, ir.While)) for each in nodes_in(generator.func.node))
+    most = MAX_YIELDS if called else limit
+    return min(most, 4) if repeats else most
 
 
 def loop(run: Run, node: ir.For, generator: Generator, scope: Scope, limit: int) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lora_lint.interpreter.values import Const, Scope, Value
+from lora_lint.lifecycle.captures import Capture
 from lora_lint.lifecycle.heap import Adapter, Obj
-from lora_lint.lifecycle.vocabulary import Part, Tri
+from lora_lint.lifecycle.vocabulary import Part
 from lora_lint.location import Location
 
 if TYPE_CHECKING:
@@ -46,28 +47,6 @@ class LazyFilter:
     comp: ir.Comp | None
     scope: Scope | None
     predicate: Value = None
-
-
-@dataclass(slots=True, eq=False)
-class Capture:
-    """Parameters of one model collected at one moment: which parts, and which adapters existed."""
-
-    model: Obj
-    path: str
-    parts: dict[Part, Tri]
-    adapters: tuple[Adapter, ...]
-    seq: int
-    location: Location
-    statement: Location | None = None
-    chosen: dict[int, Tri] = field(default_factory=dict)  # by id of an adapter, where a filter told them apart
-
-    def holds(self, adapter: Adapter) -> Tri:
-        """Whether the collection holds this adapter's parameters."""
-        if adapter not in self.adapters:
-            return Tri.NO
-        if id(adapter) in self.chosen:
-            return self.chosen[id(adapter)]
-        return self.parts.get(Part.ADAPTER, Tri.NO)
 
 
 @dataclass(slots=True, eq=False)

@@ -17,7 +17,6 @@ from lora_lint.interpreter import filters, generators, mentions
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.parameter_values import (
     PARAMETERS,
-    Capture,
     Element,
     LazyFilter,
     ParamIter,
@@ -26,6 +25,7 @@ from lora_lint.interpreter.parameter_values import (
 )
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Choice, Const, DictVal, Generator, Scope, SeqVal, Sym, Value
+from lora_lint.lifecycle.captures import Capture
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, ALL_PARTS, Part, Tri
 from lora_lint.syntax import ir

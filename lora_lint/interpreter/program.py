@@ -103,9 +103,8 @@ class Program:
         self._shared = sharing.Shared()
         self._executed: set[int] = set()
         self._witnesses: set[Hashable] = set()
-        self._unnamed: set[Hashable] = (
-            set()
-        )  # what methods do that nothing names: it refutes nothing of a script that runs
+        # What methods do that nothing names: it refutes nothing of a script that runs.
+        self._unnamed: set[Hashable] = set()
         # By code and place: what would refute each of the reasons that were seen for a finding, whether a script that
         # runs has it, and the finding.
         self._candidates: dict[tuple[str, object], dict[tuple[frozenset[Hashable], bool], Finding]] = {}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lora_lint.apis.spec import CallSpec
 from lora_lint.apis.store import ApiStore
-from lora_lint.interpreter.walk import children, nodes_in
+from lora_lint.interpreter.walk import last_name, nodes_in
 from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.syntax import ir
 
@@ -162,11 +162,8 @@ class Relevance:
 
     def _called(self, body: tuple[ir.Node, ...]) -> Iterator[str]:
         """What is called in some nodes (see `called_at`)."""
-        stack = list(body)
-        while stack:
-            node = stack.pop()
+        for node in nodes_in(body):
             yield from called_at(node, id(node) in self._cold)
-            stack += children(node)
 
 
 def called_at(node: ir.Node, cold: bool = False) -> Iterator[str]:
@@ -197,7 +194,7 @@ def called_names(body: Iterable[ir.Node]) -> Iterator[str]:
     """Last names of the functions and methods that statements call."""
     for node in nodes_in(tuple(body)):
         if isinstance(node, ir.Call):
-            name = node.func.name if isinstance(node.func, ir.Attr) else getattr(node.func, "id", "")
+            name = last_name(node.func)
             if name and name not in _TALK:
                 yield name
 

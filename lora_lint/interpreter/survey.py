@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from lora_lint.interpreter.evidence import Names, asks
 from lora_lint.interpreter.relevance import Heat, called_at
-from lora_lint.interpreter.walk import children
+from lora_lint.interpreter.walk import children, last_name
 from lora_lint.syntax import ir
 
 
@@ -62,7 +62,7 @@ def survey(unit: ir.Module, heat: Heat) -> Survey:
             found.asks = found.asks or asks(node)
         elif isinstance(node, ir.Assign):
             if isinstance(node.value, ir.Call):
-                found.made.setdefault(_last_name(node.value.func), set()).update(map(_last_name, node.targets))
+                found.made.setdefault(last_name(node.value.func), set()).update(map(last_name, node.targets))
             for one in around:
                 one.called.update(called_at(node))
         elif kind is ir.Op:
@@ -82,14 +82,9 @@ def survey(unit: ir.Module, heat: Heat) -> Survey:
     return found
 
 
-def _last_name(node: ir.Expr) -> str:
-    """The name that an expression ends with, "" when it is no name and no attribute."""
-    return node.id if isinstance(node, ir.Name) else node.name if isinstance(node, ir.Attr) else ""
-
-
 def _is_cold(node: ir.Call, imported: Names, heat: Heat) -> bool:
     """Whether a call of a library changes nothing although something else that is called like it does."""
-    if not heat.mentions(_last_name(node.func)):
+    if not heat.mentions(last_name(node.func)):
         return False
     name = imported.meaning(node.func)
     return bool(name) and heat.is_cold(name)

@@ -60,6 +60,11 @@ def nodes_in(body: ir.Node | tuple[ir.Node, ...]) -> Iterator[ir.Node]:
         stack += children(node)
 
 
+def last_name(node: ir.Expr) -> str:
+    """The name that an expression ends with, "" when it is no name and no attribute."""
+    return node.id if isinstance(node, ir.Name) else node.name if isinstance(node, ir.Attr) else ""
+
+
 def names_in(node: ir.Node) -> Iterator[str]:
     """Plain names that stand anywhere in a node."""
     return (one.id for one in nodes_in(node) if isinstance(one, ir.Name))

@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lora_lint.lifecycle.heap import Adapter, Obj
+from lora_lint.lifecycle.captures import Capture
 from lora_lint.lifecycle.vocabulary import Part, Tri
 from lora_lint.location import Location
 from lora_lint.verify.models import Live
 
 if TYPE_CHECKING:
     from lora_lint.verify.recorder import Recorder
-
-
-@dataclass(eq=False, slots=True)
-class Capture:
-    """Parameters of one model that an optimizer holds: which parts, and the adapters that existed then."""
-
-    model: Obj
-    path: str
-    parts: dict[Part, Tri]
-    adapters: tuple[Adapter, ...]
-    seq: int
-    location: Location
-    statement: Location | None = None
-    held: frozenset[str] = frozenset()
-
-    def holds(self, adapter: Adapter) -> Tri:
-        """Whether the collection holds this adapter's parameters."""
-        if adapter not in self.adapters:
-            return Tri.NO
-        return Tri.of(str(adapter.name) in self.held)
 
 
 def owners(recorder: Recorder, optimizer: Any) -> list[Live]:
@@ -70,7 +49,7 @@ def captures_of(recorder: Recorder, optimizer: Any, at: Location, seq: int | Non
                 len(recorder.trace.events) if seq is None else seq,
                 at,
                 at,
-                frozenset(adapters),
+                {id(one): Tri.of(str(one.name) in adapters) for one in state.adapters},
             )
         )
     return found
