@@ -7,11 +7,12 @@ from contextlib import contextmanager
 
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.items as item_access
-from lora_lint.interpreter import config_files, rows, tensors
+from lora_lint.interpreter import config_files, rows, sentinels, tensors
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import compound, never_empty, never_none
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName, ParamSet
 from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.turns import Turn
 from lora_lint.interpreter.values import (
     Bound,
     Choice,
@@ -149,7 +150,7 @@ def _note(run: Run, key: Hashable, arm: bool) -> None:
 def test(run: Run, node: ir.Expr, scope: Scope, owner: ir.Node) -> Tri:
     """Whether the condition is true here; remembers its value for `decided`."""
     value = as_condition(run, evaluation.evaluate(run, node, scope))
-    answer = truth(run, value)
+    answer = Tri.YES if sentinels.was_set(run, value, node) else truth(run, value)
     run.last_condition = (owner, value)
     return answer
 
@@ -249,6 +250,8 @@ def _with_default(value: Sym, default: Const | None) -> Sym:
 
 def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
     """Comparisons and `not`."""
+    if sentinels.asks_for_nothing(op, values) and sentinels.was_set(run, values[0], node):
+        return Const(False)
     if op == "in" and isinstance(values[1], DictVal) and isinstance(values[0], Const):
         setting = config_files.holds(values[1], values[0].value)
         if setting is not None:
@@ -279,10 +282,7 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
         rows.tested(right)
     if isinstance(left, ParamName) or isinstance(right, ParamName):
         left, right = _by_default(left), _by_default(right)
-    known = _compare_known(run, op, left, right)
-    if known is None and isinstance(left, Sym) and left.turn is not None:
-        known = left.turn.compared(op, key_of(right))
-    if known is not None:
+    if (known := _compare_known(run, op, left, right, _turn(left))) is not None:
         return Const(known)
     if any(isinstance(v, Tensor) for v in values):
         return tensors.cut(run, tensors.combine(run, values, node), Cut.COMPARED, node)
@@ -306,7 +306,11 @@ def _by_default(value: Value) -> Value:
     return default if default is not None and isinstance(default.value, str) else value
 
 
-def _compare_known(run: Run, op: str, left: Value, right: Value) -> bool | None:
+def _turn(value: Value) -> Turn | None:
+    return value.turn if isinstance(value, Sym) else None
+
+
+def _compare_known(run: Run, op: str, left: Value, right: Value, turn: Turn | None = None) -> bool | None:
     if isinstance(left, Const) and isinstance(right, Const):
         return _constants(op, left.value, right.value)
     if op in ("==", "is"):
@@ -334,7 +338,7 @@ def _compare_known(run: Run, op: str, left: Value, right: Value) -> bool | None:
                 return True if left.value in right.items else None if right.open else False
             except TypeError:
                 return None
-    return None
+    return turn.compared(op, key_of(right)) if turn is not None else None
 
 
 def _values(value: Value) -> tuple[Value, ...]:

@@ -110,6 +110,9 @@ class Run:
         self.unfollowed = 0
         self.inspecting = False  # what is evaluated is only looked at
         self.last_condition: tuple[ir.Node, Value] | None = None
+        self.unset: set[tuple[ir.Node, tuple[Location, ...]]] = (
+            set()
+        )  # tests in loops that found nothing yet (`sentinels`)
         self.imports: dict[str, dict[str, Location]] = {}  # file -> library -> place of its first import so far
         self._fresh: dict[Hashable, int] = {}
         self.importing: list[Import] = []  # modules whose body runs, outermost first
