@@ -13,12 +13,15 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
+
+from lora_lint.discovery import SUFFIXES, mentions_lifecycle
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -38,6 +41,7 @@ _CONDA = re.compile(r"^(?:[\w-]+::)?(?P<name>[\w.-]+)\s*(?P<range>[^\s\[]*)")
 _REQUIRES = re.compile(
     r"requires?\b|requirements|extras?\b|extras?_require|dependencies|\bdeps\b|_deps\b", re.IGNORECASE
 )
+_FEW = 20  # files of code in a folder that is kept for setting up
 _CONDA_NAMES = {"pytorch": "torch", "pytorch-gpu": "torch"}
 
 
@@ -168,12 +172,25 @@ def _requirement_files(folder: Path) -> list[Path]:
 
 
 def _kept_apart(folder: Path) -> list[Path]:
-    """Requirement files in folders that hold no Python (`setup/`, `docker/`), so that they are for the code around them."""
-    found: list[Path] = []
-    for path in sorted(folder.glob("*/*requirements*.txt"), key=lambda path: (path.name != "requirements.txt", path)):
-        if path.is_file() and not any(path.parent.rglob("*.py")) and not any(path.parent.rglob("*.ipynb")):
-            found.append(path)
-    return found
+    """Requirement files in folders that hold no code about models (`setup/`, `docker/`), so that they are for the code around
+    them."""
+    found = [path for path in folder.glob("*/*requirements*.txt") if path.is_file()]
+    apart = {kept: not _holds_training(kept) for kept in {path.parent for path in found}}
+    return sorted(
+        (path for path in found if apart[path.parent]), key=lambda path: (path.name != "requirements.txt", path)
+    )
+
+
+def _holds_training(folder: Path) -> bool:
+    """Whether a folder has code of its own that uses what we know of: what is there is installed for that. Scripts that fetch
+    data or set the machine up do not; many files are taken to be a program."""
+    code = [path for suffix in SUFFIXES for path in islice(folder.rglob(f"*{suffix}"), _FEW + 1)]
+    if len(code) > _FEW:
+        return True
+    try:
+        return any(mentions_lifecycle(path.read_bytes()) for path in code)
+    except OSError:
+        return True
 
 
 def _requirements(path: Path) -> Iterator[Wanted]:

@@ -230,11 +230,20 @@ def test_relatives_of_requirements_txt(repository: Path) -> None:
     assert versions.describe("torch") == "torch 2.5.0 (gpu.txt)"
 
 
-def test_requirement_files_in_a_folder_without_code(repository: Path) -> None:
+def test_requirement_files_in_a_folder_without_code_about_models(repository: Path) -> None:
     write(repository, "setup/requirements.txt", "trl==0.29.0\n")
     write(repository, "setup/requirements_gpu.txt", "trl==0.1\npeft==0.17.0\n")
     write(repository, "service/requirements.txt", "accelerate==1.0\n")
-    write(repository, "service/src/main.py", "")
+    write(
+        repository,
+        "service/src/main.py",
+        "from transformers import AutoModel\n\nmodel = AutoModel.from_pretrained('gpt2')\n",
+    )
+    write(
+        repository,
+        "setup/fetch.py",
+        "from huggingface_hub import snapshot_download\n\nsnapshot_download('some/data')\n",
+    )
     versions = found(repository)
     assert versions.describe("trl") == "trl 0.29.0 (requirements.txt)"
     assert versions.describe("peft") == "peft 0.17.0 (requirements_gpu.txt)"
