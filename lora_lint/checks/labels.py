@@ -139,6 +139,8 @@ def padding_in_labels(event: Event, trace: Trace) -> Iterator[Report]:
         labels = labelled.args.get("labels") if labelled.kind is Ev.LABELS else _passed(labelled)
         if not isinstance(labels, Tensor) or labels.ids is None or not labels.ids.padded.yes or labels.masked:
             continue
+        if labels.labels is not None and (labels.labels.masked or labelled.kind is Ev.FORWARD):
+            continue  # the copy that the model gets is masked; or told where it became labels
         yield Report(
             labelled,
             "labels are a copy of padded ids: the model is trained to write padding",
@@ -161,7 +163,9 @@ def _masks_elsewhere(training: Event, trace: Trace) -> bool:
 
 
 def _passed(forward: Event) -> Tensor | None:
-    """The labels that a forward was given by name."""
+    """The labels that a forward was given by name; what is only measured teaches nothing."""
+    if forward.args.get("grad") is Tri.NO:
+        return None
     named = getattr(forward.args.get("named"), "items", None)
     value = named.get("labels") if isinstance(named, dict) else None
     return value if isinstance(value, Tensor) else None

@@ -10,7 +10,7 @@ from lora_lint.interpreter.containers import device_of
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Choice, Const, SeqVal, Value
-from lora_lint.lifecycle.trace import Encoding, Tensor
+from lora_lint.lifecycle.trace import Encoding, Labels, Tensor
 from lora_lint.lifecycle.vocabulary import Ev, Graph, Tri
 from lora_lint.syntax import ir
 
@@ -18,6 +18,8 @@ _MOVES = frozenset({"to", "cuda", "cpu"})
 _COPIES = frozenset(
     {"clone", "copy", "contiguous", "long", "int", "detach", "squeeze", "unsqueeze", "view", "reshape", "flatten"}
 )
+# What other labels are made with.
+_REMAKES = frozenset({"masked_fill", "masked_fill_", "where", "tolist", "numpy"})
 
 
 def make(run: Run, padding: Value, text: Value, kind: Value, node: ir.Node) -> Tensor:
@@ -60,7 +62,9 @@ def bind(run: Run, tensor: Tensor, index: Value, value: Value, target: ir.Item) 
     """`tensor[index] = value`: an entry of a batch, or some positions of labels."""
     if tensor.ids is not None:
         tensor.masked = True
+        _mask(tensor)
     if tensor.encoding is not None and isinstance(index, Const) and isinstance(index.value, str):
+        replaced(tensor.encoding.entries.get(index.value), value)
         known = isinstance(value, Tensor)
         tensor.encoding.entries[index.value] = value if known else Tensor(Graph.PLAIN, device=tensor.device)
         if index.value == "labels":
@@ -68,15 +72,29 @@ def bind(run: Run, tensor: Tensor, index: Value, value: Value, target: ir.Item) 
 
 
 def note_labels(run: Run, value: Value, node: ir.Node, batch: str = "") -> None:
-    """Emit an event when padded ids become labels."""
-    if isinstance(value, Tensor) and value.ids is not None and value.ids.padded is Tri.YES:
+    """Emit an event when padded ids become labels; not again when these are passed on."""
+    if isinstance(value, Tensor) and value.ids is not None and value.ids.padded is Tri.YES and value.labels is None:
+        value.labels = Labels()
         run.emit(Ev.LABELS, node, args={"labels": value, "tensors": value.ids.tensors, "batch": batch})
+
+
+def replaced(before: Value | None, after: Value) -> None:
+    """Labels gave way to another value, which may be what was made of them."""
+    if isinstance(before, Tensor) and (not isinstance(after, Tensor) or after.labels is not before.labels):
+        _mask(before)
+
+
+def _mask(tensor: Tensor) -> None:
+    if tensor.labels is not None:
+        tensor.labels.masked = True
 
 
 def method(run: Run, tensor: Tensor, name: str, args: Args) -> Tensor | None:
     """What copies and moves leave of a tokenizer's batch or ids; None for other methods."""
     if tensor.encoding is None and tensor.ids is None:
         return None
+    if name in _REMAKES:
+        _mask(tensor)
     if name in _MOVES:
         device = name if name != "to" else next((d for d in map(device_of, args.values()) if d != "unknown"), "unknown")
         if run.in_worker and device == "cuda":
@@ -94,4 +112,8 @@ def function(run: Run, name: str, args: Args) -> Tensor | None:
     """The same for the functions that these methods have: `torch.clone(ids)`."""
     first = args.first()
     short = name.rpartition(".")[2]
+    if short in _REMAKES:
+        for value in args.values():
+            if isinstance(value, Tensor):
+                _mask(value)
     return method(run, first, short, Args()) if isinstance(first, Tensor) and short in _COPIES else None

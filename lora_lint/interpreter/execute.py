@@ -112,6 +112,7 @@ def _bind_item(run: Run, target: ir.Item, value: Value, scope: Scope) -> None:
         encodings.bind(run, container, index, value, target)
     elif isinstance(container, DictVal):
         if isinstance(index, Const) and index.value == "labels":
+            encodings.replaced(container.items.get("labels"), value)
             encodings.note_labels(run, value, target, variable(target.value))
         key = index.value if isinstance(index, Const) else ("unknown", key_of(index))
         try:

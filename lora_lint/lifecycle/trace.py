@@ -89,6 +89,13 @@ class Encoding:
     entries: dict[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass(eq=False, slots=True)
+class Labels:
+    """What became labels, with the copies made of it since. masked: one of them was changed, or replaced by another value."""
+
+    masked: bool = False
+
+
 # Witness: the gradient of a tensor that was made to require one (at this place) is read: it is an input, no loss.
 GRADIENT_READ = "gradient-read"
 # Witness: gradients are written by hand, so an optimizer may step on those of other parameters than its own. With the file:
@@ -135,6 +142,7 @@ class Tensor:
     file: str = ""  # it is what a file of this name holds
     encoding: Encoding | None = None  # it is the batch that a tokenizer returned
     ids: Encoding | None = None  # it holds the token ids of such a batch
+    labels: Labels | None = None  # it became labels, or was copied from what did
     masked: bool = False  # some of its positions were overwritten
     kept: object = None  # it is the output of an operation whose backward needs this output
     needs: frozenset[object] = frozenset()  # such outputs that its graph hangs on
