@@ -42,7 +42,7 @@ A FORM is a term ($name, $name.attribute, $kwargs.key, a literal, a derivation, 
   {unpack: $list}                    its only item, or the list
   {first: $list}, {spread: $list}    its first item; its items as several arguments
   {pick: optimizer, of: $x}          the objects of a kind in a nested value
-  {dict: {name: $x …}}
+  {dict: {name: $x …}, open: true}   a dict; open: with other keys that nobody knows
   {frame: arguments}                 an object with the arguments of the function that the call stands in
   {dataclasses: $types, given: $m}   an instance of each, made of a mapping; without one its fields may differ from their defaults
   {unknown: $name, default: $x}      an unknown, the same wherever the same is asked for
@@ -166,7 +166,7 @@ RETURN_FORMS: dict[str, frozenset[str]] = {
     "pick": frozenset({"pick", "of"}),
     "unknown": frozenset({"unknown", "default", "fixed"}),
     "dataclasses": frozenset({"dataclasses", "given"}),
-    "dict": frozenset({"dict"}),
+    "dict": frozenset({"dict", "open"}),
     "frame": frozenset({"frame"}),
     "first": frozenset({"first"}),
     "encoded": frozenset({"encoded", "padding", "tensors"}),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import TRAINING, argument, loss_of, maker, name_of, trained
+from lora_lint.checks.common import TRAINING, argument, learns, loss_of, maker, name_of, trained
 from lora_lint.checks.frozen import head_goes_on
 from lora_lint.checks.heads import trains_head
 from lora_lint.checks.values import literal
@@ -19,13 +19,13 @@ from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, BASE_PARTS, Ev, Part, 
 from lora_lint.location import Location
 
 _SPREAD = frozenset({"auto", "balanced", "balanced_low_0", "sequential"})
-_REPLICAS = frozenset({"ddp", "accelerate"})
+REPLICAS = frozenset({"ddp", "accelerate"})
 _SHARDED = frozenset({"fsdp2"})
 _SEVERAL = frozenset({"ddp", "fsdp", "fsdp2", "accelerate"})
 _THIS_GPU = '{"": int(os.environ.get("LOCAL_RANK", 0))}'
 
 
-def _wraps(model: Obj, kinds: frozenset[str]) -> list[Event]:
+def wraps_of(model: Obj, kinds: frozenset[str]) -> list[Event]:
     """The events that wrapped a model for several processes, oldest first."""
     return [event for event in model.model.wraps if event.args.get("by") in kinds]
 
@@ -37,7 +37,7 @@ def _through_wrapper(forward: Event) -> bool:
 
 def _sharded(model: Obj) -> list[Event]:
     """What made the whole model one of several processes in place, so that every forward of it goes through the wrapper."""
-    return [e for e in _wraps(model, _SHARDED) if e.model is not None and not e.model.full_path]
+    return [e for e in wraps_of(model, _SHARDED) if e.model is not None and not e.model.full_path]
 
 
 # --- LL601 ------------------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def _launched(model: Obj, trace: Trace) -> tuple[Event | Location, str] | None:
     if start is not None:
         how = start.args.get("how")
         return start, how if isinstance(how, str) else "one of several processes, as this shows"
-    wrap = next(iter(_wraps(model, frozenset({"ddp", "fsdp", "fsdp2"}))), None)
+    wrap = next(iter(wraps_of(model, frozenset({"ddp", "fsdp", "fsdp2"}))), None)
     if wrap is not None:
         return wrap, "wrapped for several processes here"
     for trainer in trace.of(Ev.TRAINER):
@@ -109,9 +109,9 @@ def _own_gpu(load: Event) -> FixPlan | None:
 @check("LL602", on=(Ev.TRAIN, Ev.BACKWARD))
 def injected_after_wrap(event: Event, trace: Trace) -> Iterator[Report]:
     """The adapter of a model came after the wrapper through which it is trained, and it was not wrapped again."""
-    for model in _trained_through_wrapper(event):
+    for model in trained_through_wrapper(event):
         for member, adapter in adapters_of(model):
-            wraps = _wraps(member, _SEVERAL - _SHARDED) or _sharded(member)
+            wraps = wraps_of(member, _SEVERAL - _SHARDED) or _sharded(member)
             injection = adapter.event
             if not wraps or wraps[-1].seq > injection.seq:
                 continue
@@ -125,7 +125,8 @@ def injected_after_wrap(event: Event, trace: Trace) -> Iterator[Report]:
             )
 
 
-def _trained_through_wrapper(event: Event) -> list[Obj]:
+def trained_through_wrapper(event: Event) -> list[Obj]:
+    """The models that an event trains through their wrapper for several processes."""
     if event.kind is Ev.TRAIN:
         return [event.model] if event.model is not None and wrapper_of(event.model) else []
     loss = loss_of(event)
@@ -141,7 +142,7 @@ def requires_grad_changed_after_wrap(event: Event, trace: Trace) -> Iterator[Rep
         if wrap.model is None or wrap.args.get("by") != "ddp":
             continue
         for member in wrap.model.models():
-            if _wraps(member, _REPLICAS)[-1:] != [wrap]:
+            if wraps_of(member, REPLICAS)[-1:] != [wrap]:
                 continue
             after = [op for op in member.model.ops if op.event.seq > wrap.seq and op.event.kind in (Ev.FREEZE, Ev.THAW)]
             changed = _changes(member, after[0], wrap) if len({_same_change(op) for op in after}) == 1 else set()
@@ -218,16 +219,17 @@ def reentrant_under_ddp(event: Event, trace: Trace) -> Iterator[Report]:
     model = event.model
     if model is None or not _looks_for_unused(event):
         return
-    cause = model.model.checkpointing_event
-    if not _reentrant(model) or cause is None:
-        return
-    call = cause.location if cause.kind is Ev.CHECKPOINTING and cause.role("arguments") is None else None
-    yield _marked_twice(cause, _not_reentrant(call) if call is not None else None, event, "wrapped here")
+    for member in model.models():
+        cause = member.model.checkpointing_event
+        if cause is None or not _reentrant(member) or (member is not model and learns(member).no):
+            continue  # a teacher inside may checkpoint: no gradient comes to it
+        call = cause.location if cause.kind is Ev.CHECKPOINTING and cause.role("arguments") is None else None
+        yield _marked_twice(cause, _not_reentrant(call) if call is not None else None, event, "wrapped here")
 
 
 def _looks_for_unused(wrap: Event) -> bool:
     """Whether DDP certainly looks for unused parameters: as its own arguments say, or those that an accelerator passes."""
-    if wrap.args.get("by") == "ddp":
+    if wrap.args.get("by") in ("ddp", "lightning"):
         return wrap.args.get("unused") is Tri.YES and wrap.args.get("static") is Tri.NO
     accelerator = wrap.role("accelerator")
     handlers = accelerator.facts.get("kwargs_handlers") if accelerator is not None else None
@@ -342,7 +344,7 @@ def wrapped_model_bypassed(event: Event, trace: Trace) -> Iterator[Report]:
     past: dict[int, tuple[Event, Event]] = {}
     through: set[int] = set()
     for source in loss.sources:
-        wraps = _wraps(source.model, _SEVERAL - _SHARDED) if source.model is not None else []
+        wraps = wraps_of(source.model, _SEVERAL - _SHARDED) if source.model is not None else []
         wraps = [wrap for wrap in wraps if wrap.seq < source.seq]
         if event.args.get("implicit"):  # a trainer's own wrapper is what it hands to the user's compute_loss
             wraps = [wrap for wrap in wraps if wrap.role("trainer") is event.role("trainer")]

@@ -58,7 +58,8 @@ def _head_of(model: Obj) -> Head | None:
 
 
 def _fresh(root: Obj) -> Tri:
-    """Whether the head starts from random numbers: labels are given, or the checkpoint is not known to have one."""
+    """Whether the head starts from random numbers: labels are given, or the checkpoint is not known to have one. Who lets the
+    sizes differ from those of a trained head has most likely other labels than that."""
     load = root.event
     if load is None or load.args.get("random"):
         return Tri.NO
@@ -67,7 +68,7 @@ def _fresh(root: Obj) -> Tri:
     if any(
         word in words if word.isalnum() and len(word) < 5 else word in name for word in architectures().trained_heads
     ):
-        return Tri.NO
+        return Tri.UNKNOWN if load.args.get("resized") is Tri.YES else Tri.NO
     labelled = load.args.get("labelled")
     return Tri.YES if labelled is Tri.YES else Tri.UNKNOWN
 

@@ -307,6 +307,14 @@ def _fields(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     return _globals(run, args, node, scope)
 
 
+def _in_order(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """`astuple(record)`: what its fields hold, in their order."""
+    value = builtin_collections.first(args)
+    if isinstance(value, Obj) and value.user_class is not None and records.is_record(value.user_class):
+        return SeqVal("tuple", [value.attrs[name] for name in records.fields(value.user_class) if name in value.attrs])
+    return run.fresh(node)
+
+
 def _round(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = builtin_collections.first(args)
     return value if isinstance(value, Const) else _number(run, args, node, scope)
@@ -364,5 +372,6 @@ _HANDLERS: dict[str, Handler] = {
     "dataclasses.replace": _replace,
     "copy.replace": _replace,
     "dataclasses.asdict": _fields,
+    "dataclasses.astuple": _in_order,
     "typing.cast": lambda run, args, node, scope: args.positional[-1][0] if args.positional else Const(None),
 }

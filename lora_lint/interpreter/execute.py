@@ -180,6 +180,8 @@ def _delete(run: Run, node: ir.Delete, scope: Scope) -> None:
             held = evaluation.evaluate(run, target.value, scope)
             if isinstance(held, SeqVal):
                 held.open, held.whole = True, None
+            elif isinstance(held, DictVal):
+                held.forget(evaluation.evaluate(run, target.index, scope))
 
 
 def _assert(run: Run, node: ir.Assert, scope: Scope) -> None:

@@ -295,7 +295,7 @@ def _first(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
 
 def _dict(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     given = {name: form_value(run, form, env, node) for name, form in fields["dict"].items()}
-    return DictVal({name: value for name, value in given.items() if value is not UNSET})
+    return DictVal({name: value for name, value in given.items() if value is not UNSET}, open=bool(fields.get("open")))
 
 
 def _frame(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:

@@ -6,7 +6,7 @@ from lora_lint.apis.renames import Rename, renames
 from lora_lint.apis.spec import Override
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import ClassVal, FuncVal
+from lora_lint.interpreter.values import ClassVal, FuncVal, Value
 from lora_lint.interpreter.walk import nodes_in
 from lora_lint.lifecycle.vocabulary import Ev
 from lora_lint.location import Location
@@ -72,11 +72,22 @@ def note_overrides(run: Run, cls: ClassVal) -> None:
     base = cls.library_base()
     for spec in run.store.mro(base) if base else ():
         for override in spec.overrides:
-            method = cls.attrs.get(override.method)
+            method = _chosen(cls, override.method)
             if isinstance(method, FuncVal) and not (
                 _takes(method.node.params, override) or _replaced(cls, override.caller)
             ):
                 _emit_contract(run, override, method, base)
+
+
+def _chosen(cls: ClassVal, name: str) -> Value:
+    """A method that takes the place of the library's with this class: its own, or that of a mixin before the library base."""
+    for each in (cls, *cls.bases):
+        if not isinstance(each, ClassVal) or (each is not cls and each.library_base()):
+            return None
+        found = cls.attrs.get(name) if each is cls else each.find(name)
+        if found is not None:
+            return found
+    return None
 
 
 def _replaced(cls: ClassVal, caller: str) -> bool:
@@ -98,7 +109,7 @@ def _takes(params: tuple[ir.Param, ...], override: Override) -> bool:
 
 
 def _emit_contract(run: Run, override: Override, method: FuncVal, base: str) -> None:
-    targets, path = run.program.targets, run.module.path
+    targets, path = run.program.targets, method.scope.module.path
     if targets.asks(path) or targets.holds(path, override.versions) is not True:
         return
     declared = targets.declared(path)
@@ -108,10 +119,9 @@ def _emit_contract(run: Run, override: Override, method: FuncVal, base: str) -> 
         "override": override,
         "versions": "" if certain else ranges,
         "name": method.name,
-        "place": run.loc(method.node),
+        "place": (first := Location(path, *method.node.loc)),
     }
-    first = run.loc(method.node)
-    header = Location(first.path, first.line, first.column, first.line, first.column + len("def ") + len(method.name))
+    header = Location(path, first.line, first.column, first.line, first.column + len("def ") + len(method.name))
     run.emit(Ev.CONTRACT, method.node, args=args, by=base, at=header)
 
 

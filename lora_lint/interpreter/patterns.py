@@ -39,7 +39,7 @@ def compiled(value: Value) -> re.Pattern[str] | None:
 
 def literal_head(pattern: str) -> str:
     """The text with which whatever a pattern matches begins; of a plain text, the text itself."""
-    if "|" in pattern:
+    if "|" in _without_groups(pattern):
         return ""
     head: list[str] = []
     rest = iter(pattern.removeprefix("^"))
@@ -57,6 +57,14 @@ def literal_head(pattern: str) -> str:
         else:
             head.append(char)  # a dot stands for any character, but means itself in these patterns
     return "".join(head)
+
+
+def _without_groups(pattern: str) -> str:
+    """A pattern without what stands in parentheses or brackets, or behind a backslash."""
+    bare = re.sub(r"\\.|\[[^]]*\]", "", pattern)
+    while (fewer := re.sub(r"\([^()]*\)", "", bare)) != bare:
+        bare = fewer
+    return bare
 
 
 def compile_(run: Run, args: Args, node: ir.Node) -> Value:

@@ -266,6 +266,12 @@ class DictVal:
     origin: Hashable = None
     factory: Value = None
 
+    def forget(self, key: Value) -> None:
+        """`del value[key]`: where the key is not known, some other one is gone."""
+        if isinstance(key, Const) and isinstance(key.value, Hashable):
+            self.items.pop(key.value, None)
+        self.open = True
+
 
 @dataclass(slots=True, eq=False)
 class Generator:
