@@ -60,7 +60,8 @@ class Architectures:
 
     def head(self, class_name: str) -> Head | None:
         """The head that a model class has, None when it has none that we know."""
-        return next((head for head in self.heads if fnmatchcase(class_name, head.pattern)), None)
+        head = next((head for head in self.heads if fnmatchcase(class_name, head.pattern)), None)
+        return head if head is not None and head.modules else None
 
     def family(self, class_name: str, checkpoint: str) -> Family | None:
         """The family of a model, by its class, else (for classes that load anything) by its checkpoint's name."""

@@ -11,7 +11,7 @@ from lora_lint.checks.common import argument, feeds, held_models, on_condition, 
 from lora_lint.checks.values import MISSING, given, literal
 from lora_lint.findings import Applicability, FixPlan, InsertStatement, Intent, MoveStatement, RemoveStatement, Severity
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.trace import GRADIENT_HOOKED, Event, Guard, Trace
+from lora_lint.lifecycle.trace import BROKEN_OFF, GRADIENT_HOOKED, GRADIENT_TAKEN, Event, Guard, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.location import Location
 
@@ -144,6 +144,51 @@ def wiped_before_rare_step(event: Event, trace: Trace) -> Iterator[Report]:
                 story=((backward, "gradients of each micro-batch are added here"), (event, "steps only now and then")),
                 plan=_clear_last(zero, event),
             )
+
+
+@check("LL303", on=Ev.STEP)
+def wiped_within_inner_loop(event: Event, trace: Trace) -> Iterator[Report]:
+    """The optimizer steps behind a loop over micro-batches (or tasks), and each turn of that loop clears the gradients."""
+    optimizer = event.role("optimizer")
+    if optimizer is None:
+        return
+    turns: list[tuple[Event, Event]] = []  # a backward and what clears before it, newest first
+    backward: Event | None = None
+    for other in trace.before(event, Ev.BACKWARD, Ev.ZERO_GRAD, Ev.STEP):
+        if other.kind is Ev.STEP:
+            if other.role("optimizer") is optimizer:
+                break
+        elif other.kind is Ev.BACKWARD:
+            backward = other if _feeds_surely(other, optimizer) else backward
+        elif _clears(other, optimizer):
+            if backward is None or len(turns) == 2:
+                break
+            turns.append((backward, other))
+            backward = None
+    if len(turns) < 2:
+        return
+    (last, zero), (first, earlier) = turns[:2]
+    loop = last.loop
+    if loop is None or first.location != last.location or zero.location != earlier.location or _inside(event, loop):
+        return
+    if not (_inside(zero, loop) and _surely(zero, last)):
+        return
+    sites = {optimizer.root.site, *(m.root.site for model in held_models(optimizer) for m in model.models())}
+    yield Report(
+        zero,
+        "zero_grad() runs in each turn of the loop, but the optimizer steps behind it: only the last turn counts",
+        help="clear the gradients before the loop, or step in it",
+        story=((last, "gradients of each turn are added here"), (event, "steps behind the loop")),
+        unless=frozenset(
+            {
+                (BROKEN_OFF, loop),
+                (GRADIENT_TAKEN,),
+                (GRADIENT_HOOKED,),
+                (Ev.STEP.value, optimizer.root.site, loop),
+                *(("escaped", site) for site in sites),
+            }
+        ),
+    )
 
 
 def _every_nth(guard: Guard) -> bool:

@@ -40,7 +40,7 @@ def adapter_config_never_applied(event: Event, trace: Trace) -> Iterator[Report]
         if config is None or config.site is None:
             continue
         for training in trace.of(*TRAINING):
-            models = trained(training)
+            models = [model for model in trained(training) if not _beside_loaded(model, trace)]
             if models and all(has_adapters(model).no and not _holders(model, trace) for model in models):
                 kind = config.type.rsplit(".", 1)[-1]
                 yield Report(
@@ -52,6 +52,20 @@ def adapter_config_never_applied(event: Event, trace: Trace) -> Iterator[Report]
                     unless=frozenset({("config-used", config.site)}),
                 )
                 break
+
+
+def _beside_loaded(model: Obj, trace: Trace) -> bool:
+    """Whether a model is made of fresh layers of torch alone while the program loads another network (a probe on the states
+    of that one, a head): an adapter config is for what was loaded."""
+    for root in (member.root for member in model.models()):
+        if root.user_class is not None or not root.type.startswith("torch.nn.") or not _fresh(root.event):
+            return False
+    return any(not _fresh(event) for event in trace.of(Ev.LOAD))
+
+
+def _fresh(made: Event | None) -> bool:
+    """Whether something that was made here has no pretrained weights."""
+    return made is not None and made.kind is Ev.LOAD and bool(made.args.get("random"))
 
 
 def _holders(model: Obj, trace: Trace) -> list[Obj]:

@@ -168,7 +168,7 @@ def adapters_under_no_grad(event: Event, trace: Trace) -> Iterator[Report]:
     if (
         optimizer is None
         or backward is None
-        or not trained(backward)
+        or not (trained(backward) or (loss is not None and loss.sources))
         or (loss is not None and loss.graph is Graph.DETACHED)
     ):
         return

@@ -38,7 +38,7 @@ from lora_lint.interpreter.values import (
     same,
 )
 from lora_lint.lifecycle.heap import WHOLE_PATHS, Obj
-from lora_lint.lifecycle.trace import GRADIENT_READ, GRADIENT_WRITTEN, MODE_WRITTEN, Tensor
+from lora_lint.lifecycle.trace import GRADIENT_READ, GRADIENT_TAKEN, GRADIENT_WRITTEN, MODE_WRITTEN, Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Kind, Tri
 from lora_lint.syntax import ir
 
@@ -92,7 +92,7 @@ def read(run: Run, value: Value, name: str, node: ir.Node, scope: Scope | None =
         ]
         return _either(results) if results else run.fresh(node)
     if isinstance(value, Sym):
-        return _of_unknown(value, name)
+        return _of_unknown(run, value, name)
     return _of_plain(run, value, name, node)
 
 
@@ -125,9 +125,11 @@ def _either(results: list[Value]) -> Value:
     return result
 
 
-def _of_unknown(value: Sym, name: str) -> Value:
+def _of_unknown(run: Run, value: Sym, name: str) -> Value:
     found = value.attrs.get(name)
     if found is None:
+        if name == "grad":
+            run.witnesses.add((GRADIENT_TAKEN,))
         text = f"{value.text}.{name}" if value.text else name
         found = compound(("attr", value.key, name), [value], text, data=value.data)
         value.attrs[name] = found
@@ -139,8 +141,8 @@ def _of_unknown(value: Sym, name: str) -> Value:
 def _of_tensor(run: Run, value: Tensor, name: str, node: ir.Node) -> Value:
     if name == "data":
         return tensors.cut(run, value, Cut.DATA, node)
-    if name == "grad" and value.hack_at is not None:
-        run.witnesses.add((GRADIENT_READ, value.hack_at))
+    if name == "grad":
+        run.witnesses.update(((GRADIENT_TAKEN,), (GRADIENT_READ, value.hack_at)))
     if name in ("grad", "shape", "device", "dtype", "ndim", "requires_grad", "grad_fn", "is_cuda"):
         return Sym(("tensor", name, id(value)), name, data=name != "grad")  # a gradient may have a graph of its own
     if value.encoding is not None:

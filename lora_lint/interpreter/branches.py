@@ -13,7 +13,7 @@ from lora_lint.interpreter.parameter_values import ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Jump, Returned, Scope, Sym, Value, join
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.trace import Guard, Tensor
+from lora_lint.lifecycle.trace import BROKEN_OFF, Guard, Tensor
 from lora_lint.lifecycle.vocabulary import Graph, Kind
 from lora_lint.syntax import ir
 
@@ -64,10 +64,13 @@ def _go_on(run: Run, node: ir.If, remembered: tuple[ir.Node, Value] | None, arm:
     """Follow the arm that does not leave. What comes behind an arm that skips the rest (of a turn, of the function) happens
     only under the condition."""
     value = remembered[1] if remembered is not None else None
+    other = node.orelse if arm else node.body
     if isinstance(value, Sym):
         run.oracle.assume(value.key, arm)
+    if run.loop is not None and isinstance(other[-1], (ir.Jump, ir.Return)):
+        run.witnesses.add((BROKEN_OFF, run.loop))
     execution.block(run, node.body if arm else node.orelse, scope)
-    if isinstance(value, Sym) and _skips(node.orelse if arm else node.body):
+    if isinstance(value, Sym) and _skips(other):
         guard = Guard(value.key, describe(node.test), arm, True)
         conditions.remember(run, value.key, guard)
         run.guards.append(guard)
@@ -135,6 +138,8 @@ def _join_arms(run: Run, node: ir.If, scope: Scope) -> None:
         except Jump as jump:
             if jump.kind not in ("break", "continue"):
                 raise
+            if jump.kind == "break":
+                run.witnesses.add((BROKEN_OFF, run.loop))
         results.append({name: scope.names[name] for name in names if name in scope.names})
     for name in names:
         values = [r[name] for r in results if name in r]

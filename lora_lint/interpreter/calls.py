@@ -16,6 +16,7 @@ from lora_lint.interpreter import builtin, containers, encodings, enums, outdate
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import compound
+from lora_lint.interpreter.parameter_values import ParamIter, ParamSet
 from lora_lint.interpreter.run import MAX_DEPTH, Run
 from lora_lint.interpreter.values import (
     Bound,
@@ -36,7 +37,7 @@ from lora_lint.interpreter.values import (
     key_of,
 )
 from lora_lint.lifecycle.heap import Obj, havoc
-from lora_lint.lifecycle.trace import Tensor
+from lora_lint.lifecycle.trace import GRADIENT_TAKEN, Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Kind
 from lora_lint.syntax import ir
 
@@ -179,6 +180,8 @@ def escape(run: Run, args: Args, node: ir.Node) -> None:
             run.witnesses.add(("function-escaped", id(value.node)))
         elif isinstance(value, Sym):
             run.witnesses.add(("escaped", value.key))
+        elif isinstance(value, (ParamIter, ParamSet)):
+            run.witnesses.add((GRADIENT_TAKEN,))
 
 
 def call_library(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:

@@ -13,7 +13,7 @@ from lora_lint.interpreter.parameter_values import Element, ParamIter
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, LibRef, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import ModelState, Obj, trainable
-from lora_lint.lifecycle.trace import GRADIENT_HOOKED, VALUES_HANDLED
+from lora_lint.lifecycle.trace import GRADIENT_HOOKED, GRADIENT_TAKEN, VALUES_HANDLED
 from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Part, Tri
 from lora_lint.syntax import ir
 
@@ -157,6 +157,8 @@ def element_attribute(run: Run, element: Element, name: str, node: ir.Node) -> V
     if name == "data":
         run.witnesses.add((VALUES_HANDLED, element.model.root.site))
         return Sym(("element-data", element.name), "p.data")
+    if name == "grad":
+        run.witnesses.add((GRADIENT_TAKEN,))
     if name == "__class__":
         return Sym(("element-class", element.name), "")
     return Sym(("element", element.name, name), name)

@@ -17,7 +17,7 @@ from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj, UnknownName, trainable
 from lora_lint.lifecycle.trace import SHARED_CONFIG, Guard, Tensor
-from lora_lint.lifecycle.vocabulary import Ev, Kind, Mode, Quant, Tri
+from lora_lint.lifecycle.vocabulary import Ev, Graph, Kind, Mode, Quant, Tri
 from lora_lint.syntax import ir
 
 _TRI_ARGS = frozenset(
@@ -218,7 +218,11 @@ def _backward(run: Run, args: dict[str, Any], roles: dict[str, Obj]) -> None:
         value = value.items.get("loss", value)
     args["loss"] = value if isinstance(value, Tensor) else None
     models: list[Obj] = []
+    # Where the loss may have a graph, that comes from elsewhere than from a forward that recorded none (a teacher).
+    recorded = isinstance(value, Tensor) and value.graph in (Graph.ATTACHED, Graph.UNKNOWN)
     for source in value.sources if isinstance(value, Tensor) else ():
+        if recorded and source.args.get("grad") is Tri.NO:
+            continue
         if source.model is not None and all(source.model.root is not m.root for m in models):
             models.append(source.model)
     if not models:

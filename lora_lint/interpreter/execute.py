@@ -39,7 +39,7 @@ from lora_lint.interpreter.values import (
     key_of,
 )
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.trace import Tensor
+from lora_lint.lifecycle.trace import BROKEN_OFF, Tensor
 from lora_lint.lifecycle.vocabulary import Kind
 from lora_lint.syntax import ir
 
@@ -254,9 +254,13 @@ def _turn(run: Run, body: tuple[ir.Stmt, ...], scope: Scope) -> bool:
         block(run, body, scope)
     except Jump as jump:
         if jump.kind == "break":
+            run.witnesses.add((BROKEN_OFF, run.loop))
             return False
         if jump.kind != "continue":
             raise
+    except Returned:
+        run.witnesses.add((BROKEN_OFF, run.loop))
+        raise
     finally:
         del run.guards[guards:]
     return True
@@ -265,6 +269,7 @@ def _turn(run: Run, body: tuple[ir.Stmt, ...], scope: Scope) -> bool:
 def _while(run: Run, node: ir.While, scope: Scope) -> None:
     outer, run.loop = run.loop, run.loc(node)
     run.loops.append(run.loop)
+    run.witnesses.add((BROKEN_OFF, run.loop))
     try:
         for _ in range(iteration.LOOP_TURNS if run.program.hot_block(node.body) else 1):
             if conditions.test(run, node.test, scope, node).no:

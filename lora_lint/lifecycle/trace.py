@@ -101,6 +101,10 @@ GRADIENT_READ = "gradient-read"
 # Witness: gradients are written by hand, so an optimizer may step on those of other parameters than its own. With the file:
 # they are written there, so what a backward left may have been kept elsewhere.
 GRADIENT_WRITTEN = "gradient-written"
+# Witness: gradients are read one by one, so what a backward left may be kept elsewhere before it is cleared.
+GRADIENT_TAKEN = "gradient-taken"
+# Witness, with the place of a loop: it may end with any of its turns (a `break`, a `while`), as one that tries again does.
+BROKEN_OFF = "broken-off"
 # Witness, with the place where a model was made: values of its parameters are read or written one by one, as when one
 # adapter is copied into another.
 VALUES_HANDLED = "values-handled"
