@@ -48,13 +48,12 @@ def run(request: Request) -> Outcome:
     """Check what is asked for. Raises InputError and KnowledgeError for what makes the whole run impossible, and
     InternalError for a bug of ours that belongs to no single file."""
     try:
-        return _Run(request).outcome()
+        with collector.rarely():
+            return _Run(request).outcome()
     except (InputError, KnowledgeError):
         raise
     except Exception as error:
         raise InternalError(_named(error)) from error
-    finally:
-        collector.release()
 
 
 def _named(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from packaging.specifiers import Specifier, SpecifierSet
 from packaging.utils import canonicalize_name
@@ -111,6 +112,7 @@ class TargetVersions:
 # --- ranges -----------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=4096)  # many files ask the same
 def relation(choice: SpecifierSet, query: SpecifierSet) -> bool | None:
     """Whether all versions of `choice` lie in `query` (True), none (False), or some, or it cannot be told (None).
 
@@ -127,6 +129,7 @@ def relation(choice: SpecifierSet, query: SpecifierSet) -> bool | None:
     return answers.pop() if len(answers) == 1 else None
 
 
+@lru_cache(maxsize=4096)
 def is_empty(choice: SpecifierSet) -> bool:
     """Whether no version satisfies all of a range."""
     exact = exact_version(choice)

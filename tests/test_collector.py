@@ -15,14 +15,14 @@ from lora_lint.request import Request
 
 
 def test_what_was_read_is_left_alone() -> None:
-    """Nothing is collected while files are read; afterwards what was made is not looked at again, until it is released."""
-    with collector.reading():
-        assert not gc.isenabled()
-        kept = [[] for _ in range(3)]
-    assert gc.isenabled()
-    assert gc.get_freeze_count() > len(kept)
-    assert not any(one is kept for one in gc.get_objects())
-    collector.release()
+    """Nothing is collected while files are read; afterwards what was made is not looked at again, until the run is over."""
+    with collector.rarely():
+        with collector.reading():
+            assert not gc.isenabled()
+            kept = [[] for _ in range(3)]
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > len(kept)
+        assert not any(one is kept for one in gc.get_objects())
     assert gc.get_freeze_count() == 0
     assert any(one is kept for one in gc.get_objects())
 
@@ -33,6 +33,7 @@ def test_a_run_leaves_the_collector_as_it_was(apis: str, tmp_path: Path) -> None
     (tmp_path / "train.py").write_text("import torch\ntorch.no_grad()\n")
     (tmp_path / "lora-lint.toml").write_text('apis = ["apis.yaml"]\n' if apis else "")
     (tmp_path / "apis.yaml").write_text(apis)
+    before = gc.get_threshold()
     configuration = Configuration(explicit=tmp_path / "lora-lint.toml")
     request = Request(paths=(str(tmp_path / "train.py"),), configuration=configuration)
     if apis:
@@ -42,3 +43,4 @@ def test_a_run_leaves_the_collector_as_it_was(apis: str, tmp_path: Path) -> None
         assert run(request).report.checked == 1
     assert gc.isenabled()
     assert gc.get_freeze_count() == 0
+    assert gc.get_threshold() == before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from lora_lint.apis.tables import Family, architectures, loads_anything
 from lora_lint.checks.base import Report, check
@@ -194,11 +194,16 @@ def _matches(pattern: str, paths: tuple[str, ...]) -> bool:
         compiled = re.compile(pattern)
     except re.error:
         return True
-    return any(compiled.fullmatch(candidate) for path in paths for candidate in _candidates(path))
+    # An expression without a digit treats all numbers of the same length alike.
+    layers = range(_LAYERS) if any(map(str.isdigit, pattern)) else (0, 10)
+    return any(compiled.fullmatch(candidate) for path in paths for candidate in _candidates(path, layers))
 
 
-def _candidates(path: str) -> Iterator[str]:
-    """The path in every layer; models of other heads have a part more or less in front."""
+def _candidates(path: str, layers: Iterable[int] = range(_LAYERS)) -> Iterator[str]:
+    """The path in each layer; models of other heads have a part more or less in front."""
     for head in (path, path.partition(".")[2], f"model.{path}"):
-        for layer in range(_LAYERS) if ".0." in head else range(1):
-            yield re.sub(r"\.0\.", f".{layer}.", head, count=1)
+        if ".0." not in head:
+            yield head
+            continue
+        for layer in layers:
+            yield head.replace(".0.", f".{layer}.", 1)

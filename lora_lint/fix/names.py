@@ -277,6 +277,6 @@ def outer_names(node: cst.CSTNode) -> set[str]:
     """Names that a function body declares global or nonlocal."""
     if isinstance(node, (cst.Global, cst.Nonlocal)):
         return {declared.name.value for declared in node.names}
-    if isinstance(node, (cst.FunctionDef, cst.ClassDef)):
+    if isinstance(node, (cst.FunctionDef, cst.ClassDef, cst.BaseExpression, cst.BaseSmallStatement)):
         return set()
     return {name for child in node.children for name in outer_names(child)}

@@ -6,7 +6,7 @@ import ast
 import re
 import warnings
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import libcst as cst
 
@@ -48,6 +48,7 @@ class Tree:
             raise RefusedError(f"line {problem.line} cannot be parsed: {problem.message}") from problem
         found = places(self.module)
         self._spans, self._parents, self._nodes = found.spans, found.parents, found.nodes
+        self._found: dict[tuple[type, ...], list[cst.CSTNode]] = {}
 
     # --- places ------------------------------------------------------------------------------------------------------
 
@@ -88,7 +89,14 @@ class Tree:
 
     def nodes(self, kind: type[Node]) -> list[Node]:
         """All nodes of a kind."""
-        return [node for node in self._nodes if isinstance(node, kind)]
+        return self._of(kind)
+
+    def _of(self, *kinds: type) -> list[Any]:
+        """All nodes of some kinds, in order. Most kinds of LibCST are abstract classes, which are slow to ask."""
+        if kinds not in self._found:
+            types = {kind for kind in set(map(type, self._nodes)) if issubclass(kind, kinds)}
+            self._found[kinds] = [node for node in self._nodes if type(node) in types]
+        return self._found[kinds]
 
     def enclosing(self, node: cst.CSTNode, *kinds: type[cst.CSTNode]) -> cst.CSTNode | None:
         """Nearest node of these kinds around a node, itself excluded."""
@@ -102,7 +110,7 @@ class Tree:
     def call(self, location: Location) -> cst.Call:
         """Call at a location: the one with exactly this range, else the smallest around it, else the only one in it."""
         start, end = self.located(location)
-        calls = [node for node in self._nodes if isinstance(node, cst.Call)]
+        calls = self.nodes(cst.Call)
         exact = [node for node in calls if self.span(node) == (start, end)]
         if exact:
             return exact[0]
@@ -118,8 +126,8 @@ class Tree:
     def decorator(self, location: Location) -> cst.Decorator:
         """Decorator whose expression has exactly this place."""
         place = self.located(location)
-        for node in self._nodes:
-            if isinstance(node, cst.Decorator) and self.span(node.decorator) == place:
+        for node in self.nodes(cst.Decorator):
+            if self.span(node.decorator) == place:
                 return node
         raise RefusedError("the decorator was not found")
 
@@ -140,10 +148,10 @@ class Tree:
     def small_statement(self, location: Location) -> cst.BaseSmallStatement | None:
         """Simple statement around a location, None inside the header of a compound one."""
         start, end = self.located(location)
-        around = [
+        around: list[cst.BaseSmallStatement] = [
             node
-            for node in self._nodes
-            if isinstance(node, cst.BaseSmallStatement) and self.span(node)[0] <= start and end <= self.span(node)[1]
+            for node in self._of(cst.BaseSmallStatement)
+            if self.span(node)[0] <= start and end <= self.span(node)[1]
         ]
         return min(around, key=lambda node: self.span(node)[1] - self.span(node)[0]) if around else None
 
@@ -162,9 +170,7 @@ class Tree:
         """
         start, end = self.located(location)
         best: cst.CSTNode | None = None
-        for node in self._nodes:
-            if not isinstance(node, (cst.SimpleStatementLine, cst.BaseCompoundStatement, cst.SimpleStatementSuite)):
-                continue
+        for node in self._of(cst.SimpleStatementLine, cst.BaseCompoundStatement, cst.SimpleStatementSuite):
             if isinstance(node, cst.BaseCompoundStatement) and not self.is_in_block(node):
                 continue
             first = self.full_start(node)
@@ -184,9 +190,7 @@ class Tree:
         """
         start, end = self.located(location)
         best: Span | None = None
-        for node in self._nodes:
-            if not isinstance(node, (cst.BaseSmallStatement, cst.BaseCompoundStatement)):
-                continue
+        for node in self._of(cst.BaseSmallStatement, cst.BaseCompoundStatement):
             first, last = self.full_start(node), self.span(node)[1]
             line_start = self.lines.line_start(self.lines.line_of(first))
             if line_start <= start and end <= last and (best is None or first >= best[0]):

@@ -57,6 +57,10 @@ _HOT_KINDS = frozenset(
 _HOT_ENDINGS = ("Trainer", "ForCausalLM", "ForConditionalGeneration", "LMHeadModel")
 
 
+# The nodes of which `called_at` tells anything.
+_CALLING = (ir.Call, ir.Assign)
+
+
 class Heat:
     """Which calls change state, by what specs say of them."""
 
@@ -142,7 +146,7 @@ class Relevance:
         key = id(body)
         found = self._memo.get(key)
         if found is None:
-            found = any(map(self._mentions, self._called(body)))
+            found = any(map(self.node, body))
             self._memo[key] = found
             self._keep.append(body)
         return found
@@ -152,8 +156,7 @@ class Relevance:
         key = id(node)
         found = self._memo.get(key)
         if found is None:
-            found = any(map(self._mentions, self._called((node,))))
-            self._memo[key] = found
+            found = self._memo[key] = any(map(self._mentions, self._called((node,))))
             self._keep.append(node)
         return found
 
@@ -163,7 +166,8 @@ class Relevance:
     def _called(self, body: tuple[ir.Node, ...]) -> Iterator[str]:
         """What is called in some nodes (see `called_at`)."""
         for node in nodes_in(body):
-            yield from called_at(node, id(node) in self._cold)
+            if type(node) in _CALLING:
+                yield from called_at(node, id(node) in self._cold)
 
 
 def called_at(node: ir.Node, cold: bool = False) -> Iterator[str]:
