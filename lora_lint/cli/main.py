@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from lora_lint import __version__
+from lora_lint import __version__, collector
 from lora_lint.errors import InputError, InternalError, KnowledgeError
 
 # name -> (module:attribute, line for `lora-lint --help`). The line stands here so that --help imports nothing.
@@ -88,4 +88,8 @@ def main() -> None:
         # A file name or a terminal that is not UTF-8 must not end the run.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    cli(prog_name="lora-lint")
+    try:
+        with collector.rarely():
+            cli(prog_name="lora-lint")
+    finally:
+        collector.leave()
