@@ -37,6 +37,7 @@ from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
 from lora_lint.location import Location
 
+_SENSES = frozenset({"vision_tower", "vision_model", "vision_encoder", "visual", "audio_tower"})
 _LANGUAGE_TOWERS = frozenset({"language_model", "text_model", "llm", "decoder", "lm"})
 
 
@@ -204,16 +205,21 @@ def _targets(adapter: Adapter, path: str) -> bool:
 
 def _in_family(adapter: Adapter, root: Obj, op: TrainOp, training: Event) -> bool:
     """Whether one of the layers that the adapter names certainly exists in a submodule, or in what a loop froze in every
-    block of a list, in models of this architecture."""
+    block of a list, in models of this architecture. Where a tower for images or sound has an adapter only because the
+    language model has layers of the same name, the freeze may be meant to take it out."""
     inside = _below(op.path)
     if EACH in inside and not set(op.event.guards) <= set(training.guards):
         return False
     family = architectures().family(root.type, root.model.architecture)
     listed = strings(adapter.config.facts.get("target_modules")) if adapter.config is not None else None
-    return family is not None and any(
-        _starts(_below(module), inside) and any(f".{module}".endswith(f".{name}") for name in listed or ())
-        for module in family.modules
-    )
+    if family is None:
+        return False
+    lies_in = {module: _starts(_below(module), inside) for module in family.modules}
+    for name in listed or ():
+        found = {answer for module, answer in lies_in.items() if f".{module}".endswith(f".{name}")}
+        if True in found and (False not in found or _SENSES.isdisjoint(inside)):
+            return True
+    return False
 
 
 def _starts(module: list[str], inside: list[str]) -> bool:

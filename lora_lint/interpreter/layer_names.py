@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from lora_lint.apis.tables import architectures
+from lora_lint.apis.tables import Family, architectures
 from lora_lint.interpreter.connectors import targets_of
 from lora_lint.lifecycle.heap import Obj
 
@@ -53,20 +53,40 @@ def in_block(name: str, adapted: list[str]) -> list[str]:
 
 
 def _in_family(model: Obj, targets: list[str] | None) -> list[str]:
-    """The layers of the family whose names the targets are (without targets: all in its blocks); empty when unknown."""
+    """The layers of the family whose names the targets are (without targets: all but embeddings and heads); empty when
+    unknown."""
     root = model.root
     family = architectures().family(root.type, root.model.architecture)
     if family is None or "For" not in root.type.rsplit(".", 1)[-1]:
         return []  # a class without a head has other names
-    inside = [path for path in family.modules if re.search(r"\.\d+\.", path)]
-    if targets is not None:
+    if targets is None:
+        inside = sorted(filter(_may_be_linear, family.modules), key=_is_in_block)  # what joins two towers first
+    else:
         inside = [path for path in family.modules if any(f".{path}".endswith(f".{target}") for target in targets)]
-    called = (root.type.rsplit(".", 1)[-1].lower(), root.model.architecture.rsplit("/", 1)[-1].lower())
-    own = [path for path in inside if any(name.startswith(path.split(".")[0]) for name in called)]
-    inside = own or inside  # a family may hold classes that differ in the first step: `bert.encoder`, `roberta.encoder`
+    foreign = _of_other_classes(family, root)
+    inside = [path for path in inside if path.split(".")[0] not in foreign]
     if len(inside) <= _MOST:
         return inside
     return list({(_stack(path), path.rsplit(".", 1)[-1]): path for path in reversed(inside)}.values())[::-1][:_MOST]
+
+
+def _is_in_block(path: str) -> bool:
+    return re.search(r"\.\d+\.", path) is not None
+
+
+def _may_be_linear(path: str) -> bool:
+    """Whether a module may be one of those that get an adapter when all linear ones do."""
+    return _is_in_block(path) or not ("embed" in path or any(map(is_apart, path.split("."))))
+
+
+def _of_other_classes(family: Family, root: Obj) -> set[str]:
+    """First steps of paths that only other classes of a family have: `bert.encoder`, `roberta.encoder`. None where the model
+    has none of them."""
+    called = (root.type.rsplit(".", 1)[-1].lower(), root.model.architecture.rsplit("/", 1)[-1].lower())
+    firsts = {path.split(".")[0] for path in family.modules}
+    steps = {step for step in firsts if any(name.lower().startswith(step) for name in family.classes)}
+    own = {step for step in steps if any(name.startswith(step) for name in called)}
+    return steps - own if own else set()
 
 
 def _stack(path: str) -> str:
