@@ -169,6 +169,8 @@ def _hasattr(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
             return Const(True)
         if value.type and not value.facts.get("promoted") and run.store.find_method(value.type, name.value):
             return Const(True)
+        if value.wraps is not None and run.store.attribute(value.type, name.value) is not None:
+            return Const(True)  # a wrapper holds what it wraps
         wrapped = any("ddp" in str(e.args.get("by")) for e in value.model.wraps) if value.kind is Kind.MODEL else False
         if name.value == "module" and value.kind is Kind.MODEL and value.wraps is None and value.type and not wrapped:
             return Const(False)

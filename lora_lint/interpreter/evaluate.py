@@ -24,6 +24,7 @@ from lora_lint.interpreter.values import (
     Const,
     DictVal,
     FuncVal,
+    LibMethod,
     LibRef,
     Scope,
     SeqVal,
@@ -248,10 +249,15 @@ def _cond(run: Run, node: ir.Cond, scope: Scope) -> Value:
             return evaluate(run, node.body if arm else node.orelse, scope)
     first = evaluate(run, node.body, scope)
     second = evaluate(run, node.orelse, scope)
-    if any(isinstance(v, (Obj, FuncVal, ParamIter, ParamSet)) for v in (first, second)):
+    if any(isinstance(_owner(v), (Obj, FuncVal, ParamIter, ParamSet)) for v in (first, second)):
         with conditions.decided(run, node.test, scope, node) as arm:
             return first if arm else second
     return join(first, second)
+
+
+def _owner(value: Value) -> Value:
+    """Whose method a value is, else the value."""
+    return value.receiver if isinstance(value, LibMethod) else value
 
 
 def _lambda(run: Run, node: ir.Lambda, scope: Scope) -> Value:
