@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from itertools import pairwise
 from typing import Any
 
 from lora_lint.apis.tables import architectures
 from lora_lint.findings import Applicability, FixPlan, MoveStatement
 from lora_lint.lifecycle.effects import frozen_by
-from lora_lint.lifecycle.heap import WHOLE_PATHS, Adapter, ModelState, Obj, adapters_of, partial_freezes, trainable
+from lora_lint.lifecycle.heap import (
+    WHOLE_PATHS,
+    Adapter,
+    ModelState,
+    Obj,
+    TrainOp,
+    adapters_of,
+    partial_freezes,
+    trainable,
+)
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Graph, Part, Tri
 from lora_lint.location import Location
@@ -57,6 +67,17 @@ def witnesses(event: Event) -> Iterator[Hashable]:
         for op in member.model.ops:
             if op.path and op.event.kind is Ev.FREEZE and op.event.seq > adapter.event.seq and id(op) not in standing:
                 yield PART_LEARNS, op.event.location
+        since = [op for op in member.model.ops if Part.ADAPTER in op.parts and op.event.seq > adapter.event.seq]
+        yield from ((PART_LEARNS, op.event.location) for op, later in pairwise(since) if _learns_again(op, later))
+
+
+def _learns_again(op: TrainOp, later: TrainOp) -> bool:
+    """Whether some of the adapter's parameters that a loop froze by name may be trainable after another change."""
+    if later.parts[Part.ADAPTER].no:
+        return False
+    written = later.event.args.get("layers") or {}
+    frozen = [name for name, answer in (op.event.args.get("layers") or {}).items() if answer is Tri.NO]
+    return any(name not in written or written[name] not in (None, Tri.NO) for name in frozen)
 
 
 def stand_ins(forward: Event) -> list[str]:

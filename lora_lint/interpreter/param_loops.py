@@ -143,7 +143,12 @@ def _finish(run: Run, model: Obj, state: ParamLoop, seen: list[Element]) -> None
     extras = {e.extra: state.writes[e.name] for e in named if e.name in state.writes}
     extras = {name: answer for name, answer in extras.items() if {answer} != everywhere}  # told apart from the others
     wrote = frozenset((e.part, state.writes[e.name]) for e in seen if not e.extra and e.name in state.writes)
-    emit_parts(run, model, parts, extras, state.where, state.statement, wrote)
+    layers = (
+        {}
+        if state.broke
+        else {e.name: state.writes.get(e.name) for e in seen if e.part is Part.ADAPTER and not e.extra}
+    )
+    emit_parts(run, model, parts, extras, state.where, state.statement, wrote, layers)
 
 
 def emit_parts(
@@ -154,8 +159,10 @@ def emit_parts(
     where: Location,
     statement: Location | None,
     wrote: frozenset[tuple[Part, Tri]] = frozenset(),
+    layers: dict[str, Tri | None] | None = None,
 ) -> None:
-    """Emit the freeze or thaw that a loop over parameters amounts to. wrote: what it wrote to some of each part."""
+    """Emit the freeze or thaw that a loop over parameters amounts to. wrote: what it wrote to some of each part. layers: what
+    it wrote to the adapter's parameters, by name."""
     adapter = parts.get(Part.ADAPTER)
     answers = [*parts.values(), *extras.values()]
     freezes = adapter.no if adapter is not None else not any(a.yes for a in answers)
@@ -164,7 +171,7 @@ def emit_parts(
         Ev.FREEZE if freezes else Ev.THAW,
         None,
         {"model": model},
-        {"parts": parts, "extras": extras, "wrote": wrote, "loop": True},
+        {"parts": parts, "extras": extras, "wrote": wrote, "layers": layers or {}, "loop": True},
         at=where,
     )
     run.statement = saved
