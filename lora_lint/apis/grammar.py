@@ -41,6 +41,8 @@ A FORM is a term ($name, $name.attribute, $kwargs.key, a literal, a derivation, 
   {cut: detach, of: $x, keeps: tensors}    $x without its graph; but when it is a tensor with one
   {unpack: $list}                    its only item, or the list
   {first: $list}, {spread: $list}    its first item; its items as several arguments
+  {chain: $list}, {held: $x}         the modules in a list (or in the only dict in it) that run in turn, nothing where they are
+                                     not all known or layers of torch alone; what a container of modules holds
   {pick: optimizer, of: $x}          the objects of a kind in a nested value
   {dict: {name: $x …}, open: true}   a dict; open: with other keys that nobody knows
   {frame: arguments}                 an object with the arguments of the function that the call stands in
@@ -169,6 +171,8 @@ RETURN_FORMS: dict[str, frozenset[str]] = {
     "dict": frozenset({"dict", "open"}),
     "frame": frozenset({"frame"}),
     "first": frozenset({"first"}),
+    "chain": frozenset({"chain"}),
+    "held": frozenset({"held"}),
     "encoded": frozenset({"encoded", "padding", "tensors"}),
     "row": frozenset({"row", "several"}),
     "location": frozenset({"location"}),

@@ -199,6 +199,15 @@ def _sum(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     return tensors.combine(run, [value], node)
 
 
+def _pairs(value: Value) -> dict[object, Value] | None:
+    """What `dict([("key", value), …])` holds; None where it is not told."""
+    pairs = [item.items for item in value.items if isinstance(item, SeqVal)] if isinstance(value, SeqVal) else []
+    if not isinstance(value, SeqVal) or value.open or len(pairs) < len(value.items) or any(len(p) != 2 for p in pairs):
+        return None
+    keys = [pair[0].value for pair in pairs if isinstance(pair[0], Const) and isinstance(pair[0].value, (str, int))]
+    return {key: pair[1] for key, pair in zip(keys, pairs, strict=True)} if len(keys) == len(pairs) else None
+
+
 def _dict(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     out = DictVal({}, args.open_keywords)
     if args.positional:
@@ -206,6 +215,8 @@ def _dict(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
         if isinstance(value, DictVal):
             out.items.update(value.items)
             out.open = out.open or value.open
+        elif (pairs := _pairs(value)) is not None:
+            out.items.update(pairs)
         else:
             out.open = True
             if isinstance(value, (ParamIter, ParamSet)):

@@ -9,6 +9,7 @@ from typing import Any
 import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.derive as derive
+import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.spec_tests as spec_tests
 from lora_lint.apis.spec import CallSpec, Derived, Ref, Test
 from lora_lint.interpreter import conditions, config_files, encodings, records, rows, tensors
@@ -293,6 +294,23 @@ def _first(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     return value.items[0] if isinstance(value, SeqVal) and value.items else run.fresh(node)
 
 
+def _chain(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Any:
+    """The modules that run one after the other, where all are known and one of them is more than a layer of torch: those
+    are one module as good as many."""
+    found = form_value(run, fields["chain"], env, node)
+    if isinstance(found, SeqVal) and len(found.items) == 1 and isinstance(found.items[0], DictVal):
+        found = SeqVal("list", list(found.items[0].items.values()), found.open or found.items[0].open)
+    if not isinstance(found, SeqVal) or found.open:
+        return UNSET
+    modules = [item for item in found.items if isinstance(item, Obj)]
+    matters = any(m.user_class or m.wraps or m.event or iteration.held_modules(m) for m in modules)
+    return SeqVal("list", list(modules)) if matters and len(modules) == len(found.items) else UNSET
+
+
+def _held(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Any:
+    return iteration.held_modules(form_value(run, fields["held"], env, node)) or UNSET
+
+
 def _dict(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     given = {name: form_value(run, form, env, node) for name, form in fields["dict"].items()}
     return DictVal({name: value for name, value in given.items() if value is not UNSET}, open=bool(fields.get("open")))
@@ -347,6 +365,8 @@ _FORMS: dict[str, Callable[..., Any]] = {
     "dict": _dict,
     "frame": _frame,
     "first": _first,
+    "chain": _chain,
+    "held": _held,
     "encoded": _encoded,
     "row": _row,
     "location": lambda run, f, env, node: config_files.path(run, form_value(run, f["location"], env, node), node),

@@ -251,9 +251,12 @@ def _callback(run: Run, verb: Verb | str, fields: dict[str, Any], site: Site) ->
     target = term(run, fields[str(verb)], site.env, site.node)
     if verb == "apply":
         if isinstance(target, Obj):
-            given = _given(run, fields, site)
+            given, name = _given(run, fields, site), str(fields["method"])
             with run.context(fields["context"]) if "context" in fields else nullcontext():
-                value = methods.call_method(run, target, str(fields["method"]), given, site.node, site.scope)
+                if name == "__call__":
+                    value = calls.call_value(run, target, given, site.node, site.scope)
+                else:
+                    value = methods.call_method(run, target, name, given, site.node, site.scope)
             _bind(fields, site, value)
     elif verb == "on":
         for owner, method in _owners(target, str(fields["method"])):
