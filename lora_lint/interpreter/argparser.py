@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Const, SeqVal, Sym, Value
+from lora_lint.interpreter.values import Const, LibRef, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Kind
 from lora_lint.syntax import ir
@@ -16,6 +16,7 @@ def parser(run: Run, node: ir.Node) -> Obj:
     """`argparse.ArgumentParser(…)`."""
     made = run.make(Kind.OBJECT, TYPE, node)
     made.facts["options"] = {}
+    made.facts["always"] = set()
     return made
 
 
@@ -23,22 +24,25 @@ def method(run: Run, obj: Obj, name: str, args: Args, node: ir.Node) -> Value:
     """A method of a parser. The namespace it gives has an unknown for each option, with the default the user named."""
     options: dict[str, Const | None] = obj.facts["options"]
     if name == "add_argument":
-        _add(options, args)
+        _add(options, args, obj.facts["always"])
         return run.fresh(node)
     if name in ("add_argument_group", "add_mutually_exclusive_group"):
         return obj
     if name in ("parse_args", "parse_known_args"):
         space = run.make(Kind.OBJECT, "argparse.Namespace", node)
         for option, default in options.items():
-            space.attrs[option] = Sym(("option", obj.site, option), f"args.{option}", default)
+            always = default if option in obj.facts["always"] else None
+            space.attrs[option] = always or Sym(("option", obj.site, option), f"args.{option}", default)
         return space if name == "parse_args" else SeqVal("tuple", [space, run.fresh(node)])
     if name == "set_defaults":
         for option, (value, _) in args.keywords.items():
+            obj.facts["always"].discard(option)
             options[option] = value if isinstance(value, Const) else None
     return run.fresh(node)
 
 
-def _add(options: dict[str, Const | None], args: Args) -> None:
+def _add(options: dict[str, Const | None], args: Args, always: set[str]) -> None:
+    """Note an option. always: those that are true whatever the command line says: `type=bool` makes a True of "False"."""
     names = [v.value for v, _ in args.positional if isinstance(v, Const) and isinstance(v.value, str)]
     long = next((n for n in names if n.startswith("--")), names[0] if names else "")
     dest = args.keywords.get("dest", (Const(long.lstrip("-").replace("-", "_")), None))[0]
@@ -51,3 +55,11 @@ def _add(options: dict[str, Const | None], args: Args) -> None:
     if default is None and "required" not in args.keywords:
         default = Const(None)
     options[dest.value] = default if isinstance(default, Const) else None
+    made_by = args.keywords.get("type", (None, None))[0]
+    if (
+        isinstance(made_by, LibRef)
+        and made_by.name == "builtins.bool"
+        and isinstance(default, Const)
+        and default.value is True
+    ):
+        always.add(dest.value)
