@@ -1,7 +1,8 @@
 """How a project's shell scripts and makefiles start its programs: as several processes, with settings of a launcher, with arguments.
 
 Read are `python`, `torchrun`, `accelerate launch`, `deepspeed` and `python -m torch.distributed.run`, with a script or (`-m`) a
-module; of accelerate also the configuration file. Nothing is executed; variables are not followed.
+module; of accelerate also the configuration file. Nothing is executed; of variables only those are followed that the same file
+sets to one plain word, or gives such a default.
 """
 
 from __future__ import annotations
@@ -90,18 +91,43 @@ def _shell_scripts(top: str) -> Iterator[str]:
 def _commands(text: str) -> Iterator[tuple[int, list[str]]]:
     """The commands of a shell script as words, each with the line it starts on."""
     held, start = "", 0
+    variables = _variables(text)
     for number, line in enumerate(text.splitlines(), 1):
         start = start or number
         held += line.rstrip("\\") + " " if line.endswith("\\") else line
         if line.endswith("\\"):
             continue
         try:
-            words = shlex.split(held, comments=True)
+            words = [_USE.sub(lambda use: _value(use, variables), word) for word in shlex.split(held, comments=True)]
         except ValueError:
             words = []
         for command in _simple(words):
             yield start, command
         held, start = "", 0
+
+
+_SET = re.compile(r"^\s*(?:export\s+|local\s+|readonly\s+)?(\w+)\s*[?:]{0,2}=[ \t]*(.*?)\s*(?:[#;].*)?$", re.MULTILINE)
+_TAKEN = re.compile(r"^\s*(?:for|read)\s+(?:-\w+\s+)*(\w+)", re.MULTILINE)
+_USE = re.compile(r"\$(\w+)|\$\{(\w+)(?::?-([\w.,/-]+))?\}|\$\((\w+)\)")
+_PLAIN = re.compile(r"""(["']?)([\w./-]+)\1|(["']?)\$\{\w+:?[-=]([\w./-]+)\}\3""")
+
+
+def _variables(text: str) -> dict[str, str]:
+    """The variables that a shell script or makefile sets, with their value where it is one plain word (or such a default),
+    else ""."""
+    found: dict[str, set[str]] = {}
+    for name, value in _SET.findall(text):
+        plain = _PLAIN.fullmatch(value)
+        found.setdefault(name, set()).add((plain[2] or plain[4]) if plain else "")
+    for name in _TAKEN.findall(text):
+        found[name] = {""}
+    return {name: values.pop() if len(values) == 1 else "" for name, values in found.items()}
+
+
+def _value(use: re.Match[str], variables: dict[str, str]) -> str:
+    """What stands for a variable in a command: its value, or itself where that is not known."""
+    name = use[1] or use[2] or use[4]
+    return variables.get(name, use[3]) or use[0]
 
 
 def _simple(words: list[str]) -> Iterator[list[str]]:

@@ -66,6 +66,27 @@ def test_commands(command: str, several: bool, tmp_path: Path) -> None:
     assert bool(launch and launch.processes and launch.processes > 1) is several
 
 
+@pytest.mark.parametrize(
+    ("script", "several"),
+    [
+        ("NPROC=8\ntorchrun --nproc_per_node=$NPROC src/train.py", True),
+        ("NPROC ?= 8\ntrain:\n\ttorchrun --nproc_per_node=$(NPROC) -m src.train", True),
+        ('export NPROC="${NPROC:-8}"  # as many as there are\ntorchrun --nproc_per_node="${NPROC}" src/train.py', True),
+        ("torchrun --nproc_per_node=${1:-8} src/train.py", True),
+        ("SCRIPT=src/train.py\ntorchrun --nproc_per_node=8 $SCRIPT", True),
+        ("NPROC=1\ntorchrun --nproc_per_node=$NPROC src/train.py", False),
+        ("NPROC=$(nvidia-smi -L | wc -l)\ntorchrun --nproc_per_node=$NPROC src/train.py", False),
+        ("NPROC=8\nif test $DEBUG; then\n  NPROC=1\nfi\ntorchrun --nproc_per_node=${NPROC:-8} src/train.py", False),
+        ("for NPROC in 1 8; do\n  torchrun --nproc_per_node=$NPROC src/train.py\ndone", False),
+    ],
+)
+def test_variables(script: str, several: bool, tmp_path: Path) -> None:
+    """A variable that the script sets to one word is followed; what may be another value is not known."""
+    (tmp_path / ".git").mkdir()
+    files = {"src/train.py": SCRIPT, "scripts/run.sh": script + "\n"}
+    assert [f.code for f in analyse(files, {}, tmp_path)] == (["LL601"] if several else [])
+
+
 def test_a_command_in_the_folder_of_the_script(tmp_path: Path) -> None:
     files = {"src/train.py": SCRIPT, "src/run.sh": "torchrun --nproc_per_node 2 train.py\n"}
     assert [f.code for f in analyse(files, {}, tmp_path)] == ["LL601"]

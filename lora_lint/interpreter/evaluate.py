@@ -268,8 +268,25 @@ def _comp(run: Run, node: ir.Comp, scope: Scope) -> Value:
     return params.comprehension(run, node, scope)
 
 
+def counts(target: ir.Expr, value: ir.Expr) -> bool:
+    """Whether what is computed goes back to where it came from: `step = step + 1`."""
+    if not isinstance(value, ir.Op) or value.op not in _BINARY:
+        return False
+    return any(_is_place(operand, target) for operand in value.operands)
+
+
+def _is_place(one: ir.Expr, other: ir.Expr) -> bool:
+    if isinstance(one, ir.Name):
+        return isinstance(other, ir.Name) and one.id == other.id
+    if not isinstance(one, ir.Attr) or not isinstance(other, ir.Attr):
+        return False
+    return one.name == other.name and _is_place(one.value, other.value)
+
+
 def _walrus(run: Run, node: ir.Walrus, scope: Scope) -> Value:
     value = evaluate(run, node.value, scope)
+    if run.loops and isinstance(value, Const) and counts(node.target, node.value):
+        value = run.fresh(node)  # like `step += 1` in a loop
     if isinstance(node.target, ir.Name):
         scope.bind(node.target.id, value)
     return value

@@ -72,6 +72,8 @@ def _assign(run: Run, node: ir.Assign, scope: Scope) -> None:
     if node.value is None:
         return
     value = evaluation.evaluate(run, node.value, scope)
+    if run.loops and isinstance(value, Const) and any(evaluation.counts(target, node.value) for target in node.targets):
+        value = run.fresh(node)  # a counter: its value after two turns is not its value
     for target in node.targets:
         bind_target(run, target, value, scope)
 
@@ -213,6 +215,8 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
         return
     hot = run.program.hot_block(node.body)
     limit = 8 if hot or iteration.holds_callables(iterable) else 2
+    if iteration.stores(iterable, node.body, hot):
+        limit = iteration.MAX_STORED
     items: list[Value] = []
     if not isinstance(iterable, Generator):
         with one_of:

@@ -23,7 +23,7 @@ from lora_lint.interpreter.values import (
     Value,
     key_of,
 )
-from lora_lint.interpreter.walk import children
+from lora_lint.interpreter.walk import children, nodes_in
 from lora_lint.lifecycle.heap import EACH, Obj
 from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import Kind
@@ -31,6 +31,7 @@ from lora_lint.location import Location
 from lora_lint.syntax import ir
 
 LOOP_TURNS = 2
+MAX_STORED = 24  # items of a known collection that a loop puts something under the names of
 
 
 def holds_callables(value: Value) -> bool:
@@ -39,6 +40,20 @@ def holds_callables(value: Value) -> bool:
     items = value.items if isinstance(value, SeqVal) else value.items.values() if isinstance(value, DictVal) else ()
     flat = [each for item in items for each in (item.items if isinstance(item, SeqVal) else (item,))]
     return any(isinstance(each, (FuncVal, Bound, Partial, LibMethod)) for each in flat)
+
+
+def stores(iterable: Value, body: tuple[ir.Stmt, ...], hot: bool) -> bool:
+    """Whether a loop over known items puts something under the name of each, so that a missing turn is a missing value:
+    `setattr(config, name, value)`, and in a loop that touches nothing else `kwargs[name] = value`."""
+    if not isinstance(iterable, (SeqVal, DictVal)) or not LOOP_TURNS < len(iterable.items) <= MAX_STORED:
+        return False
+    for node in nodes_in(body):
+        if isinstance(node, ir.Call):
+            if isinstance(node.func, ir.Name) and node.func.id == "setattr":
+                return True
+        elif isinstance(node, ir.Assign) and not hot and any(isinstance(each, ir.Item) for each in node.targets):
+            return True
+    return False
 
 
 def items_for_loop(
