@@ -133,10 +133,12 @@ class Oracle:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a path. kinds: of events that rules report on, None when every combination of arms is wanted."""
+    """What came of a path. kinds: of events that rules report on, None when every combination of arms is wanted. failed: it
+    ended in an error of the user's, after some model was made."""
 
     steps: int
     kinds: frozenset[Ev] | None
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +181,9 @@ def explore(
     """Run an entry once per path, breadth first by the number of flipped decisions.
 
     run: follows one path with the given oracle. When nothing of the lifecycle happened on it, its neighbours are not worth
-    a run. A path on which the same happened as before the flip (`Oracle.trail`), and which met the same conditions, has no
-    neighbours of its own: they would repeat those of the other one. At most `max_paths` paths; no new path is begun once
-    `max_steps` steps were taken.
+    a run, unless it failed: its conditions may not go together. A path on which the same happened as before the flip
+    (`Oracle.trail`), and which met the same conditions, has no neighbours of its own: they would repeat those of the other
+    one. At most `max_paths` paths; no new path is begun once `max_steps` steps were taken.
 
     Behind a flip come the conditions that only this path has, or all of them if something new happens on it. Flips of
     several conditions that have nothing to do with each other come last, and only as long as `combine` says so: what needs
@@ -206,7 +208,8 @@ def explore(
         trail = oracle.whole_trail()
         if prefix and oracle.trail is not None:
             tried.note(flipped, told=oracle.trail != parent.happened)
-        if outcome.kinds is not None and (not outcome.kinds or (trail is not None and trail == parent.trail)):
+        nothing = outcome.kinds is not None and not outcome.kinds and not outcome.failed
+        if nothing or (outcome.kinds is not None and trail is not None and trail == parent.trail):
             continue
         here = _Parent(trail, oracle.trail, frozenset(oracle.taken), outcome.kinds or frozenset())
         inherited = parent.decided if outcome.kinds is not None and outcome.kinds <= parent.kinds else frozenset()

@@ -165,8 +165,11 @@ class Program:
         module.started = True
         module.scope.names["__name__"] = Const(name)
         module.scope.names["__file__"] = Const(module.path)
-        with run.frame(module, None, module.path), contextlib.suppress(Jump, Returned):
-            block(run, module.node.body, module.scope)
+        with run.frame(module, None, module.path):
+            try:
+                block(run, module.node.body, module.scope)
+            except (Jump, Returned) as end:
+                run.failed = isinstance(end, Jump) and end.kind == "raise"
 
     def member(self, run: Run, module: ModuleVal, name: str, node: ir.Node) -> Value:
         """A name of a project module, or its submodule."""
@@ -264,7 +267,8 @@ class Program:
                 run.emit(Ev.END, None)
             except OutOfBudget:
                 self.statistics["out-of-budget"] += 1
-            except (Jump, Returned):
+            except (Jump, Returned) as end:
+                run.failed = isinstance(end, Jump) and end.kind == "raise"
                 run.emit(Ev.END, None)
             run.restore()
             self._executed |= run.executed
@@ -275,7 +279,9 @@ class Program:
                     refutable.append(report.unless)
             self._steps[path] += run.steps
             oracle.trail = None if run.thorough else run.trace.digest()
-            return Outcome(run.steps, None if run.thorough else _kinds(run.trace))
+            return Outcome(
+                run.steps, None if run.thorough else _kinds(run.trace), run.failed and len(run.trace.events) > 1
+            )
 
         def combine() -> bool:
             return any(keys.isdisjoint(self._witnesses) for keys in refutable)

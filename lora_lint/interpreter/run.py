@@ -106,6 +106,7 @@ class Run:
         self.loop: Location | None = None  # the innermost loop of the current function
         self.thorough = False  # every arm counts, and every parameter that a model may have
         self.hypothetical = False  # this path is one of another configuration than that in the project's files
+        self.failed = False  # what ran last of the module or function it starts from raised an error
         self.steps = 0
         self.unfollowed = 0
         self.inspecting = False  # what is evaluated is only looked at
