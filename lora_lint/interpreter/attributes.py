@@ -297,10 +297,12 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
     if name == "data" and isinstance(value, Element):
         run.emit(Ev.CAST, node, {"model": value.model}, {"trained": True})
         return
+    if name == "data" and isinstance(value, Sym) and "grad" in value.text:
+        run.witnesses.update(((GRADIENT_WRITTEN,), (GRADIENT_WRITTEN, run.module.path)))
     if name == "grad":
         run.witness(Ev.ZERO_GRAD, run.module.path)
         if isinstance(value, Element) and isinstance(new, Const) and new.value is None:
-            param_loops.drop_gradient(run, value, node)
+            param_loops.drop_gradient(run, value.name, node)
         elif not isinstance(new, Const):
             run.witnesses.update(((GRADIENT_WRITTEN,), (GRADIENT_WRITTEN, run.module.path)))
     if name == "training" and isinstance(value, (Element, Sym)) and not (isinstance(new, Const) and not new.value):

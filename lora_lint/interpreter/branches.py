@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import lora_lint.interpreter.conditions as conditions
+import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.sharing as sharing
 from lora_lint.interpreter.describe import describe
@@ -185,13 +186,20 @@ def _assigned(body: Iterable[ir.Stmt]) -> list[str]:
 def _weakly(run: Run, node: ir.If, scope: Scope) -> None:
     """A condition on a parameter that cannot be read: both arms, what they write becomes unknown."""
     state = run.param_loops[-1]
+    remembered = run.last_condition
+    there = elements.asks_for_gradient(remembered[1]) if remembered is not None else None
+    before, (depth, ended) = state.doubt, state.lacking
     state.weak += 1
     try:
-        for arm in (node.body, node.orelse):
+        for taken, arm in ((True, node.body), (False, node.orelse)):
+            state.lacking = (depth + (there is taken), state.lacking[1])
             try:
                 execution.block(run, arm, scope)
             except Jump as jump:
                 state.broke = state.broke or jump.kind == "break"
                 state.doubt = True  # of what follows in this turn
+                ended = there is (not taken) and (ended or not before)
+                before, state.lacking = True, (state.lacking[0], ended)
     finally:
         state.weak -= 1
+        state.lacking = (depth, state.lacking[1])

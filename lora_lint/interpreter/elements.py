@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.apis.tables import architectures
@@ -11,7 +11,7 @@ from lora_lint.interpreter import connectors, layer_names, patterns
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.parameter_values import Element, ParamIter
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Const, LibRef, SeqVal, Sym, Value
+from lora_lint.interpreter.values import Const, LibRef, SeqVal, Sym, Value, key_of
 from lora_lint.lifecycle.heap import ModelState, Obj, trainable
 from lora_lint.lifecycle.trace import GRADIENT_HOOKED, GRADIENT_TAKEN, VALUES_HANDLED
 from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Part, Tri
@@ -162,6 +162,21 @@ def element_attribute(run: Run, element: Element, name: str, node: ir.Node) -> V
     if name == "__class__":
         return Sym(("element-class", element.name), "")
     return Sym(("element", element.name, name), name)
+
+
+def asks_for_gradient(condition: Value) -> bool | None:
+    """The arm of a condition in which a representative parameter has a gradient: `p.grad is not None`."""
+    key = condition.key if isinstance(condition, Sym) else None
+    negated = isinstance(key, tuple) and key[:1] == ("not",)
+    asked = key[1] if isinstance(key, tuple) and negated else key
+    if not isinstance(asked, tuple) or asked[:1] != ("==",) or asked[2:] != (key_of(Const(None)),):
+        return None
+    return negated if gradient_of(asked[1]) else None
+
+
+def gradient_of(key: Hashable) -> str:
+    """The name of the representative parameter whose gradient an unknown is, "" for anything else."""
+    return str(key[1]) if isinstance(key, tuple) and key[:1] == ("element",) and key[2:] == ("grad",) else ""
 
 
 def _requires_grad(element: Element) -> Value:

@@ -9,6 +9,7 @@ import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.dispatch as dispatch
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.iteration as iteration
+import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.specs as specs
 from lora_lint.apis.tables import architectures
 from lora_lint.interpreter import builtin, containers, encodings, rows, tensors
@@ -33,7 +34,7 @@ from lora_lint.interpreter.values import (
     join,
 )
 from lora_lint.lifecycle.heap import Obj, havoc
-from lora_lint.lifecycle.trace import Tensor
+from lora_lint.lifecycle.trace import GRADIENT_WRITTEN, Tensor
 from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.syntax import ir
 
@@ -73,6 +74,9 @@ _SHOWN: tuple[tuple[str, frozenset[str], Kind, str], ...] = (
 )
 # Methods that a ModuleList or ModuleDict has of the list or dict inside it.
 _OF_COLLECTIONS = frozenset(["items", "values", "keys", "append", "extend", "insert", "update", "pop", "clear"])
+_GIVES = frozenset(
+    ["copy_", "add_", "set_", "lerp_", "index_add_", "index_copy_"]
+)  # a gradient other numbers than its own
 _TENSOR_METHODS = frozenset(["backward", "detach", "item", "numpy", "requires_grad_", "detach_"])
 
 
@@ -112,6 +116,8 @@ def call_method(
         return containers.method(run, receiver, name, args, node, scope)
     if isinstance(receiver, (ParamIter, ParamSet)):
         return receiver
+    if name in _GIVES and isinstance(receiver, LibMethod) and receiver.name == "grad":
+        _gradient_given(run)
     callee = attributes.read(run, receiver, name, node, scope)
     if isinstance(callee, LibMethod):
         if (entered := dispatch.register(run, callee, args)) is not None:
@@ -119,6 +125,11 @@ def call_method(
         calls.escape(run, args, node)
         return run.fresh(node)
     return calls.call_value(run, callee, args, node, scope)
+
+
+def _gradient_given(run: Run) -> None:
+    """Note that the file puts gradients of its own in place."""
+    run.witnesses.update(((GRADIENT_WRITTEN,), (GRADIENT_WRITTEN, run.module.path)))
 
 
 def call_bound(run: Run, method: LibMethod, args: Args, node: ir.Node, scope: Scope) -> Value:
@@ -247,6 +258,10 @@ def _of_unknown(
         return result
     if name == "zero_grad" or (name == "zero_" and "grad" in receiver.text):
         run.witness(Ev.ZERO_GRAD, run.module.path)
+        if held := elements.gradient_of(receiver.key):
+            param_loops.drop_gradient(run, held, node)
+    elif name in _GIVES and "grad" in receiver.text:
+        _gradient_given(run)
     if receiver.data:
         return Sym(("method", receiver.key, name), data=True)
     if name == "split" and receiver.default is not None and isinstance(receiver.default.value, str):

@@ -43,7 +43,7 @@ def loop(run: Run, node: ir.For, value: ParamIter | ParamSet, scope: Scope, by: 
         with gathered(run, iterator.model, certain) as (state, seen):
             for element, sure in _iterate(run, iterator, node, names):
                 seen.append(element)
-                state.doubt = not sure
+                state.turn(sure)
                 item = _loop_item(node.target, element, iterator.named)
                 if by == "place":
                     item = Sym(("place", element.name), "index")
@@ -76,7 +76,7 @@ def over(run: Run, value: ParamIter | ParamSet, node: ir.Node, act: Callable[[Va
         with gathered(run, iterator.model, certain) as (state, seen):
             for element, sure in _iterate(run, iterator, node, ()):
                 seen.append(element)
-                state.doubt = not sure
+                state.turn(sure)
                 act(params.item_of(element, iterator.named))
 
 
@@ -98,11 +98,11 @@ def _loop_item(target: ir.Expr, element: Element, named: bool) -> Value:
     return item
 
 
-def drop_gradient(run: Run, element: Element, node: ir.Node) -> None:
-    """`p.grad = None` inside a loop over parameters."""
+def drop_gradient(run: Run, name: str, node: ir.Node) -> None:
+    """`p.grad = None` or `p.grad.zero_()` inside a loop over parameters."""
     state = run.param_loops[-1] if run.param_loops else None
-    if state is not None and not (state.weak or state.doubt):
-        state.cleared.add(element.name)
+    if state is not None and state.drops():
+        state.cleared.add(name)
         state.cleared_at = (run.loc(node), run.statement)
 
 

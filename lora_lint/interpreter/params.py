@@ -107,7 +107,7 @@ def _kept(run: Run, comp: ir.Comp, element: Element, named: bool, scope: Scope) 
         if not one.known:
             answer = Tri.UNKNOWN
     if run.param_loops:
-        run.param_loops[-1].doubt = not answer.yes
+        run.param_loops[-1].turn(answer.yes)
     return answer, evaluation.evaluate(run, comp.element, local)
 
 

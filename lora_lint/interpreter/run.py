@@ -42,7 +42,8 @@ class GradMode:
 @dataclass(slots=True)
 class ParamLoop:
     """A running loop over parameters: what it wrote so far. weak: depth of conditions that cannot be read. doubt: such
-    a condition may have ended this turn already.
+    a condition may have ended this turn already. Those that ask whether there is a gradient do not matter to what drops it:
+    lacking is how many of the depth ask that, and whether a turn may have ended for that alone.
     """
 
     writes: dict[Any, Tri] = field(default_factory=dict)
@@ -51,8 +52,18 @@ class ParamLoop:
     weak: int = 0
     broke: bool = False
     doubt: bool = False
+    lacking: tuple[int, bool] = (0, False)
     cleared: set[str] = field(default_factory=set)  # names of the parameters whose gradient it dropped
     cleared_at: tuple[Location, Location | None] | None = None
+
+    def turn(self, sure: bool) -> None:
+        """Begin with the next parameter. sure: it certainly is one that the loop goes over."""
+        self.doubt, self.lacking = not sure, (self.lacking[0], False)
+
+    def drops(self) -> bool:
+        """Whether a gradient that there is would certainly be dropped here."""
+        depth, ended = self.lacking
+        return self.weak == depth and (ended or not self.doubt)
 
 
 @dataclass(frozen=True, slots=True)
