@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import (
@@ -18,7 +19,7 @@ from lora_lint.checks.common import (
 from lora_lint.findings import Applicability, FixPlan, MoveStatement, RemoveStatement
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import GRADIENT_WRITTEN, Event, Trace
-from lora_lint.lifecycle.vocabulary import Ev
+from lora_lint.lifecycle.vocabulary import Ev, Part
 from lora_lint.location import Location
 
 
@@ -36,25 +37,26 @@ def optimizer_before_adapter(event: Event, trace: Trace) -> Iterator[Report]:
                     continue
                 if only_used(adapter) and any(c.holds(a).yes for c in captures for a in member.model.adapters):
                     continue
+                changed = _change(adapter, member, trace)
                 capture = next(
-                    (
-                        c
-                        for c in captures
-                        if c.model.root is member.root and not c.path and c.seq <= _since(adapter, trace)
-                    ),
-                    None,
+                    (c for c in captures if c.model.root is member.root and not c.path and c.seq <= changed.seq), None
                 )
                 if capture is None:
                     continue
                 where = made.location if made.location.covers(capture.location) else capture.location
-                changed = _change(adapter, trace)
                 yield Report(
                     where,
                     f"the optimizer collects the parameters of {name_of(adapter.event, 'model')} before the adapter is "
-                    f"{'injected' if changed is adapter.event else 'activated'}: it never updates the adapter",
-                    help="build the optimizer (and its scheduler) after the adapter",
-                    story=((changed, "adapter comes here"), (event, "optimizer steps here")),
-                    plan=_move(made, changed, optimizer, capture.statement, trace),
+                    f"{_MADE.get(changed.kind, 'injected')}: it never updates the adapter",
+                    help="build the optimizer (and its scheduler) after the adapter"
+                    + (" is thawed, a second one for a second stage" if changed.kind is Ev.THAW else ""),
+                    story=(
+                        (changed, f"adapter {_COMES.get(changed.kind, 'comes')} here"),
+                        (event, "optimizer steps here"),
+                    ),
+                    plan=_move(made, changed, optimizer, capture.statement, trace)
+                    if not any(made.seq < e.seq < changed.seq for e in trace.of(Ev.STEP, Ev.TRAIN))
+                    else None,
                     guards=made.guards,
                 )
 
@@ -69,16 +71,28 @@ def _stepped(event: Event) -> list[Obj]:
     return [first] if isinstance(first, Obj) else []
 
 
-def _change(adapter: Adapter, trace: Trace) -> Event:
-    """The event that made the adapter trainable: its activation, else its injection."""
+_MADE = {Ev.ACTIVATE: "activated", Ev.THAW: "thawed"}
+_COMES = {Ev.THAW: "is thawed"}
+
+
+def _change(adapter: Adapter, member: Obj, trace: Trace) -> Event:
+    """The event that made the adapter trainable: its activation, or what thawed it after it was frozen, else its injection."""
     activations = [
         e for e in trace.of(Ev.ACTIVATE) if e.seq > adapter.event.seq and e.args.get("adapter") == adapter.name
     ]
-    return activations[0] if activations else adapter.event
-
-
-def _since(adapter: Adapter, trace: Trace) -> int:
-    return _change(adapter, trace).seq
+    if activations:
+        return activations[0]
+    since = [
+        op
+        for op in member.model.ops
+        if Part.ADAPTER in op.parts and op.event.seq > adapter.event.seq and op.adapter in (None, adapter)
+    ]
+    thaws = [
+        op.event
+        for before, op in pairwise(since)
+        if before.parts[Part.ADAPTER].no and op.parts[Part.ADAPTER].yes and op.event.kind is Ev.THAW and not op.path
+    ]
+    return thaws[-1] if thaws else adapter.event
 
 
 def _move(made: Event, injection: Event, optimizer: Obj, collected: Location | None, trace: Trace) -> FixPlan | None:
