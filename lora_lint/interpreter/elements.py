@@ -26,6 +26,10 @@ _PREFIXES = {
 }
 
 
+# The whole name of a parameter of an adapter: only that one bears it, and in which blocks there are some, the user knows.
+_ONE_OF_AN_ADAPTER = re.compile(r"[\w.]+\.\d+\.[\w.]+\.lora_\w+(\.\w+)?\.weight")
+
+
 def representatives(run: Run, iterator: ParamIter, extra_names: tuple[str, ...]) -> Iterator[Element]:
     """Elements that stand for all parameters (or modules) of a model: each part under its realistic names. Names that
     the user's own conditions mention and no representative bears get one of their own (a projector, a tower)."""
@@ -40,6 +44,10 @@ def representatives(run: Run, iterator: ParamIter, extra_names: tuple[str, ...])
                     known.append(element.name)
                 yield element
     for name in dict.fromkeys(extra_names):
+        if _ONE_OF_AN_ADAPTER.fullmatch(name) and adapted and not any(name in each.name for each in adapted):
+            owner = adapted[0]
+            yield Element(owner.model, Part.ADAPTER, name, iterator.modules, "matrix", adapter=owner.adapter)
+            continue
         bare = patterns.literal_head(name).strip(".")
         if re.fullmatch(r"[A-Za-z_][\w.]*", bare) and "lora" not in bare.lower() and not any(bare in k for k in known):
             name = _full_name(name_prefixes(iterator.model), bare)

@@ -11,6 +11,7 @@ import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.specs as specs
+from lora_lint.apis.spec import CallSpec
 from lora_lint.apis.tables import architectures
 from lora_lint.interpreter import builtin, containers, encodings, rows, tensors
 from lora_lint.interpreter.arguments import Args
@@ -149,7 +150,7 @@ def _of_object(
         return calls.call_value(run, obj.attrs[name], args, node, scope)
     found = obj.user_class.find(name) if obj.user_class is not None else None
     if isinstance(found, FuncVal):
-        return _of_class(run, obj, found, args, node, scope)
+        return _of_class(run, obj, found, args, node, scope, expr)
     if found is None and obj.user_class is not None and not run.store.find_method(obj.type, name):
         found = attributes.delegate(run, obj, name, node)
     if found is not None:
@@ -160,8 +161,8 @@ def _of_object(
         if holder is not obj and holder.user_class is not None:
             found = holder.user_class.find(name)
             if isinstance(found, FuncVal):
-                return calls.call_value(run, Bound(found, holder), args, node, scope)
-        spec = run.store.find_method(holder.type, name) if holder.type else ()
+                return _call_bound(run, holder, found, args, node, scope, expr)
+        spec = _listed(run, obj, holder, name, args)
         if spec:
             return specs.apply_call(run, spec, f"{holder.type}.{name}", obj, args, node, scope, expr)
     if obj.type and run.store.attribute(obj.type, name) is not None:
@@ -185,8 +186,41 @@ def _of_object(
     return run.fresh(node)
 
 
-def _of_class(run: Run, obj: Obj, found: FuncVal, args: Args, node: ir.Node, scope: Scope) -> Value:
+def _listed(run: Run, obj: Obj, holder: Obj, name: str, args: Args) -> tuple[CallSpec, ...]:
+    """The specs of a method. None when an object that was taken for one of the library's, for its use alone, is given a keyword
+    which that does not have: it is of a class of the user's (`optimizer.step(grad=…)`)."""
+    known = run.store.find_method(holder.type, name) if holder.type else ()
+    if not args.keywords or not obj.facts.get("promoted"):
+        return known
+    return tuple(
+        spec
+        for spec in known
+        if any(param.startswith("**") for param in spec.params) or set(args.keywords) <= {*spec.params, *spec.also}
+    )
+
+
+def _call_bound(
+    run: Run, obj: Obj, function: FuncVal, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None
+) -> Value:
+    """Call a function of an object's class. `step` of the user's own optimizer is a step like any other, however it computes
+    what it writes; one that is given more than a closure (gradients, say) is something else."""
+    before = len(run.trace.events)
+    result = calls.call_value(run, Bound(function, obj), args, node, scope)
+    if obj.kind is not Kind.OPTIMIZER or getattr(function.node, "name", "") != "step":
+        return result
+    plain = len(args.positional) <= 1 and set(args.keywords) <= {"closure"}
+    if plain and not any(event.kind is Ev.STEP for event in run.trace.events[before:]):
+        spec = run.store.find_method(obj.type, "step")
+        specs.apply_call(run, spec, f"{obj.type}.step", obj, Args(), node, scope, expr)
+    return result
+
+
+def _of_class(
+    run: Run, obj: Obj, found: FuncVal, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None
+) -> Value:
     """Call a function of the object's own class; of a property, what it gives: `self.net(batch)`."""
+    if obj.kind is Kind.OPTIMIZER and not (found.is_property or found.static or found.of_class):
+        return _call_bound(run, obj, found, args, node, scope, expr)
     if found.is_property:
         callee = calls.call_function(run, found, [(None, obj)], node)
     else:
