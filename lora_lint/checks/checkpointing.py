@@ -85,10 +85,23 @@ def _frozen_embedding(part: Obj, trace: Trace) -> bool:
         return False
     if not state.adapters or not state.input_grads.no or not part_trainable(state, Part.EMBED).no:
         return False
-    views = (root, *(each for each in trace.objects if each.kind is Kind.MODEL and each.root is root))
-    return all(map(_as_loaded, views)) and all(
+    return all(map(_as_loaded, _views(root, trace))) and all(
         _inside(adapter) and all_outside(adapter, root, step) for adapter in state.adapters
     )
+
+
+def _views(root: Obj, trace: Trace) -> Iterator[Obj]:
+    """A model and what wraps it."""
+    yield root
+    yield from (each for each in trace.objects if each.kind is Kind.MODEL and each.root is root)
+
+
+def _own_embedding(module: Obj) -> bool:
+    """Whether the user put another embedding into a module or, as far as its parts were looked at, into these: it may learn."""
+    if any(name in architectures().embeddings for name in module.attrs):
+        return True
+    parts = (value for name, value in module.facts.items() if name.startswith("submodule:"))
+    return any(_own_embedding(part) for part in parts if isinstance(part, Obj))
 
 
 def _as_loaded(module: Obj) -> bool:
@@ -120,7 +133,7 @@ def _blocks_only(model: Obj, trace: Trace) -> bool:
     state = model.model
     if not state.adapters or state.escaped or model.root.user_class is not None or _foreign(model.root):
         return False
-    if not part_trainable(state, Part.EMBED).no:
+    if not part_trainable(state, Part.EMBED).no or any(map(_own_embedding, _views(model.root, trace))):
         return False
     if not all(trainable(state, adapter)[0].yes and _inside(adapter) for adapter in state.adapters):
         return False

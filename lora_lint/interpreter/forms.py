@@ -191,13 +191,15 @@ def _at(run: Run, argument: Any, env: Env) -> Location | None:
     return run.loc(expr) if expr is not None else None
 
 
-def _submodule(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
+def _submodule(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Any:
     model = form_value(run, fields["submodule"], env, node)
     path = form_value(run, fields["path"], env, node)
     if not isinstance(model, Obj):
         return run.fresh(node)
     text = path.value if isinstance(path, Const) and isinstance(path.value, str) else "*"
-    return Obj(Kind.MODEL, str(fields.get("type", "torch.nn.Module")), model.site, parent=model, path=text)
+    part = Obj(Kind.MODEL, str(fields.get("type", "torch.nn.Module")), model.site, parent=model, path=text)
+    # One object whenever it is asked for: what the user puts into it is there the next time.
+    return part if text == "*" else model.facts.setdefault(f"submodule:{text}", part)
 
 
 def _unpack(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
