@@ -174,7 +174,7 @@ class Flips:
 def explore(
     run: Callable[[Oracle], Outcome],
     max_paths: int,
-    max_steps: int,
+    max_steps: tuple[int, int],
     combine: Callable[[], bool] = lambda: False,
     tried: Flips | None = None,
 ) -> Iterator[Oracle]:
@@ -183,7 +183,8 @@ def explore(
     run: follows one path with the given oracle. When nothing of the lifecycle happened on it, its neighbours are not worth
     a run, unless it failed: its conditions may not go together. A path on which the same happened as before the flip
     (`Oracle.trail`), and which met the same conditions, has no neighbours of its own: they would repeat those of the other
-    one. At most `max_paths` paths; no new path is begun once `max_steps` steps were taken.
+    one. At most `max_paths` paths. No new path is begun once the first number of `max_steps` was taken, nor beyond the second
+    one while `combine` says so: some finding may yet be refuted.
 
     Behind a flip come the conditions that only this path has, or all of them if something new happens on it. Flips of
     several conditions that have nothing to do with each other come last, and only as long as `combine` says so: what needs
@@ -193,7 +194,7 @@ def explore(
     queue: list[tuple[bool, int, int, int, tuple[Decision, ...], _Parent]] = [(False, 0, 0, 0, (), _Parent())]
     seen: set[frozenset[tuple[Hashable, bool]]] = set()
     steps = paths = pushed = 0
-    while queue and paths < max_paths and steps < max_steps:
+    while queue and paths < max_paths and (steps < max_steps[0] or (steps < max_steps[1] and combine())):
         independent, flips, _, _, prefix, parent = heapq.heappop(queue)
         if independent and not combine():
             return

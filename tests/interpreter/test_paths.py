@@ -27,7 +27,7 @@ def test_a_flipped_decision_on_such_a_key_is_followed() -> None:
         seen.append((oracle.decide(("is", ("id", id(value))), True), oracle.decide(unknown, False)))
         return Outcome(1, None)
 
-    assert len(list(explore(run, 24, 100))) == 4
+    assert len(list(explore(run, 24, (100, 100)))) == 4
     assert sorted(seen) == [(False, False), (False, True), (True, False), (True, True)]
     assert Decision("a", True) == Decision("a", True, rank=1)
 
@@ -41,7 +41,7 @@ def count(matters: str = "", adds: str = "", combine: bool = False) -> int:
         oracle.trail = arms.get(matters or adds, True)
         return Outcome(1, frozenset({Ev.TRAIN} if arms.get(adds, True) else {Ev.TRAIN, Ev.INJECT}))
 
-    return len(list(explore(run, 100, 1000, lambda: combine)))
+    return len(list(explore(run, 100, (1000, 1000), lambda: combine)))
 
 
 def test_conditions_that_have_nothing_to_do_with_each_other_are_flipped_one_by_one() -> None:
@@ -70,5 +70,5 @@ def test_conditions_behind_a_flip_are_flipped() -> None:
         oracle.trail = tuple(names)
         return Outcome(1, frozenset({Ev.TRAIN}))
 
-    list(explore(run, 100, 1000))
+    list(explore(run, 100, (1000, 1000)))
     assert seen == {("a", "b", "c"), ("b", "c", "inner"), ("a", "c"), ("a", "b"), ("b", "c", "outer")}
