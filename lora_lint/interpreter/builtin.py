@@ -375,5 +375,6 @@ _HANDLERS: dict[str, Handler] = {
     "copy.replace": _replace,
     "dataclasses.asdict": _fields,
     "dataclasses.astuple": _in_order,
+    "dataclasses.fields": lambda run, args, node, scope: records.described(run, builtin_collections.first(args), node),
     "typing.cast": lambda run, args, node, scope: args.positional[-1][0] if args.positional else Const(None),
 }

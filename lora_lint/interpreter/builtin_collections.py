@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
@@ -49,6 +50,8 @@ def _to_list(kind: str) -> Handler:
         value = args.positional[0][0]
         if isinstance(value, (ParamIter, ParamSet)):
             return params.materialise(run, value, node)
+        if kind == "list" and isinstance(value, Tensor) and value.ids is not None:
+            return replace(value)  # ids are a list or a tensor: both become the same labels
         return SeqVal(kind, *_items(run, value, node), iteration.modules_of(value))
 
     return handler

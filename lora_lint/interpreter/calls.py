@@ -182,6 +182,8 @@ def escape(run: Run, args: Args, node: ir.Node) -> None:
             run.witnesses.add(("escaped", value.key))
         elif isinstance(value, (ParamIter, ParamSet)):
             run.witnesses.add((GRADIENT_TAKEN,))
+        elif isinstance(value, Tensor):
+            encodings.escaped(value)
 
 
 def call_library(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterator
+from dataclasses import replace
 
 import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.apis.tables import architectures
@@ -43,17 +44,19 @@ def representatives(run: Run, iterator: ParamIter, extra_names: tuple[str, ...])
                 else:
                     known.append(element.name)
                 yield element
-    for name in dict.fromkeys(extra_names):
-        if _ONE_OF_AN_ADAPTER.fullmatch(name) and adapted and not any(name in each.name for each in adapted):
+    for spelled in dict.fromkeys((*extra_names, *iterator.extras, *iterator.inside)):
+        if _ONE_OF_AN_ADAPTER.fullmatch(spelled) and adapted and not any(spelled in each.name for each in adapted):
             owner = adapted[0]
-            yield Element(owner.model, Part.ADAPTER, name, iterator.modules, "matrix", adapter=owner.adapter)
+            yield Element(owner.model, Part.ADAPTER, spelled, iterator.modules, "matrix", adapter=owner.adapter)
             continue
-        bare = patterns.literal_head(name).strip(".")
+        bare = patterns.literal_head(spelled).strip(".")
         if re.fullmatch(r"[A-Za-z_][\w.]*", bare) and "lora" not in bare.lower() and not any(bare in k for k in known):
             name = _full_name(name_prefixes(iterator.model), bare)
             suffix = "" if iterator.modules else ".weight"
-            yield Element(iterator.model, Part.BASE, f"{name}{suffix}", iterator.modules, "matrix", bare)
-            if not iterator.modules and (iterator.parts is None or Part.ADAPTER in iterator.parts):
+            if spelled in extra_names or spelled in iterator.extras:
+                yield Element(iterator.model, Part.BASE, f"{name}{suffix}", iterator.modules, "matrix", bare)
+            adapters = iterator.parts is None or Part.ADAPTER in iterator.parts or bare in iterator.inside
+            if not iterator.modules and adapters:
                 yield from _adapters_inside(iterator.model, name, bare, adapted)
 
 
@@ -210,9 +213,8 @@ def element_method(run: Run, element: Element, name: str, args: Args, node: ir.N
     if name in ("dim", "ndimension"):
         return Const(2 if element.shape == "matrix" else 1)
     if name in ("parameters", "named_parameters", "modules", "named_modules", "children", "named_children"):
-        return SeqVal(
-            "list", [SeqVal("tuple", [Const(element.name), element]) if name.startswith("named") else element]
-        )
+        held = replace(element, module=False) if name.endswith("parameters") else element
+        return SeqVal("list", [SeqVal("tuple", [Const(element.name), held]) if name.startswith("named") else held])
     if name in ("to", "cuda", "cpu", "float", "half", "bfloat16", "train", "eval", "detach", "clone"):
         return element if name != "detach" else Sym(("element-data", element.name))
     if name in _HOOKS:

@@ -108,6 +108,22 @@ def method(run: Run, tensor: Tensor, name: str, args: Args) -> Tensor | None:
     return replace(tensor) if name in _COPIES else None
 
 
+def escaped(tensor: Tensor) -> None:
+    """A copy of ids goes where we cannot follow: its padding may be taken out there."""
+    if tensor.ids is not None and tensor.ids.entries.get("input_ids") is not tensor:
+        tensor.masked = True
+        _mask(tensor)
+
+
+def rows_copied(ids: Tensor, node: ir.Comp, made: list[Value]) -> Tensor | None:
+    """The copy that a comprehension makes of ids row by row, None for anything else: `[list(row) for row in ids]`."""
+    if ids.ids is None or node.kind != "list" or len(node.clauses) > 1 or node.clauses[0].conditions or not made:
+        return None
+    rows = [value.whole if isinstance(value, SeqVal) else value for value in made]
+    alike = all(isinstance(row, Tensor) and row.ids is ids.ids and not row.masked for row in rows)
+    return replace(ids) if alike else None
+
+
 def function(run: Run, name: str, args: Args) -> Tensor | None:
     """The same for the functions that these methods have: `torch.clone(ids)`."""
     first = args.first()

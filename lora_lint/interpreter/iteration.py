@@ -44,12 +44,15 @@ def holds_callables(value: Value) -> bool:
 
 def stores(iterable: Value, body: tuple[ir.Stmt, ...], hot: bool) -> bool:
     """Whether a loop over known items puts something under the name of each, so that a missing turn is a missing value:
-    `setattr(config, name, value)`, and in a loop that touches nothing else `kwargs[name] = value`."""
+    `setattr(config, name, value)`, `yield name, value`, and in a loop that touches nothing else `kwargs[name] = value`."""
     if not isinstance(iterable, (SeqVal, DictVal)) or not LOOP_TURNS < len(iterable.items) <= MAX_STORED:
         return False
     for node in nodes_in(body):
         if isinstance(node, ir.Call):
             if isinstance(node.func, ir.Name) and node.func.id == "setattr":
+                return True
+        elif isinstance(node, ir.Op):
+            if node.op == "yield":
                 return True
         elif isinstance(node, ir.Assign) and not hot and any(isinstance(each, ir.Item) for each in node.targets):
             return True

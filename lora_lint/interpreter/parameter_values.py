@@ -29,7 +29,8 @@ class ParamName(Const):
 class ParamIter:
     """`model.parameters()` and its kin, lazily evaluated as in torch: what it holds is decided when it is consumed.
 
-    parts: restriction to some parts (None for all). keep: a filter not evaluated yet (comprehension or `filter`).
+    parts: restriction to some parts (None for all). keep: a filter not evaluated yet (comprehension or `filter`). extras,
+    inside: see Capture.
     """
 
     model: Obj
@@ -38,6 +39,8 @@ class ParamIter:
     parts: frozenset[Part] | None = None
     keep: LazyFilter | None = None
     collected: Location | None = None
+    extras: tuple[str, ...] = ()
+    inside: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)

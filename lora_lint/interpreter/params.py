@@ -13,7 +13,7 @@ import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
-from lora_lint.interpreter import filters, generators, mentions
+from lora_lint.interpreter import encodings, filters, generators, mentions
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.parameter_values import (
     PARAMETERS,
@@ -27,6 +27,7 @@ from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Choice, Const, DictVal, Generator, Scope, SeqVal, Sym, Value
 from lora_lint.lifecycle.captures import Capture
 from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, ALL_PARTS, Part, Tri
 from lora_lint.syntax import ir
 
@@ -95,17 +96,22 @@ def item_of(element: Element, named: bool) -> Value:
 
 
 def _kept(run: Run, comp: ir.Comp, element: Element, named: bool, scope: Scope) -> tuple[Tri, Value]:
-    """Whether a comprehension keeps an element, and what it makes of it."""
+    """Whether a comprehension keeps an element, and what it makes of it. Clauses behind the first go over what a module
+    holds: `[p for m in model.modules() if isinstance(m, LayerNorm) for p in m.parameters()]`."""
     local = Scope({}, scope.module, scope)
-    clause = comp.clauses[0]
-    execution.bind_target(run, clause.target, item_of(element, named), local)
-    answer = Tri.YES
-    for condition in clause.conditions:
-        one = conditions.truth(run, evaluation.evaluate(run, condition, local))
-        if one.no:
-            return Tri.NO, Const(None)
-        if not one.known:
-            answer = Tri.UNKNOWN
+    item, answer = item_of(element, named), Tri.YES
+    for number, clause in enumerate(comp.clauses):
+        if number:
+            inner = evaluation.evaluate(run, clause.iter, local)
+            held = inner.items if isinstance(inner, SeqVal) and not inner.open else []
+            item, answer = (held[0], answer) if len(held) == 1 else (run.fresh(comp), Tri.UNKNOWN)
+        execution.bind_target(run, clause.target, item, local)
+        for condition in clause.conditions:
+            one = conditions.truth(run, evaluation.evaluate(run, condition, local))
+            if one.no:
+                return Tri.NO, Const(None)
+            if not one.known:
+                answer = Tri.UNKNOWN
     if run.param_loops:
         run.param_loops[-1].turn(answer.yes)
     return answer, evaluation.evaluate(run, comp.element, local)
@@ -202,7 +208,8 @@ def iterators(value: ParamIter | ParamSet) -> list[tuple[ParamIter, bool]]:
             # It was collected before an adapter was injected: of that adapter it holds nothing.
             certain = certain and not capture.adapters
             parts = parts - ADAPTER_PARTS if not capture.adapters else parts
-        out.append((ParamIter(capture.model, value.named, parts=parts), certain))
+        names = {"extras": capture.extras, "inside": capture.inside}
+        out.append((ParamIter(capture.model, value.named, parts=parts, **names), certain))
     return out
 
 
@@ -214,7 +221,8 @@ def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
     first = evaluation.evaluate(run, node.clauses[0].iter, scope)
     if isinstance(first, ParamSet) and len(first.captures) == 1:
         first = iterators(first)[0][0]
-    if isinstance(first, ParamIter) and len(node.clauses) == 1:
+    inside = isinstance(first, ParamIter) and first.modules and node.kind in ("list", "set")
+    if isinstance(first, ParamIter) and (len(node.clauses) == 1 or inside):
         if node.kind == "generator":
             if first.keep is None:
                 return ParamIter(
@@ -238,6 +246,11 @@ def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
                 key.value if isinstance(key, Const) and isinstance(key.value, (str, int)) else ("unknown", len(items))
             ] = value
         return DictVal(items, open=True)
+    if (
+        isinstance(first, Tensor)
+        and (copy := encodings.rows_copied(first, node, [value for _, value in out])) is not None
+    ):
+        return copy
     whole = iteration.modules_of(first) if _unchanged(node) else None
     return SeqVal("set" if node.kind == "set" else "list", [value for _, value in out], opened, whole)
 
@@ -275,15 +288,22 @@ def _begins_like(key: ir.Expr, name: ir.Expr, prefix: str) -> bool:
 
 
 def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Value:
-    names = tuple(s for c in (*node.clauses[0].conditions, node.element) for s in mentions.in_expression(c, scope))
+    told = [condition for clause in node.clauses for condition in clause.conditions]
+    names = tuple(s for c in (*told, node.element) for s in mentions.in_expression(c, scope))
     values: list[Value] = []
     parts: dict[Part, Tri] = {}
     chosen: list[tuple[Element, Tri]] = []
+    extras: list[str] = []
+    inside: list[str] = []
     with param_loops.gathered(run, iterator.model, certain=True) as (_, seen):
         for element in elements.representatives(run, iterator, names):
             seen.append(element)
             answer, value = _kept(run, node, element, iterator.named, scope)
             if element.extra:
+                if element.part is Part.ADAPTER and not answer.no:
+                    inside.append(element.extra)
+                elif answer.yes:
+                    extras.append(element.extra)
                 continue
             before = parts.get(element.part)
             parts[element.part] = answer if before is None or before is answer else Tri.UNKNOWN
@@ -292,6 +312,7 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
                 values.append(value)
     paired = bool(values) and all(_is_pair(v) for v in values)
     if paired or any(isinstance(v, Element) and not v.module for v in values) or not values:
+        names_held = (tuple(dict.fromkeys(extras)), tuple(dict.fromkeys(inside)))
         captures = [
             Capture(
                 m,
@@ -302,6 +323,7 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
                 run.loc(node),
                 run.statement,
                 _told_apart(chosen),
+                *names_held,
             )
             for m in iterator.model.models()
         ]

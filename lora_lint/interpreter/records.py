@@ -5,7 +5,7 @@ from __future__ import annotations
 from lora_lint.apis.renames import renames
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import ClassVal, Const, DictVal, LibRef, Mutated, Scope, Sym, Value
+from lora_lint.interpreter.values import ClassVal, Const, DictVal, LibRef, Mutated, Scope, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.syntax import ir
@@ -33,6 +33,19 @@ def fields(cls: ClassVal) -> list[str]:
                 if isinstance(target, ir.Name):
                     found[target.id] = None
     return list(found)
+
+
+def described(run: Run, value: Value, node: ir.Node) -> Value:
+    """`dataclasses.fields(record)`: what tells of each field its name and default; of a library's record nothing is known."""
+    cls = value if isinstance(value, ClassVal) else value.user_class if isinstance(value, Obj) else None
+    if cls is None or not is_record(cls) or cls.library_base():
+        return run.fresh(node)
+    found: list[Value] = []
+    for name in fields(cls):
+        field = run.make(Kind.OBJECT, "dataclasses.Field", node)
+        field.attrs["name"] = Const(name)
+        found.append(field)
+    return SeqVal("tuple", found)
 
 
 def fill(run: Run, obj: Obj, cls: ClassVal, args: Args, node: ir.Node) -> None:
