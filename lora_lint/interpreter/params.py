@@ -208,8 +208,8 @@ def iterators(value: ParamIter | ParamSet) -> list[tuple[ParamIter, bool]]:
             # It was collected before an adapter was injected: of that adapter it holds nothing.
             certain = certain and not capture.adapters
             parts = parts - ADAPTER_PARTS if not capture.adapters else parts
-        names = {"extras": capture.extras, "inside": capture.inside}
-        out.append((ParamIter(capture.model, value.named, parts=parts, **names), certain))
+        held = ParamIter(capture.model, value.named, parts=parts, extras=capture.extras, inside=capture.inside)
+        out.append((held, certain))
     return out
 
 
