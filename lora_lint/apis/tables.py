@@ -57,6 +57,7 @@ class Architectures:
     families: tuple[Family, ...]
     roles: PyMapping[str, tuple[str, ...]]
     connectors: PyMapping[str, tuple[str, ...]]
+    seeing: PyMapping[str, tuple[str, ...]]
 
     def head(self, class_name: str) -> Head | None:
         """The head that a model class has, None when it has none that we know."""
@@ -71,7 +72,9 @@ class Architectures:
                 return family
         if not loads_anything(class_name):
             return None
-        return next((family for family in self.families if family.checkpoints.search(checkpoint.lower())), None)
+        seeing = self.seeing["families"] if short in self.seeing["classes"] else None
+        possible = (family for family in self.families if seeing is None or family.name in seeing)
+        return next((family for family in possible if family.checkpoints.search(checkpoint.lower())), None)
 
     def role(self, module: str) -> frozenset[str]:
         """What a module of this name may do in a layer; empty for names that we do not know."""
@@ -128,6 +131,7 @@ _ARCHITECTURE_KEYS = frozenset(
         "families",
         "roles",
         "connectors",
+        "seeing",
     ]
 )
 
@@ -162,4 +166,5 @@ def architectures() -> Architectures:
         ),
         roles={key: names(value) for key, value in table.data["roles"].data.items()},
         connectors={key: names(value) for key, value in table.data["connectors"].data.items()},
+        seeing={key: names(value) for key, value in table.data["seeing"].data.items()},
     )
