@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator
 from typing import Any
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import argument, feeds, held_models, on_condition, trained, variable_of
+from lora_lint.checks.common import argument, feeds, held_models, name_of, on_condition, trained, variable_of
 from lora_lint.checks.values import MISSING, given, literal
 from lora_lint.findings import Applicability, FixPlan, InsertStatement, Intent, MoveStatement, RemoveStatement, Severity
 from lora_lint.lifecycle.heap import Obj
@@ -235,12 +235,16 @@ def _repeats(event: Event, trace: Trace) -> bool:
 
 @check("LL304", on=Ev.END)
 def optimizer_never_steps(event: Event, trace: Trace) -> Iterator[Report]:
-    """An optimizer over the model was made, backward runs again and again, and nothing ever steps."""
-    if any(True for _ in trace.of(Ev.STEP, Ev.TRAIN)):
+    """An optimizer over the model was made, backward runs again and again, and nothing ever steps; or other optimizers do,
+    and this one only clears its gradients."""
+    stepped = {id(o.root) if (o := e.role("optimizer")) is not None else None for e in trace.of(Ev.STEP, Ev.TRAIN)}
+    if None in stepped:
         return
     for made in trace.of(Ev.OPTIMIZER):
         optimizer = made.role("optimizer")
         if optimizer is None or optimizer.root.site is None or not held_models(optimizer):
+            continue
+        if id(optimizer.root) in stepped or (stepped and not _cleared_by_itself(optimizer, trace)):
             continue
         again = (b for b in trace.of(Ev.BACKWARD) if b.args.get("manual") or _repeats(b, trace))
         backward = next((b for b in again if _feeds_surely(b, optimizer)), None)
@@ -248,7 +252,9 @@ def optimizer_never_steps(event: Event, trace: Trace) -> Iterator[Report]:
             site = optimizer.root.site
             yield Report(
                 backward,
-                "backward runs, but no optimizer step ever follows: no parameter changes",
+                "backward runs, but no optimizer step ever follows: no parameter changes"
+                if not stepped
+                else f"backward runs, but {name_of(made, 'optimizer', 'this optimizer')} never steps: what it holds never changes",
                 help="call optimizer.step() after backward()",
                 story=((made, "this optimizer is never stepped"),),
                 unless=frozenset(
@@ -261,6 +267,11 @@ def optimizer_never_steps(event: Event, trace: Trace) -> Iterator[Report]:
                 ),
             )
             return
+
+
+def _cleared_by_itself(optimizer: Obj, trace: Trace) -> bool:
+    """Whether an optimizer clears its gradients in a loop, as one does that is to step in it."""
+    return any(z.role("optimizer") is optimizer and z.loop is not None for z in trace.of(Ev.ZERO_GRAD))
 
 
 def _feeds_surely(backward: Event, optimizer: Obj) -> bool:

@@ -10,7 +10,7 @@ from lora_lint.interpreter import config_files, filters, patterns
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.keys import parts_of
-from lora_lint.interpreter.parameter_values import PARAMETERS, Element, ParamName
+from lora_lint.interpreter.parameter_values import PARAMETERS, Element, ParamName, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Choice,
@@ -112,7 +112,12 @@ def _dict_method(run: Run, value: DictVal, name: str, args: Args, node: ir.Node)
     if name in ("get", "pop", "setdefault"):
         return _entry(run, value, name, key, args, node)
     if PARAMETERS in value.items and name in ("items", "values"):
-        return value.items[PARAMETERS] if name == "values" and len(value.items) == 1 else run.fresh(node)
+        held = value.items[PARAMETERS]
+        if len(value.items) > 1 or not isinstance(held, ParamSet):
+            return run.fresh(node)
+        if name == "values":
+            return ParamSet(held.captures)
+        return held if held.named else run.fresh(node)  # a comprehension may have made something else of them
     if name == "items":
         pairs: list[Value] = [SeqVal("tuple", [key_value(k), v]) for k, v in value.items.items()]
         return SeqVal("list", pairs, value.open)
