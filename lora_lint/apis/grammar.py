@@ -106,6 +106,7 @@ DERIVATIONS = frozenset(
         "worker",
         "token",
         "path",
+        "place",
         "folder",
         "graph-free",
         "outputs",

@@ -341,6 +341,7 @@ _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "token": _token,
     "checkpointing-hook": _checkpointing_hook,
     "path": lambda run, inputs: config_files.joined(inputs),
+    "place": lambda run, inputs: config_files.place(inputs[0]),
     "folder": lambda run, inputs: config_files.folder(inputs[0]),
     "graph-free": _graph_free,
     "outputs": _outputs,

@@ -161,6 +161,7 @@ def _saved(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
 
 def _file_name(value: Value) -> str:
     """The literal name of a file, or the one that the user's own default gives; "" when it is not known."""
+    value = config_files.place(value)
     known = value.default if isinstance(value, Sym) else value
     return known.value if isinstance(known, Const) and isinstance(known.value, str) else ""
 
