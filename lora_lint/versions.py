@@ -52,7 +52,10 @@ class TargetVersions:
         """Whether the versions the project may use lie in a range: True for all of them, False for none, else None."""
         key = (library, specifier)
         if key not in self._answers:
-            self._answers[key] = self._affected(str(canonicalize_name(library)), SpecifierSet(specifier))
+            name = str(canonicalize_name(library))
+            target = self.targets.get(name)
+            choices = tuple(map(str, target.choices)) if target is not None else ("",)
+            self._answers[key] = _affected(choices, str(self._shown(name)), specifier)
         return self._answers[key]
 
     def may_be(self, library: str, specifier: str) -> bool:
@@ -94,25 +97,25 @@ class TargetVersions:
             result &= one.specifier
         return result
 
-    def _affected(self, name: str, query: SpecifierSet) -> bool | None:
-        """Answer over all choices. Where evidence contradicts a choice, only what both agree on counts; what no version is
-        in that the code runs with does not happen, whatever is declared."""
-        shown = self._shown(name)
-        target = self.targets.get(name)
-        answers: set[bool | None] = set()
-        for choice in target.choices if target is not None else (_ANY,):
-            if is_empty(choice & shown):
-                runs = relation(shown, query)
-                answers |= {runs} if runs is False else {relation(choice, query), runs}
-            else:
-                answers.add(relation(choice & shown, query))
-        return answers.pop() if len(answers) == 1 else None
+
+@lru_cache(maxsize=4096)  # many files ask the same
+def _affected(choices: tuple[str, ...], evidence: str, asked: str) -> bool | None:
+    """Answer over all choices. Where evidence contradicts a choice, only what both agree on counts; what no version is in that
+    the code runs with does not happen, whatever is declared."""
+    shown, query = SpecifierSet(evidence), SpecifierSet(asked)
+    answers: set[bool | None] = set()
+    for choice in map(SpecifierSet, choices):
+        if is_empty(choice & shown):
+            runs = relation(shown, query)
+            answers |= {runs} if runs is False else {relation(choice, query), runs}
+        else:
+            answers.add(relation(choice & shown, query))
+    return answers.pop() if len(answers) == 1 else None
 
 
 # --- ranges -----------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)  # many files ask the same
 def relation(choice: SpecifierSet, query: SpecifierSet) -> bool | None:
     """Whether all versions of `choice` lie in `query` (True), none (False), or some, or it cannot be told (None).
 
@@ -129,7 +132,6 @@ def relation(choice: SpecifierSet, query: SpecifierSet) -> bool | None:
     return answers.pop() if len(answers) == 1 else None
 
 
-@lru_cache(maxsize=4096)
 def is_empty(choice: SpecifierSet) -> bool:
     """Whether no version satisfies all of a range."""
     exact = exact_version(choice)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping as PyMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -58,6 +58,7 @@ class Architectures:
     roles: PyMapping[str, tuple[str, ...]]
     connectors: PyMapping[str, tuple[str, ...]]
     seeing: PyMapping[str, tuple[str, ...]]
+    _asked: dict[tuple[str, str], Family | None] = field(default_factory=dict, compare=False, repr=False)
 
     def head(self, class_name: str) -> Head | None:
         """The head that a model class has, None when it has none that we know."""
@@ -66,6 +67,12 @@ class Architectures:
 
     def family(self, class_name: str, checkpoint: str) -> Family | None:
         """The family of a model, by its class, else (for classes that load anything) by its checkpoint's name."""
+        key = (class_name, checkpoint)
+        if key not in self._asked:
+            self._asked[key] = self._family(class_name, checkpoint)
+        return self._asked[key]
+
+    def _family(self, class_name: str, checkpoint: str) -> Family | None:
         short = class_name.rsplit(".", 1)[-1]
         for family in self.families:
             if any(fnmatchcase(short, pattern) for pattern in family.classes):

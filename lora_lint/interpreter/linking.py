@@ -50,7 +50,8 @@ class Linker:
 
     def __init__(self, units: Mapping[str, ir.Module], surveys: Mapping[str, Survey], store: ApiStore) -> None:
         # Absolute, because the files of one project may be reported partly by relative, partly by absolute paths.
-        self._paths = {os.path.abspath(path): path for path in units}
+        self._absolute = {path: os.path.abspath(path) for path in units}
+        self._paths = {absolute: path for path, absolute in self._absolute.items()}
         self._index = ModuleIndex(_top(self._paths), exists=self._paths.__contains__)
         self._units = units
         self._surveys = surveys
@@ -69,7 +70,7 @@ class Linker:
         return self._found[key]
 
     def _resolve(self, importer: str, module: str, level: int) -> str | None:
-        found = self._index.resolve(os.path.abspath(importer), module, level)
+        found = self._index.resolve(self._absolute[importer], module, level)
         return self._paths[found] if found is not None else None
 
     def copy_of(self, importer: str, library: str) -> ir.Module | None:
