@@ -47,12 +47,15 @@ def _from_item(run: Run, node: ir.With, index: int, scope: Scope) -> None:
 
 
 def stack_method(run: Run, obj: Obj, name: str, args: Args, node: ir.Node) -> Value:
-    """A method of the user's ExitStack: what it enters stays entered until the stack's own block ends."""
+    """A method of the user's ExitStack: what it enters stays entered until the stack's own block ends. What is entered before
+    that block, as in a helper that makes the stack, is taken to be entered where the block begins."""
     entering = args.first() if name in ("enter_context", "enter_async_context") else None
     stack = obj.facts.get("stack")
-    if entering is None or not isinstance(stack, ExitStack):
-        return run.fresh(node)
     written = node.args[0].value if isinstance(node, ir.Call) and node.args else node
+    if entering is None or not isinstance(stack, ExitStack):
+        if isinstance(entering, Obj) and entering.kind is Kind.CONTEXT:
+            obj.facts.setdefault("waiting", []).append((entering, run.loc(written)))
+        return run.fresh(node)
     return _entered(run, entering, written, stack)
 
 
@@ -61,6 +64,8 @@ def _entered(run: Run, value: Value, item: ir.Node, stack: ExitStack) -> Value:
     if isinstance(value, Obj):
         if value.type == EXIT_STACK:
             value.facts["stack"] = stack
+            for context, place in value.facts.pop("waiting", ()):
+                enter_context(run, context, place, stack, "block")
             return value
         if value.kind is Kind.CONTEXT:
             enter_context(run, value, run.loc(item), stack, "block")
