@@ -15,11 +15,12 @@ from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Jump, Returned, Scope, Sym, Value, join
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import BROKEN_OFF, Guard, Tensor
-from lora_lint.lifecycle.vocabulary import Graph, Kind
+from lora_lint.lifecycle.vocabulary import Ev, Graph, Kind, Mode
 from lora_lint.syntax import ir
 
 # Kinds of objects of which any will do: what is done with them later matters, not what they were made from.
 _ALIKE = frozenset({Kind.TOKENIZER, Kind.MODEL_CONFIG})
+_RECENT = 40  # events that are looked at for a change of mode
 
 
 def if_(run: Run, node: ir.If, scope: Scope) -> None:
@@ -38,10 +39,10 @@ def if_(run: Run, node: ir.If, scope: Scope) -> None:
         return
     leaves_then, leaves_else = leaves(node.body), leaves(node.orelse)
     hot_then, hot_else = run.program.hot_block(node.body), run.program.hot_block(node.orelse)
-    if leaves_then == "gives-up" and not hot_then and not run.thorough:
+    if leaves_then == "gives-up" and not hot_then and not run.thorough and not _in_eval(run, node.body):
         _go_on(run, node, remembered, False, scope)
         return
-    if leaves_else == "gives-up" and not hot_else and not run.thorough:
+    if leaves_else == "gives-up" and not hot_else and not run.thorough and not _in_eval(run, node.orelse):
         _go_on(run, node, remembered, True, scope)
         return
     if not (hot_then or hot_else) and run.importing and sharing.only_computes(run):
@@ -75,6 +76,19 @@ def _go_on(run: Run, node: ir.If, remembered: tuple[ir.Node, Value] | None, arm:
         guard = Guard(value.key, describe(node.test), arm, True)
         conditions.remember(run, value.key, guard)
         run.guards.append(guard)
+
+
+def _in_eval(run: Run, body: tuple[ir.Stmt, ...]) -> bool:
+    """Whether a block returns from the function that switched a model to eval mode and did not switch it back yet."""
+    depth = len(run.chain)
+    if not depth or not isinstance(body[-1], ir.Return):
+        return False
+    for event in reversed(run.trace.events[-_RECENT:]):
+        if len(event.chain) < depth:
+            return False
+        if event.kind is Ev.MODE and len(event.chain) == depth:
+            return event.args.get("mode") is Mode.EVAL
+    return False
 
 
 def _skips(body: tuple[ir.Stmt, ...]) -> bool:

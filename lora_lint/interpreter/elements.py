@@ -10,6 +10,7 @@ import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.apis.tables import architectures
 from lora_lint.interpreter import connectors, layer_names, patterns
 from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.keys import put_together
 from lora_lint.interpreter.parameter_values import Element, ParamIter
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, LibRef, SeqVal, Sym, Value, key_of
@@ -163,7 +164,7 @@ def element_attribute(run: Run, element: Element, name: str, node: ir.Node) -> V
         return _requires_grad(element)
     if name in ("ndim",):
         return Const(2 if element.shape == "matrix" else 1)
-    if name in ("weight", "bias"):
+    if name in ("weight", "bias") or (element.module and _is_matrix(element, name)):
         return element
     if name == "data":
         run.witnesses.add((VALUES_HANDLED, element.model.root.site))
@@ -190,6 +191,18 @@ def gradient_of(key: Hashable) -> str:
     return str(key[1]) if isinstance(key, tuple) and key[:1] == ("element",) and key[2:] == ("grad",) else ""
 
 
+def _is_matrix(element: Element, name: str) -> bool:
+    """Whether a name leads from an adapter's layer to one of its matrices, or on to that of one adapter:
+    `layer.lora_A`, `layer.lora_A.default`, `layer.lora_A["default"]`."""
+    return element.part is Part.ADAPTER and bool(name) and f".{name}." in f"{element.name}."
+
+
+def item_of_layer(element: Element, index: Value) -> Element | None:
+    """`layer.lora_A["default"]`, also for the name of an adapter that is not known; None for anything else."""
+    known = not isinstance(index, Const) or (isinstance(index.value, str) and _is_matrix(element, index.value))
+    return element if element.module and element.part is Part.ADAPTER and known else None
+
+
 def _requires_grad(element: Element) -> Value:
     state = element.model.model
     if element.extra and state.adapters and element.part is not Part.ADAPTER:
@@ -214,7 +227,8 @@ def element_method(run: Run, element: Element, name: str, args: Args, node: ir.N
         return Const(2 if element.shape == "matrix" else 1)
     if name in ("parameters", "named_parameters", "modules", "named_modules", "children", "named_children"):
         held = replace(element, module=False) if name.endswith("parameters") else element
-        return SeqVal("list", [SeqVal("tuple", [Const(element.name), held]) if name.startswith("named") else held])
+        called = _name_inside(element) if name == "named_parameters" else Const(element.name)
+        return SeqVal("list", [SeqVal("tuple", [called, held]) if name.startswith("named") else held])
     if name in ("to", "cuda", "cpu", "float", "half", "bfloat16", "train", "eval", "detach", "clone"):
         return element if name != "detach" else Sym(("element-data", element.name))
     if name in _HOOKS:
@@ -223,6 +237,16 @@ def element_method(run: Run, element: Element, name: str, args: Args, node: ir.N
         run.witnesses.add((VALUES_HANDLED, element.model.root.site))
         note_write(run, element, node)
     return Sym(("element-call", element.name, name), name)
+
+
+def _name_inside(element: Element) -> Value:
+    """What a module calls a parameter in it. Of an adapter's matrix the end is known: the module may be the layer, or one
+    around it."""
+    before, matrix, rest = element.name.partition(".lora_")
+    if element.part is not Part.ADAPTER or not matrix:
+        return Const(element.name)
+    known = Const(f"lora_{rest}.weight")
+    return put_together((("inside", before), key_of(known)), [known])
 
 
 def note_write(run: Run, element: Element, node: ir.Node) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
+import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.params as params
 from lora_lint.interpreter import encodings
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.keys import compound
-from lora_lint.interpreter.parameter_values import ParamIter, ParamSet
+from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Bound,
@@ -53,6 +54,8 @@ def read_item(run: Run, value: Value, index: Value, node: ir.Node) -> Value:
     if isinstance(value, (ParamSet, ParamIter)):
         element = params.at_place(run, value, index)
         return element if element is not None else params.subset(run, value, node)
+    if isinstance(value, Element) and (matrix := elements.item_of_layer(value, index)) is not None:
+        return matrix
     if isinstance(value, LibRef):
         getter = f"{value.name}.__getitem__"
         if run.store.find_call(getter):

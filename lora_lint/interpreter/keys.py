@@ -53,6 +53,14 @@ def never_empty(value: Sym) -> bool:
     return any(part[0] == "const" and part[2] not in ("", None) for part in parts)
 
 
+def holds_text(value: Value, text: object) -> bool:
+    """Whether this unknown is a text with a known part that holds another text."""
+    parts = (
+        part for part in parts_of(value) or () if isinstance(part, tuple) and len(part) == 3 and part[0] == "const"
+    )
+    return isinstance(text, str) and any(isinstance(part[2], str) and text in part[2] for part in parts)
+
+
 def joined(values: Iterable[Value], opened: bool = False) -> tuple[list[Value], bool]:
     """The items of several values in a row, and whether there may be others."""
     items: list[Value] = []
