@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator
 from typing import Any
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import argument, feeds, held_models, name_of, on_condition, trained, variable_of
+from lora_lint.checks.common import argument, feeds, held_models, loss_of, name_of, on_condition, trained, variable_of
 from lora_lint.checks.values import MISSING, given, literal
 from lora_lint.findings import Applicability, FixPlan, InsertStatement, Intent, MoveStatement, RemoveStatement, Severity
 from lora_lint.lifecycle.heap import Obj
@@ -171,7 +171,7 @@ def wiped_within_inner_loop(event: Event, trace: Trace) -> Iterator[Report]:
     loop = last.loop
     if loop is None or first.location != last.location or zero.location != earlier.location or _inside(event, loop):
         return
-    if not (_inside(zero, loop) and _surely(zero, last)):
+    if not (_inside(zero, loop) and _surely(zero, last)) or _on_the_same(first, last):
         return
     sites = {optimizer.root.site, *(m.root.site for model in held_models(optimizer) for m in model.models())}
     yield Report(
@@ -189,6 +189,24 @@ def wiped_within_inner_loop(event: Event, trace: Trace) -> Iterator[Report]:
             }
         ),
     )
+
+
+def _on_the_same(first: Event, second: Event) -> bool:
+    """Whether two losses come from forwards that were given some of the same data: the turns try something again (a
+    perturbation of the inputs), they are no micro-batches."""
+    return not _given_to(first).isdisjoint(_given_to(second))
+
+
+def _given_to(backward: Event) -> set[Hashable]:
+    """What tells apart the unknown values that the forwards behind a loss were given."""
+    loss = loss_of(backward)
+    found: set[Hashable] = set()
+    for source in loss.sources if loss is not None else ():
+        named, inputs = source.args.get("named"), source.args.get("inputs")
+        values = [*getattr(named, "items", {}).values(), *getattr(inputs, "items", [])]
+        values.extend(value for value, _ in getattr(named, "unpacked", ()))
+        found.update(value.key for value in values if getattr(value, "key", None) is not None)
+    return found
 
 
 def _every_nth(guard: Guard) -> bool:

@@ -189,6 +189,8 @@ def _of_object(run: Run, obj: Obj, name: str, node: ir.Node) -> Value:
     if obj.kind in _SETTINGS:
         return _setting(obj, name)
     if obj.kind is Kind.MODEL and not name.startswith("__"):
+        if name == "grad":
+            run.witnesses.add((GRADIENT_TAKEN,))
         return _submodule_or_data(run, obj, name)
     value = Sym(("attr", ("obj", obj.site, obj.type), name), f"{obj.name}.{name}" if obj.name else name)
     obj.attrs[name] = value
