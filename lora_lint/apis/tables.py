@@ -58,6 +58,7 @@ class Architectures:
     roles: PyMapping[str, tuple[str, ...]]
     connectors: PyMapping[str, tuple[str, ...]]
     seeing: PyMapping[str, tuple[str, ...]]
+    towers: PyMapping[str, frozenset[str]]
     _asked: dict[tuple[str, str], Family | None] = field(default_factory=dict, compare=False, repr=False)
 
     def head(self, class_name: str) -> Head | None:
@@ -139,6 +140,7 @@ _ARCHITECTURE_KEYS = frozenset(
         "roles",
         "connectors",
         "seeing",
+        "towers",
     ]
 )
 
@@ -174,4 +176,5 @@ def architectures() -> Architectures:
         roles={key: names(value) for key, value in table.data["roles"].data.items()},
         connectors={key: names(value) for key, value in table.data["connectors"].data.items()},
         seeing={key: names(value) for key, value in table.data["seeing"].data.items()},
+        towers={key: frozenset(names(value)) for key, value in table.data["towers"].data.items()},
     )

@@ -37,9 +37,6 @@ from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
 from lora_lint.location import Location
 
-_SENSES = frozenset({"vision_tower", "vision_model", "vision_encoder", "visual", "audio_tower"})
-_LANGUAGE_TOWERS = frozenset({"language_model", "text_model", "llm", "decoder", "lm"})
-
 
 @check("LL103", on=TRAINING)
 def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
@@ -187,7 +184,7 @@ def _last_freeze(child: Obj, since: int) -> Event | None:
 
 
 def _language(path: str) -> bool:
-    return not _LANGUAGE_TOWERS.isdisjoint(path.split("."))
+    return not architectures().towers["language"].isdisjoint(path.split("."))
 
 
 def _targets(adapter: Adapter, path: str) -> bool:
@@ -217,7 +214,7 @@ def _in_family(adapter: Adapter, root: Obj, op: TrainOp, training: Event) -> boo
     lies_in = {module: _starts(_below(module), inside) for module in family.modules}
     for name in listed or ():
         found = {answer for module, answer in lies_in.items() if f".{module}".endswith(f".{name}")}
-        if True in found and (False not in found or _SENSES.isdisjoint(inside)):
+        if True in found and (False not in found or architectures().towers["senses"].isdisjoint(inside)):
             return True
     return False
 
@@ -238,7 +235,11 @@ def _all_blocks(adapter: Adapter, op: TrainOp, training: Event) -> bool:
     """Whether a loop froze every block of a language model, one after the other, and the adapter certainly has layers in
     there: adapters of embeddings and heads alone are all that has not."""
     *holders, stack, item = op.path.split(".") if op.path.count(".") else ("", "", "")
-    if item != EACH or stack not in STACKS or not (WHOLE_PATHS | _LANGUAGE_TOWERS).issuperset(holders):
+    if (
+        item != EACH
+        or stack not in STACKS
+        or not (WHOLE_PATHS | architectures().towers["language"]).issuperset(holders)
+    ):
         return False
     if not set(op.event.guards) <= set(training.guards):
         return False
