@@ -19,7 +19,7 @@ from lora_lint.checks.common import (
 from lora_lint.findings import Applicability, FixPlan, MoveStatement, RemoveStatement
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import GRADIENT_WRITTEN, Event, Trace
-from lora_lint.lifecycle.vocabulary import Ev, Part
+from lora_lint.lifecycle.vocabulary import Ev, Kind, Part
 from lora_lint.location import Location
 
 
@@ -143,7 +143,7 @@ def gradients_wiped_before_step(event: Event, trace: Trace) -> Iterator[Report]:
         if other.kind is Ev.STEP and other.role("optimizer") is optimizer:
             return
         if other.kind is Ev.BACKWARD and feeds(other, optimizer):
-            if wipe is not None and not on_condition(wipe, event, other):
+            if wipe is not None and not on_condition(wipe, event, other) and not _of_an_earlier_stage(other, event):
                 yield Report(
                     wipe,
                     "zero_grad() wipes the gradients between backward() and step(): the step changes nothing",
@@ -155,6 +155,13 @@ def gradients_wiped_before_step(event: Event, trace: Trace) -> Iterator[Report]:
             return
         if other.kind is Ev.ZERO_GRAD and wipe is None and _wipes(other, optimizer):
             wipe = other
+
+
+def _of_an_earlier_stage(backward: Event, step: Event) -> bool:
+    """Whether a backward came before a trainer, which makes each step with a backward of its own: its gradients were for
+    something else (scores of layers, say)."""
+    of_trainer = backward.args.get("implicit") or any(holder.kind is Kind.TRAINER for holder in backward.within)
+    return bool(step.args.get("implicit")) and not of_trainer
 
 
 def _wipes(zero: Event, optimizer: Obj) -> bool:
