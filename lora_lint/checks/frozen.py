@@ -15,6 +15,7 @@ from lora_lint.checks.common import (
     freeze_first,
     frozen_at_training,
     learns,
+    loss_of,
     maker,
     name_of,
     trained,
@@ -251,8 +252,14 @@ def _all_blocks(adapter: Adapter, op: TrainOp, training: Event) -> bool:
 
 @check("LL104", on=TRAINING)
 def kbit_prepare_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
-    """The k-bit preparation ran on a model that already had its adapter."""
-    for _model, adapter, cause in frozen_at_training(event):
+    """The k-bit preparation ran on a model that already had its adapter. A new adapter whose forward is trained is no
+    teacher's, whatever else learns (a head around it)."""
+    found = [(adapter, cause) for _, adapter, cause in frozen_at_training(event)]
+    loss = loss_of(event)
+    for source in loss.sources if loss is not None and not found else ():
+        if source.model is not None and source.args.get("grad") is Tri.YES:
+            found += [(adapter, cause) for adapter, cause in frozen_by(source.model) if not adapter.loaded]
+    for adapter, cause in found:
         if cause.kind is Ev.PREPARE and "trainer" not in cause.roles:
             yield Report(
                 cause,

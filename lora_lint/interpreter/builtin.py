@@ -212,7 +212,7 @@ def _number(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = builtin_collections.first(args)
     if isinstance(value, Tensor):
         return tensors.cut(run, value, Cut.ITEM, node)
-    if isinstance(value, Const):
+    if isinstance(value, Const) and not isinstance(value.value, str):
         return value
     number = compound(("number", key_of(value)), [value], getattr(value, "text", ""))
     number.default = getattr(value, "default", None)

@@ -219,10 +219,18 @@ def _string_method(run: Run, value: Const, name: str, args: Args, node: ir.Node)
             result = getattr(value.value, name)(*plain)
         except (TypeError, ValueError, IndexError, KeyError):
             return run.fresh(node)
+        made = _piece if isinstance(value, ParamName) else Const
         if isinstance(result, (list, tuple)):
-            return SeqVal("list", [Const(item) for item in result])
-        return Const(result)
+            return SeqVal("list", [made(item) for item in result])
+        return made(result)
     return Sym(("strmethod", run.module.path, node.loc, name), "")
+
+
+def _piece(part: object) -> Value:
+    """A part of a representative name. The number of a block is unknown: one block stands for all."""
+    if not isinstance(part, str):
+        return Const(part)
+    return Sym(("block", part), "block number") if part.isdigit() else ParamName(part)
 
 
 def _plain(value: Value) -> object:

@@ -20,6 +20,7 @@ FUNCTIONS = frozenset({"match", "search", "fullmatch"})
 _MAX_PATTERN = 300
 _MAX_REPEATS = 5
 _MAX_TEXT = 300
+_BLOCKS = 100
 
 
 def compiled(value: Value) -> re.Pattern[str] | None:
@@ -90,8 +91,18 @@ def match(run: Run, how: str, pattern: Value, text: Value, node: ir.Node) -> Val
     if known is None or not isinstance(subject, str) or len(subject) > _MAX_TEXT:
         return Sym(("call", f"re.{how}", key_of(pattern), key_of(text)), f"re.{how}(…)")
     if getattr(known, how)(subject) is None:
+        if isinstance(text, ParamName) and _other_block(known, how, subject):
+            return Sym(("call", f"re.{how}", key_of(pattern), key_of(text)), f"re.{how}(…)")
         return Const(None)
     return run.make(Kind.OBJECT, "re.Match", node)
+
+
+def _other_block(pattern: re.Pattern[str], how: str, name: str) -> bool:
+    """Whether a pattern that names numbers matches a name with the number of another block in it: one stands for all."""
+    if not re.search(r"[0-9]", pattern.pattern) or not re.search(r"\.[0-9]+\.", name):
+        return False
+    others = (re.sub(r"\.[0-9]+\.", f".{number}.", name, count=1) for number in range(_BLOCKS))
+    return any(getattr(pattern, how)(other) is not None for other in others)
 
 
 def function(run: Run, how: str, args: Args, node: ir.Node) -> Value:
