@@ -36,6 +36,8 @@ def method(run: Run, value: SeqVal | DictVal | Const, name: str, args: Args, nod
         return _list_method(run, value, name, args, node)
     if isinstance(value, DictVal):
         return _dict_method(run, value, name, args, node)
+    if isinstance(value, ParamName) and _asks_for_block(value, name):
+        return run.fresh(node)
     if isinstance(value, ParamName) and name == "startswith" and (wanted := args.first()) is not None:
         start = _plain(wanted)
         if isinstance(wanted, Sym):
@@ -47,6 +49,12 @@ def method(run: Run, value: SeqVal | DictVal | Const, name: str, args: Args, nod
     if isinstance(value.value, re.Pattern) and name in patterns.FUNCTIONS and len(args.positional) == 1:
         return patterns.match(run, name, value, args.positional[0][0], node)
     return run.fresh(node)
+
+
+def _asks_for_block(part: ParamName, name: str) -> bool:
+    """Whether a method asks for the end of a part of a name where the number of a block stands."""
+    text = str(part.value)
+    return (name == "startswith" and text[:1].isdigit()) or (name == "endswith" and text[-1:].isdigit())
 
 
 def _known_start(text: Sym) -> str:
