@@ -9,8 +9,8 @@ import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.items as item_access
 from lora_lint.interpreter import config_files, rows, sentinels, tensors
 from lora_lint.interpreter.describe import describe
-from lora_lint.interpreter.keys import compound, holds_text, never_empty, never_none
-from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName, ParamSet
+from lora_lint.interpreter.keys import compound, never_empty, never_none
+from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName, ParamSet, among
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.turns import Turn
 from lora_lint.interpreter.values import (
@@ -325,11 +325,9 @@ def _compare_known(run: Run, op: str, left: Value, right: Value, turn: Turn | No
         if isinstance(left, (ClassVal, FuncVal, LibRef)) and isinstance(right, (ClassVal, FuncVal, LibRef)):
             return key_of(left) == key_of(right)
     if op == "in":
-        if isinstance(right, SeqVal) and not right.open and all(isinstance(i, Const) for i in right.items):
-            if isinstance(left, Const):
-                return any(i.value == left.value for i in right.items)
-        if isinstance(left, Const) and holds_text(right, left.value):
-            return True
+        if isinstance(right, SeqVal) and not right.open and isinstance(left, Const):
+            if (answer := among(left, right.items)) is not None:
+                return answer
         if isinstance(right, DictVal) and isinstance(left, Sym):
             if (planned := item_access.for_turn(right, left)) is not None:
                 return planned.value is not None

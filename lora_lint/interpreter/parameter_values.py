@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lora_lint.interpreter.values import Const, Scope, Value
+from lora_lint.interpreter.values import Const, Scope, Sym, Value
 from lora_lint.lifecycle.captures import Capture
 from lora_lint.lifecycle.heap import Adapter, Obj
 from lora_lint.lifecycle.vocabulary import Part
@@ -71,3 +71,14 @@ class Element:
     shape: str = ""  # "matrix" | "vector"
     extra: str = ""  # a name from the user's own conditions that no other representative bears
     adapter: Adapter | None = None  # the adapter it belongs to
+
+
+def among(wanted: Const, items: list[Value]) -> bool | None:
+    """Whether a constant is in a list of constants. Among the parts of a parameter's name the number of a block is unknown,
+    but a number."""
+    known = [item for item in items if isinstance(item, Const)]
+    numbers = [i for i in items if isinstance(i, Sym) and isinstance(i.key, tuple) and i.key[:1] == ("block",)]
+    if any(item.value == wanted.value for item in known):
+        return True
+    sure = not numbers or not str(wanted.value).isdigit()
+    return False if sure and len(known) + len(numbers) == len(items) else None
