@@ -268,11 +268,11 @@ def _comp(run: Run, node: ir.Comp, scope: Scope) -> Value:
     return params.comprehension(run, node, scope)
 
 
-def counts(target: ir.Expr, value: ir.Expr) -> bool:
-    """Whether what is computed goes back to where it came from: `step = step + 1`."""
-    if not isinstance(value, ir.Op) or value.op not in _BINARY:
+def counts(target: ir.Expr, computed: ir.Expr, value: Value) -> bool:
+    """Whether a known number goes back to where it was computed from: `step = step + 1`."""
+    if not isinstance(value, Const) or not isinstance(value.value, (int, float)) or not isinstance(computed, ir.Op):
         return False
-    return any(_is_place(operand, target) for operand in value.operands)
+    return computed.op in _BINARY and any(_is_place(operand, target) for operand in computed.operands)
 
 
 def _is_place(one: ir.Expr, other: ir.Expr) -> bool:
@@ -285,7 +285,7 @@ def _is_place(one: ir.Expr, other: ir.Expr) -> bool:
 
 def _walrus(run: Run, node: ir.Walrus, scope: Scope) -> Value:
     value = evaluate(run, node.value, scope)
-    if run.loops and isinstance(value, Const) and counts(node.target, node.value):
+    if run.loops and counts(node.target, node.value, value):
         value = run.fresh(node)  # like `step += 1` in a loop
     if isinstance(node.target, ir.Name):
         scope.bind(node.target.id, value)

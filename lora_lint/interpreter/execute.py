@@ -72,7 +72,7 @@ def _assign(run: Run, node: ir.Assign, scope: Scope) -> None:
     if node.value is None:
         return
     value = evaluation.evaluate(run, node.value, scope)
-    if run.loops and isinstance(value, Const) and any(evaluation.counts(target, node.value) for target in node.targets):
+    if run.loops and any(evaluation.counts(target, node.value, value) for target in node.targets):
         value = run.fresh(node)  # a counter: its value after two turns is not its value
     for target in node.targets:
         bind_target(run, target, value, scope)
