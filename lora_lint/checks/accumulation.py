@@ -7,7 +7,17 @@ from collections.abc import Hashable, Iterator
 from typing import Any
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import argument, feeds, held_models, loss_of, name_of, on_condition, trained, variable_of
+from lora_lint.checks.common import (
+    argument,
+    clears,
+    feeds,
+    held_models,
+    loss_of,
+    name_of,
+    on_condition,
+    trained,
+    variable_of,
+)
 from lora_lint.checks.values import MISSING, given, literal
 from lora_lint.findings import Applicability, FixPlan, InsertStatement, Intent, MoveStatement, RemoveStatement, Severity
 from lora_lint.lifecycle.heap import Obj
@@ -136,7 +146,7 @@ def wiped_before_rare_step(event: Event, trace: Trace) -> Iterator[Report]:
     for zero in trace.before(backward, Ev.ZERO_GRAD, Ev.BACKWARD):
         if zero.kind is Ev.BACKWARD:
             return
-        if _clears(zero, optimizer) and _surely(zero, backward) and _each_turn(zero, backward, trace):
+        if clears(zero, optimizer) and _surely(zero, backward) and _each_turn(zero, backward, trace):
             yield Report(
                 zero,
                 "zero_grad() runs for every micro-batch, but the optimizer steps only every few: all but the last are wiped",
@@ -160,7 +170,7 @@ def wiped_within_inner_loop(event: Event, trace: Trace) -> Iterator[Report]:
                 break
         elif other.kind is Ev.BACKWARD:
             backward = other if _feeds_surely(other, optimizer) else backward
-        elif _clears(other, optimizer):
+        elif clears(other, optimizer):
             if backward is None or len(turns) == 2:
                 break
             turns.append((backward, other))
@@ -229,13 +239,6 @@ def _remainder(key: Hashable) -> bool:
     if not (isinstance(key, tuple) and len(key) == 3 and key[:2] == ("op", "%")):
         return False
     return bool(key[2][-1] != ("const", "int", 1))
-
-
-def _clears(zero: Event, optimizer: Obj) -> bool:
-    """Whether a zero_grad certainly clears what the optimizer holds."""
-    if zero.role("optimizer") is optimizer:
-        return True
-    return zero.model is not None and any(m.root is zero.model.root for m in held_models(optimizer))
 
 
 def _each_turn(zero: Event, backward: Event, trace: Trace) -> bool:
@@ -307,7 +310,7 @@ def gradients_never_zeroed(event: Event, trace: Trace) -> Iterator[Report]:
         last = next((e for e in steps if _repeats(e, trace) and _fed_between(e, optimizer, trace) is not None), None)
         if last is None or last.args.get("closure") or TRAINING_STEP in last.contexts:
             continue
-        cleared = [z for z in trace.of(Ev.ZERO_GRAD) if z.seq > steps[0].seq and _clears(z, optimizer)]
+        cleared = [z for z in trace.of(Ev.ZERO_GRAD) if z.seq > steps[0].seq and clears(z, optimizer)]
         fed = _fed_between(last, optimizer, trace)
         loop = fed.loop if fed is not None else None
         if cleared and (loop is None or not _inside(last, loop) or any(_inside(z, loop) for z in cleared)):

@@ -104,6 +104,17 @@ def held_models(optimizer: Obj) -> list[Obj]:
     return list(found.values())
 
 
+def clears(zero: Event, optimizer: Obj) -> bool:
+    """Whether a zero_grad clears gradients of an optimizer: its own, or one of a model that it holds or of what contains
+    that model, like a module of the user's whose parts have optimizers of their own."""
+    if zero.role("optimizer") is optimizer:
+        return True
+    if zero.model is None:
+        return False
+    cleared = {id(member.root) for member in zero.model.models()}
+    return any(id(model.root) in cleared for model in held_models(optimizer))
+
+
 def learns(model: Obj) -> Tri:
     """Whether anything in the model requires gradients now."""
     answers: list[Tri] = []

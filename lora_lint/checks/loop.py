@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import (
+    clears,
     feeds,
     held_models,
     may_hold,
@@ -165,10 +166,7 @@ def _of_an_earlier_stage(backward: Event, step: Event) -> bool:
 
 
 def _wipes(zero: Event, optimizer: Obj) -> bool:
-    if zero.role("optimizer") is optimizer:
-        return True
-    model = zero.model
-    return model is not None and not model.full_path and any(model.root is m.root for m in held_models(optimizer))
+    return clears(zero, optimizer) and not (zero.model is not None and zero.model.full_path)
 
 
 def _after_step(wipe: Event, step: Event) -> FixPlan | None:
