@@ -101,7 +101,7 @@ def _list_method(run: Run, value: SeqVal, name: str, args: Args, node: ir.Node) 
             value.open = True
         return _mutated(run, name, args, node)
     if name in ("pop", "clear", "remove"):
-        value.whole = None
+        value.whole, value.spliced = None, ()
     if name == "pop":
         value.open = True
         return value.items[-1] if value.items else run.fresh(node)

@@ -196,22 +196,24 @@ def _star(run: Run, node: ir.Star, scope: Scope) -> Value:
 def _seq(run: Run, node: ir.Seq, scope: Scope) -> Value:
     items: list[Value] = []
     opened = False
-    whole = None
+    spliced: list[Obj] = []
     for item in node.items[:500]:
         if isinstance(item, ir.Star):
             inner = evaluate(run, item.value, scope)
-            whole = iteration.modules_of(inner) if len(node.items) == 1 else None
+            modules = iteration.modules_of(inner)
+            spliced.extend([] if modules is None else [modules])
             if isinstance(inner, SeqVal):
                 items.extend(inner.items)
                 opened = opened or inner.open
             elif isinstance(inner, (ParamIter, ParamSet)):
                 items.append(params.materialise(run, inner, item))
             else:
-                items.extend([] if whole is None else [iteration.item_of(run, whole, item)])
+                items.extend([] if modules is None else [iteration.item_of(run, modules, item)])
                 opened = True
         else:
             items.append(evaluate(run, item, scope))
-    return SeqVal(node.kind, items, opened or len(node.items) > 500, whole)
+    whole = spliced[0] if spliced and len(node.items) == 1 else None
+    return SeqVal(node.kind, items, opened or len(node.items) > 500, whole, tuple(spliced))
 
 
 def _mapping(run: Run, node: ir.Mapping, scope: Scope) -> Value:

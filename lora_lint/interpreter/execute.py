@@ -181,7 +181,7 @@ def _delete(run: Run, node: ir.Delete, scope: Scope) -> None:
         elif isinstance(target, ir.Item):
             held = evaluation.evaluate(run, target.value, scope)
             if isinstance(held, SeqVal):
-                held.open, held.whole = True, None
+                held.open, held.whole, held.spliced = True, None, ()
             elif isinstance(held, DictVal):
                 held.forget(evaluation.evaluate(run, target.index, scope))
 

@@ -93,14 +93,23 @@ def each_of(iterable: Value, items: list[Value], body: tuple[ir.Stmt, ...], loop
     """Mark the items of a list of modules, and the counters of a loop, that a loop treats all alike: nothing in its body is
     told apart or counted."""
     modules = modules_of(iterable)
-    if (modules is None and not any(isinstance(item, Sym) for item in items)) or any(map(_tells_apart, body)):
+    spliced = iterable.spliced if isinstance(iterable, SeqVal) else ()
+    lists = spliced if modules is None else (modules,)
+    if (not lists and not any(isinstance(item, Sym) for item in items)) or any(map(_tells_apart, body)):
         return
-    for item in items:
+    for i, item in enumerate(items):
+        if isinstance(item, Obj) and _one_of(item, lists):
+            items[i] = Obj(item.kind, item.type, item.site, parent=item.parent, path=EACH)  # the list keeps its own
+            continue
         for part in item.items if modules is not None and isinstance(item, SeqVal) else (item,):
-            if isinstance(part, Obj) and part.path == "*" and part.parent is modules:
+            if isinstance(part, Obj) and _one_of(part, lists):
                 part.path = EACH
             elif isinstance(part, Sym) and part.turn is not None:
                 part.turn = replace(part.turn, alike=loop)
+
+
+def _one_of(item: Obj, lists: tuple[Obj, ...]) -> bool:
+    return item.path == "*" and any(item.parent is each for each in lists)
 
 
 def modules_of(iterable: Value) -> Obj | None:

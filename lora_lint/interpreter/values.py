@@ -245,12 +245,14 @@ class Super:
 @dataclass(slots=True, eq=False)
 class SeqVal:
     """A list, tuple or set. open: there may be more items than these. whole: what is iterated here from end to end, with
-    nothing left out, as by `enumerate(layers)`."""
+    nothing left out, as by `enumerate(layers)`. spliced: the lists of modules of which all are among the items, as in
+    `[model.embeddings, *model.encoder.layer]`."""
 
     kind: str
     items: list[Value]
     open: bool = False
     whole: Value | None = None
+    spliced: tuple[Obj, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
