@@ -201,7 +201,8 @@ def _seq(run: Run, node: ir.Seq, scope: Scope) -> Value:
         if isinstance(item, ir.Star):
             inner = evaluate(run, item.value, scope)
             modules = iteration.modules_of(inner)
-            spliced.extend([] if modules is None else [modules])
+            if modules is not None:
+                spliced.append(modules)
             if isinstance(inner, SeqVal):
                 items.extend(inner.items)
                 opened = opened or inner.open
