@@ -1,8 +1,9 @@
-"""How a project's shell scripts and makefiles start its programs: as several processes, with settings of a launcher, with arguments.
+"""How a project's shell scripts, makefiles and sweeps start its programs: as several processes, with settings of a launcher, with
+arguments.
 
 Read are `python`, `torchrun`, `accelerate launch`, `deepspeed` and `python -m torch.distributed.run`, with a script or (`-m`) a
-module; of accelerate also the configuration file. Nothing is executed; of variables only those are followed that the same file
-sets to one plain word, or gives such a default.
+module; of accelerate also the configuration file; of a sweep of Weights & Biases its `command`. Nothing is executed; of
+variables only those are followed that the same file sets to one plain word, or gives such a default.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ MAX_BYTES = 64 * 1024
 MAX_DEPTH = 3
 _SUFFIXES = (".sh", ".bash", ".slurm", ".sbatch", ".mk")
 _MAKEFILES = frozenset({"Makefile", "makefile", "GNUmakefile", "justfile", "Justfile"})
+_SWEEP = re.compile(r".*sweep.*\.ya?ml", re.IGNORECASE)
+_MACROS = {"${env}": "env", "${interpreter}": "python"}
 _BEFORE = frozenset({"srun", "nohup", "exec", "time", "env"})
 _RUNNERS = frozenset({"uv", "poetry", "pdm", "pipenv"})  # `uv run command`
 PLAIN_FOLDERS = re.compile(r"(?!\.|node_modules|site-packages|venv|build$|dist$)")
@@ -67,7 +70,11 @@ def find_launches(
             continue
         if len(text) > MAX_BYTES:
             continue
-        for line, command in _commands(text.decode("utf-8", "replace")):
+        if _SWEEP.fullmatch(os.path.basename(path)):
+            commands = _sweep(text.decode("utf-8", "replace"), load(path, path))
+        else:
+            commands = _commands(text.decode("utf-8", "replace"))
+        for line, command in commands:
             found = _launch(command, f"{shown(path)}:{line}", lambda name, path=path: load(path, name))  # type: ignore[misc]
             if found is not None:
                 yield found
@@ -81,11 +88,21 @@ def _shell_scripts(top: str) -> Iterator[str]:
         deep = os.path.relpath(folder, top).count(os.sep) + 1 >= MAX_DEPTH
         folders[:] = [] if deep else sorted(name for name in folders if PLAIN_FOLDERS.match(name))
         for name in sorted(files):
-            if name.endswith(_SUFFIXES) or name in _MAKEFILES:
+            if name.endswith(_SUFFIXES) or name in _MAKEFILES or _SWEEP.fullmatch(name):
                 yield os.path.join(folder, name)
                 count += 1
                 if count >= MAX_FILES:
                     return
+
+
+def _sweep(text: str, settings: dict[str, Any] | None) -> Iterator[tuple[int, list[str]]]:
+    """The command that the agents of a sweep run, with the line it starts on. Without one it is `python program`."""
+    settings = settings or {}
+    program, command = settings.get("program"), settings.get("command")
+    if not isinstance(program, str) or not isinstance(command, list):
+        return
+    words = [{**_MACROS, "${program}": program}.get(str(word), str(word)) for word in command]
+    yield text[: text.find("command:")].count("\n") + 1, words
 
 
 def _commands(text: str) -> Iterator[tuple[int, list[str]]]:

@@ -99,6 +99,45 @@ def test_a_makefile(tmp_path: Path) -> None:
     assert "Makefile:2 starts it as" in found.related[0].message
 
 
+SWEEP = """program: {program}
+method: random
+command:
+  - ${{env}}
+{launcher}
+  - ${{program}}
+  - ${{args}}
+parameters:
+  lr: {{values: [0.0001, 0.0002]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("launcher", "program", "several"),
+    [
+        ("  - torchrun\n  - --nproc_per_node=4", "src/train.py", True),
+        ("  - accelerate\n  - launch\n  - --num_processes\n  - 4", "src/train.py", True),
+        ("  - torchrun\n  - --nproc_per_node=1", "src/train.py", False),
+        ("  - torchrun\n  - --nproc_per_node=4", "src/other.py", False),
+        ("  - ${interpreter}", "src/train.py", False),
+    ],
+)
+def test_a_sweep(launcher: str, program: str, several: bool, tmp_path: Path) -> None:
+    """What the agents of a sweep run is a command like those of a shell script."""
+    (tmp_path / ".git").mkdir()
+    files = {"src/train.py": SCRIPT, "conf/sweep-lr.yaml": SWEEP.format(launcher=launcher, program=program)}
+    found = analyse(files, {}, tmp_path)
+    assert [f.code for f in found] == (["LL601"] if several else [])
+    if several:
+        assert "conf/sweep-lr.yaml:3 starts it as 4 processes" in found[0].related[0].message
+
+
+@pytest.mark.parametrize("text", ["program: train.py\nmethod: grid\n", "- command: [torchrun]\n", "command: [\n", ""])
+def test_a_sweep_without_a_command(text: str, tmp_path: Path) -> None:
+    (tmp_path / "train.py").touch()
+    (tmp_path / "sweep.yaml").write_text(text)
+    assert DataFiles(str(tmp_path)).launches("train.py") == []
+
+
 def test_only_what_is_started_is_distributed(tmp_path: Path) -> None:
     """A file of the same name elsewhere is another program."""
     files = {"a/train.py": SCRIPT, "b/train.py": SCRIPT, "run.sh": "torchrun --nproc_per_node 2 a/train.py\n"}

@@ -183,7 +183,9 @@ def hacked(run: Run, value: Value, node: ir.Node, inner: Location | None = None)
     """
     if isinstance(value, Tensor):
         if value.graph is Graph.PLAIN and value.cut is Cut.REBUILT:
-            return parameter(run, node)
+            value.graph, value.leaf, value.cut = Graph.ATTACHED, True, None  # as `parameter`, but this very tensor
+            value.hack_at, value.hack_statement = run.loc(node), run.statement
+            return value
         if value.graph is Graph.PLAIN or value.leaf:
             return Tensor(Graph.ATTACHED, leaf=True, made_at=run.loc(node))
         value.hack_at, value.hack_statement = run.loc(node), run.statement
