@@ -171,7 +171,7 @@ _WRAPPING = (Ev.WRAP, Ev.COMPILE)
 
 def _cut(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     value = form_value(run, fields["of"], env, node)
-    if "keeps" in fields and isinstance(value, Tensor) and value.graph in (Graph.ATTACHED, Graph.UNKNOWN):
+    if "keeps" in fields and _may_have_graph(value):
         result: Value = value
     else:
         result = tensors.cut(run, value, Cut(fields["cut"]), node)
@@ -184,6 +184,13 @@ def _cut(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     if asked is not UNSET and conditions.truth(run, asked).yes:
         return tensors.hacked(run, result, node)
     return result
+
+
+def _may_have_graph(value: Value) -> bool:
+    """Whether a value may be a tensor with a graph."""
+    if isinstance(value, Tensor):
+        return value.graph in (Graph.ATTACHED, Graph.UNKNOWN)
+    return isinstance(value, Sym) and not value.data
 
 
 def _at(run: Run, argument: Any, env: Env) -> Location | None:
