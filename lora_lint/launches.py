@@ -101,7 +101,8 @@ def _sweep(text: str, settings: dict[str, Any] | None) -> Iterator[tuple[int, li
     program, command = settings.get("program"), settings.get("command")
     if not isinstance(program, str) or not isinstance(command, list):
         return
-    words = [{**_MACROS, "${program}": program}.get(str(word), str(word)) for word in command]
+    macros = {**_MACROS, "${program}": program}
+    words = [macros.get(word, word) for word in map(str, command)]
     yield text[: text.find("command:")].count("\n") + 1, words
 
 

@@ -67,8 +67,13 @@ def witnesses(event: Event) -> Iterator[Hashable]:
         for op in member.model.ops:
             if op.path and op.event.kind is Ev.FREEZE and op.event.seq > adapter.event.seq and id(op) not in standing:
                 yield PART_LEARNS, op.event.location
-        since = [op for op in member.model.ops if Part.ADAPTER in op.parts and op.event.seq > adapter.event.seq]
-        yield from ((PART_LEARNS, op.event.location) for op, later in pairwise(since) if _learns_again(op, later))
+        changes = pairwise(changes_since_injection(member, adapter))
+        yield from ((PART_LEARNS, op.event.location) for op, later in changes if _learns_again(op, later))
+
+
+def changes_since_injection(member: Obj, adapter: Adapter) -> list[TrainOp]:
+    """What changed the trainability of adapters in a model after this one was injected, oldest first."""
+    return [op for op in member.model.ops if Part.ADAPTER in op.parts and op.event.seq > adapter.event.seq]
 
 
 def _learns_again(op: TrainOp, later: TrainOp) -> bool:
@@ -214,6 +219,11 @@ def optimizers(trace: Trace) -> Iterator[Obj]:
 def trained_between(trace: Trace, first: Event, last: Event) -> Iterator[Obj]:
     """The models that are trained after one event and before another."""
     return (model for e in trace.of(*TRAINING) if first.seq < e.seq < last.seq for model in trained(e))
+
+
+def had_a_stage(trace: Trace, member: Obj, injection: Event, freeze: Event) -> bool:
+    """Whether a model was trained before a part of it was frozen: the first of two stages."""
+    return any(m.root is member.root for one in trained_between(trace, injection, freeze) for m in one.models())
 
 
 def may_hold(optimizer: Obj, adapter: Adapter) -> bool:

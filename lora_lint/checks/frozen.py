@@ -14,12 +14,12 @@ from lora_lint.checks.common import (
     TRAINING,
     freeze_first,
     frozen_at_training,
+    had_a_stage,
     learns,
     loss_of,
     maker,
     name_of,
     trained,
-    trained_between,
     variable_of,
 )
 from lora_lint.checks.values import enum_member, given, literal, strings
@@ -132,7 +132,7 @@ def _partial(event: Event, model: Obj, trace: Trace) -> Iterator[Report]:
                     or _in_family(adapter, member.root, op, event)
                     or _all_blocks(adapter, op, event)
                 )
-                and not _had_a_stage(trace, member, adapter.event, op.event)
+                and not had_a_stage(trace, member, adapter.event, op.event)
             ):
                 shown = op.path.removesuffix(f".{EACH}")
                 yield Report(
@@ -144,11 +144,6 @@ def _partial(event: Event, model: Obj, trace: Trace) -> Iterator[Report]:
                     severity=Severity.ERROR if _language(op.path) else Severity.WARNING,
                     unless=frozenset({(PART_LEARNS, op.event.location)}),
                 )
-
-
-def _had_a_stage(trace: Trace, member: Obj, injection: Event, freeze: Event) -> bool:
-    """Whether a model was trained before a part of it was frozen: the first of two stages."""
-    return any(m.root is member.root for one in trained_between(trace, injection, freeze) for m in one.models())
 
 
 def _frozen_children(event: Event, model: Obj) -> Iterator[Report]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import PART_LEARNS, TRAINING, freeze_first, trained, trained_between
+from lora_lint.checks.common import PART_LEARNS, TRAINING, changes_since_injection, freeze_first, had_a_stage, trained
 from lora_lint.checks.values import strings
 from lora_lint.findings import Severity
 from lora_lint.lifecycle.heap import Adapter, Obj, TrainOp, adapters_of
@@ -21,7 +21,7 @@ def freeze_of_a_named_part(event: Event, trace: Trace) -> Iterator[Report]:
         for member, adapter in adapters_of(model):
             op = _last(member, adapter)
             part, layers = _frozen_part(op, adapter, member.root) if op is not None else ("", [])
-            if op is None or not layers or any(m.root is member.root for m in _trained_before(trace, adapter, op)):
+            if op is None or not layers or had_a_stage(trace, member, adapter.event, op.event):
                 continue
             named = ", ".join(f'"{name}"' for name in layers)
             yield Report(
@@ -37,8 +37,8 @@ def freeze_of_a_named_part(event: Event, trace: Trace) -> Iterator[Report]:
 
 def _last(member: Obj, adapter: Adapter) -> TrainOp | None:
     """What changed the adapter's trainability last, after it was injected."""
-    found = next((op for op in reversed(member.model.ops) if Part.ADAPTER in op.parts), None)
-    return found if found is not None and found.event.seq > adapter.event.seq and not found.path else None
+    changes = changes_since_injection(member, adapter)
+    return changes[-1] if changes and not changes[-1].path else None
 
 
 def _frozen_part(op: TrainOp, adapter: Adapter, root: Obj) -> tuple[str, list[str]]:
@@ -63,8 +63,3 @@ def _frozen_part(op: TrainOp, adapter: Adapter, root: Obj) -> tuple[str, list[st
         if found:
             return part, found
     return "", []
-
-
-def _trained_before(trace: Trace, adapter: Adapter, op: TrainOp) -> Iterator[Obj]:
-    """What was trained between the injection and the freeze: the first of two stages."""
-    return (m for one in trained_between(trace, adapter.event, op.event) for m in one.models())

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import (
+    changes_since_injection,
     clears,
     feeds,
     held_models,
@@ -83,11 +84,7 @@ def _change(adapter: Adapter, member: Obj, trace: Trace) -> Event:
     ]
     if activations:
         return activations[0]
-    since = [
-        op
-        for op in member.model.ops
-        if Part.ADAPTER in op.parts and op.event.seq > adapter.event.seq and op.adapter in (None, adapter)
-    ]
+    since = [op for op in changes_since_injection(member, adapter) if op.adapter in (None, adapter)]
     thaws = [
         op.event
         for before, op in pairwise(since)

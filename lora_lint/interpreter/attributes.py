@@ -38,7 +38,7 @@ from lora_lint.interpreter.values import (
     same,
 )
 from lora_lint.lifecycle.heap import WHOLE_PATHS, Obj
-from lora_lint.lifecycle.trace import GRADIENT_READ, GRADIENT_TAKEN, GRADIENT_WRITTEN, MODE_WRITTEN, Tensor
+from lora_lint.lifecycle.trace import GRADIENT_READ, GRADIENT_TAKEN, MODE_WRITTEN, Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Kind, Tri
 from lora_lint.syntax import ir
 
@@ -300,13 +300,13 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
         run.emit(Ev.CAST, node, {"model": value.model}, {"trained": True})
         return
     if name == "data" and isinstance(value, Sym) and "grad" in value.text:
-        run.witnesses.update(((GRADIENT_WRITTEN,), (GRADIENT_WRITTEN, run.module.path)))
+        run.gradient_given()
     if name == "grad":
         run.witness(Ev.ZERO_GRAD, run.module.path)
         if isinstance(value, Element) and isinstance(new, Const) and new.value is None:
             param_loops.drop_gradient(run, value.name, node)
         elif not isinstance(new, Const):
-            run.witnesses.update(((GRADIENT_WRITTEN,), (GRADIENT_WRITTEN, run.module.path)))
+            run.gradient_given()
     if name == "training" and isinstance(value, (Element, Sym)) and not (isinstance(new, Const) and not new.value):
         run.witnesses.add((MODE_WRITTEN, run.module.path))
     if isinstance(value, Obj):

@@ -90,9 +90,8 @@ def start(run: Run, module: ModuleVal, one: Entry) -> None:
     if not one.owner:
         value = module.scope.names.get(one.name)
         if isinstance(value, FuncVal) and isinstance(one.node, ir.FunctionDef):
-            if (
-                one.node.decorators
-            ):  # it may be registered as a command, and called with other arguments than its defaults
+            if one.node.decorators:
+                # It may be registered as a command, and called with other arguments than its defaults.
                 given: list[tuple[str | None, Value]] = [*unknown_arguments(run, value).items()]
                 calls.call_function(run, value, given, one.node, Args(unknown=True), eager=True)
             else:

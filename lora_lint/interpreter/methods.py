@@ -35,7 +35,7 @@ from lora_lint.interpreter.values import (
     join,
 )
 from lora_lint.lifecycle.heap import Obj, havoc
-from lora_lint.lifecycle.trace import GRADIENT_WRITTEN, Tensor
+from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.syntax import ir
 
@@ -75,9 +75,8 @@ _SHOWN: tuple[tuple[str, frozenset[str], Kind, str], ...] = (
 )
 # Methods that a ModuleList or ModuleDict has of the list or dict inside it.
 _OF_COLLECTIONS = frozenset(["items", "values", "keys", "append", "extend", "insert", "update", "pop", "clear"])
-_GIVES = frozenset(
-    ["copy_", "add_", "set_", "lerp_", "index_add_", "index_copy_"]
-)  # a gradient other numbers than its own
+# Methods that give a gradient other numbers than its own.
+_GIVES = frozenset(["copy_", "add_", "set_", "lerp_", "index_add_", "index_copy_"])
 _TENSOR_METHODS = frozenset(["backward", "detach", "item", "numpy", "requires_grad_", "detach_"])
 
 
@@ -118,7 +117,7 @@ def call_method(
     if isinstance(receiver, (ParamIter, ParamSet)):
         return receiver
     if name in _GIVES and isinstance(receiver, LibMethod) and receiver.name == "grad":
-        _gradient_given(run)
+        run.gradient_given()
     callee = attributes.read(run, receiver, name, node, scope)
     if isinstance(callee, LibMethod):
         if (entered := dispatch.register(run, callee, args)) is not None:
@@ -126,11 +125,6 @@ def call_method(
         calls.escape(run, args, node)
         return run.fresh(node)
     return calls.call_value(run, callee, args, node, scope)
-
-
-def _gradient_given(run: Run) -> None:
-    """Note that the file puts gradients of its own in place."""
-    run.witnesses.update(((GRADIENT_WRITTEN,), (GRADIENT_WRITTEN, run.module.path)))
 
 
 def call_bound(run: Run, method: LibMethod, args: Args, node: ir.Node, scope: Scope) -> Value:
@@ -295,7 +289,7 @@ def _of_unknown(
         if held := elements.gradient_of(receiver.key):
             param_loops.drop_gradient(run, held, node)
     elif name in _GIVES and "grad" in receiver.text:
-        _gradient_given(run)
+        run.gradient_given()
     if receiver.data:
         return Sym(("method", receiver.key, name), data=True)
     if name == "split" and receiver.default is not None and isinstance(receiver.default.value, str):

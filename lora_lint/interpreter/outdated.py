@@ -115,11 +115,12 @@ def _emit_contract(run: Run, override: Override, method: FuncVal, base: str) -> 
     declared = targets.declared(path)
     certain = all(declared.affected(library, versions) is True for library, versions in override.versions.items())
     ranges = ", ".join(f"{library} {versions}" for library, versions in override.versions.items())
+    first = Location(path, *method.node.loc)
     args = {
         "override": override,
         "versions": "" if certain else ranges,
         "name": method.name,
-        "place": (first := Location(path, *method.node.loc)),
+        "place": first,
     }
     header = Location(path, first.line, first.column, first.line, first.column + len("def ") + len(method.name))
     run.emit(Ev.CONTRACT, method.node, args=args, by=base, at=header)

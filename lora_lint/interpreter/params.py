@@ -312,7 +312,6 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
                 values.append(value)
     paired = bool(values) and all(_is_pair(v) for v in values)
     if paired or any(isinstance(v, Element) and not v.module for v in values) or not values:
-        names_held = (tuple(dict.fromkeys(extras)), tuple(dict.fromkeys(inside)))
         captures = [
             Capture(
                 m,
@@ -323,7 +322,8 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
                 run.loc(node),
                 run.statement,
                 _told_apart(chosen),
-                *names_held,
+                tuple(dict.fromkeys(extras)),
+                tuple(dict.fromkeys(inside)),
             )
             for m in iterator.model.models()
         ]

@@ -16,7 +16,7 @@ from lora_lint.interpreter.sharing import Import
 from lora_lint.interpreter.values import ModuleVal, OutOfBudget, Sym, Value
 from lora_lint.lifecycle import effects
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.trace import Entered, Event, Guard, Trace
+from lora_lint.lifecycle.trace import GRADIENT_WRITTEN, Entered, Event, Guard, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
 from lora_lint.location import Location
 from lora_lint.syntax import ir
@@ -122,9 +122,8 @@ class Run:
         self.unfollowed = 0
         self.inspecting = False  # what is evaluated is only looked at
         self.last_condition: tuple[ir.Node, Value] | None = None
-        self.unset: set[tuple[ir.Node, tuple[Location, ...]]] = (
-            set()
-        )  # tests in loops that found nothing yet (`sentinels`)
+        # Tests in loops that found nothing yet (`sentinels`).
+        self.unset: set[tuple[ir.Node, tuple[Location, ...]]] = set()
         self.imports: dict[str, dict[str, Location]] = {}  # file -> library -> place of its first import so far
         self._fresh: dict[Hashable, int] = {}
         self.importing: list[Import] = []  # modules whose body runs, outermost first
@@ -276,6 +275,10 @@ class Run:
         self.witnesses.update((kind.value, place, loop) for loop in self.loops)
         if self.loops or not (self.stack and isinstance(self.stack[0], str)):
             self.witnesses.add((kind.value, place, "again"))
+
+    def gradient_given(self) -> None:
+        """Note that the file puts gradients of its own in place."""
+        self.witnesses.update(((GRADIENT_WRITTEN,), (GRADIENT_WRITTEN, self.module.path)))
 
     def use(self, value: Value) -> None:
         """Note that an object was used here."""
