@@ -31,6 +31,7 @@ _CONFIGS = frozenset({"config_file", "config-file"})
 _PRECISIONS = frozenset({"mixed_precision", "mixed-precision"})
 _STAGES = frozenset({"zero_stage", "zero-stage"})
 _MODULES = frozenset({"-m", "--module"})
+_SETTINGS_FILE = re.compile(r"\.(?:ya?ml|json|toml|ini|cfg|conf|txt)$")
 _SEVERAL = frozenset({"MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "DEEPSPEED", "FSDP"})
 
 
@@ -55,6 +56,18 @@ class Launch:
             if name == "--config":
                 return value if equals else (*self.arguments, None)[index + 1]
         return None
+
+    def may_set(self, option: str) -> bool:
+        """Whether its words may give an option a value: under its name or an abbreviation, as part of a longer name
+        (`model.lr=…`), by position, in a file, or by way of a variable that is not known."""
+        if any(
+            "$" in word or "`" in word or word.startswith("@") or _SETTINGS_FILE.search(word) for word in self.arguments
+        ):
+            return True
+        named = [word.partition("=")[0] for word in self.arguments if word.startswith("-") or "=" in word]
+        plain = [name.rpartition(".")[2].lstrip("-").replace("-", "_") for name in named]
+        by_position = bool(self.arguments) and not self.arguments[0].startswith("-") and "=" not in self.arguments[0]
+        return by_position or any("config" in name or (name and option.startswith(name)) for name in plain)
 
 
 def find_launches(

@@ -18,7 +18,8 @@ An effect is a mapping with one verb:
   set: $object, facts: {…}                   facts of an object
   link: $object, attrs: {name: $x …}         attributes of an object
   let: NAME, value: FORM                     bind $NAME
-  call: $callable, args: […], as: NAME       run the user's function; open: true for arguments that nobody knows,
+  call: $callable, args: […], as: NAME       run the user's function; open: true for arguments that nobody knows, open:
+                                             options for those of the command line,
                                              context: worker for code that runs in a data loader worker, forked for
                                              code that runs in another process, where it changes nothing in this one
   on: $object, method: m, args: […] …        the same with a method of the user's class, also through wrappers and in

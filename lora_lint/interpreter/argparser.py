@@ -32,7 +32,8 @@ def method(run: Run, obj: Obj, name: str, args: Args, node: ir.Node) -> Value:
         space = run.make(Kind.OBJECT, "argparse.Namespace", node)
         for option, default in options.items():
             always = default if option in obj.facts["always"] else None
-            space.attrs[option] = always or Sym(("option", obj.site, option), f"args.{option}", default)
+            given = Sym(("option", obj.site, option), f"args.{option}", default, option=option)
+            space.attrs[option] = always or given
         return space if name == "parse_args" else SeqVal("tuple", [space, run.fresh(node)])
     if name == "set_defaults":
         for option, (value, _) in args.keywords.items():

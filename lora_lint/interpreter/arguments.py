@@ -17,7 +17,8 @@ class Args:
 
     open_positional / open_keywords: there may be more, from a `*args` or `**kwargs` that cannot be read.
     unpacked: what an unreadable `**` took keywords from, and its name.
-    unknown: the caller is not known, so `*` and `**` parameters may hold anything.
+    unknown: the caller is not known, so `*` and `**` parameters may hold anything. options: what may be given more comes from
+    the command line alone.
     """
 
     positional: list[tuple[Value, ir.Expr | None]] = field(default_factory=list)
@@ -26,6 +27,7 @@ class Args:
     open_keywords: bool = False
     unknown: bool = False
     unpacked: tuple[tuple[Value, str], ...] = ()
+    options: bool = False
 
     def values(self) -> Iterator[Value]:
         """All argument values."""

@@ -333,9 +333,9 @@ def bind_parameters(
         elif param.name in func.defaults and not (args and args.open_keywords):
             local.names[param.name] = func.defaults[param.name]
         else:
-            default = func.defaults.get(param.name)
             value = run.fresh(param, param.name)
-            value.default = default if isinstance(default, Const) else None
+            value.default = records.default_of(func.defaults.get(param.name))
+            value.option = param.name if args and args.options else ""
             local.names[param.name] = value
 
 
@@ -372,6 +372,8 @@ def instantiate(run: Run, cls: ClassVal, args: Args, node: ir.Node) -> Value:
             specs.initialise(run, obj, base, args, node)
     elif base and run.store.find_method(base, "__init__"):
         specs.initialise(run, obj, base, args, node)
+    else:
+        records.fill_some(obj, cls, args)
     if cls.opaque():
         escape(run, args, node)
     return obj

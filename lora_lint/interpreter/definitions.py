@@ -8,7 +8,7 @@ import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.dispatch as dispatch
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.execute as execution
-from lora_lint.interpreter import enums, outdated
+from lora_lint.interpreter import commands, enums, outdated
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Bound, ClassVal, FuncVal, LibMethod, LibRef, ModuleVal, Scope, Sym, Value
@@ -47,6 +47,9 @@ def _decorate(run: Run, value: Value, decorator: ir.Expr, scope: Scope) -> Value
         return value
     if isinstance(made, LibRef) and isinstance(value, FuncVal):
         _by_library(run, value, made, decorator, scope)
+        return value
+    if isinstance(made, Obj) and made.kind is Kind.OBJECT and isinstance(value, FuncVal):
+        commands.decorate(run, made, value)
         return value
     if isinstance(made, Obj) and made.kind is Kind.CONTEXT and isinstance(value, FuncVal):
         value.contexts = (*value.contexts, (made, run.loc(decorator), "decorator"))

@@ -292,7 +292,8 @@ def _dataclasses(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> V
     made: list[Value] = []
     for each in classes:
         if isinstance(each, (ClassVal, LibRef)):
-            args = records.picked(run, each, given, classes) if isinstance(given, DictVal) else Args(open_keywords=True)
+            options = Args(open_keywords=True, options="given" not in fields)
+            args = records.picked(run, each, given, classes) if isinstance(given, DictVal) else options
             made.append(calls.call_value(run, each, args, node, run.module.scope))
         else:
             made.append(run.fresh(node))

@@ -16,7 +16,9 @@ _SETTINGS = ("mixed_precision", "zero_stage", "config")
 def started(run: Run, launches: Sequence[Launch], at: Location) -> None:
     """Begin a run of a script. That one command starts it as several processes counts; a setting counts when all
     commands give the same. API specs read them as attributes of `$process`."""
-    several = next((one for one in launches if one.processes is not None and one.processes > 1), None)
+    many = [one for one in launches if one.processes is not None and one.processes > 1]
+    run.trace.left = lambda option: any(not one.may_set(option) for one in many or launches) if launches else None
+    several = next(iter(many), None)
     if several is not None:
         how = f"{several.where} starts it as {several.processes} processes"
         run.emit(Ev.DISTRIBUTED, None, args={"how": how}, at=at)

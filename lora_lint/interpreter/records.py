@@ -59,8 +59,27 @@ def fill(run: Run, obj: Obj, cls: ClassVal, args: Args, node: ir.Node) -> None:
         else:
             default = cls.find(name)
             known = default if isinstance(default, Const) else None
-            unknown = Sym(("field", obj.site, name), name, known)
+            unknown = Sym(("field", obj.site, name), name, known, option=name if args.options else "")
             obj.attrs[name] = unknown if default is None or args.open_keywords else _own(run, default, node)
+
+
+def default_of(value: Value | None) -> Const | None:
+    """The constant that a default is: itself, or what an option or field that a library describes is made with."""
+    found = value.facts.get("default") if isinstance(value, Obj) and value.kind is Kind.OBJECT else value
+    return found if isinstance(found, Const) else None
+
+
+def fill_some(obj: Obj, cls: ClassVal, args: Args) -> None:
+    """Set the fields of a new instance of a class that a library gives its constructor: those that it is given, and those
+    whose default the library describes."""
+    for name in fields(cls):
+        given, described = args.keywords.get(name), cls.find(name)
+        if given is not None:
+            obj.attrs[name] = given[0]
+        elif args.open_keywords:
+            obj.attrs[name] = Sym(("field", obj.site, name), name, default_of(described))
+        elif isinstance(described, Obj) and (default := default_of(described)) is not None:
+            obj.attrs[name] = default
 
 
 def _own(run: Run, default: Value, node: ir.Node, depth: int = 4) -> Value:

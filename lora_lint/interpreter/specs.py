@@ -293,7 +293,7 @@ def _bind(fields: dict[str, Any], site: Site, value: Value) -> None:
 
 def _given(run: Run, fields: dict[str, Any], site: Site) -> Args:
     """The arguments of a callback; one that was not given to the spec's own call is an unknown."""
-    given = Args(open_keywords=bool(fields.get("open")))
+    given = Args(open_keywords=bool(fields.get("open")), options=fields.get("open") == "options")
     for form in fields.get("args", ()):
         value = form_value(run, form, site.env, site.node)
         if isinstance(value, Spread):

@@ -51,7 +51,8 @@ class Sym:
     (argparse, dataclass, parameter) make of it. attrs, items: children that were read, memoised so that their identity is
     stable. obj: the object it turned out to be, once used like one. data: comes out of a data loader. turn: for the counter of
     a loop, the turn it counts. size: how many parts its key is made of. fixed: the default is what holds in this project,
-    anything else is another configuration of it. some: never None, as what `str` makes of it.
+    anything else is another configuration of it. some: never None, as what `str` makes of it. option: the option of the command
+    line it is: without one of this name there, it is the default.
     """
 
     key: Hashable
@@ -66,6 +67,7 @@ class Sym:
     turn: Turn | None = None
     fixed: bool = False
     some: bool = False
+    option: str = ""
 
 
 @dataclass(slots=True, eq=False)

@@ -156,9 +156,11 @@ Subscriber = Callable[[Event], None]
 
 
 class Trace:
-    """The events of one path through the program, newest last."""
+    """The events of one path through the program, newest last. left: whether one of the commands that start it leaves an
+    option at its default; None when none is known."""
 
     def __init__(self) -> None:
+        self.left: Callable[[str], bool | None] = lambda option: None
         self.events: list[Event] = []
         self.objects: list[Obj] = []
         self.skipped: list[Guard] = []  # conditions whose other arm does something to the lifecycle
