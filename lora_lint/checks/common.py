@@ -49,7 +49,8 @@ RECORDED = "recorded"
 def witnesses(event: Event) -> Iterator[Hashable]:
     """What a training event witnesses for findings on other paths."""
     loss = loss_of(event) if event.kind is Ev.BACKWARD else None
-    if loss is not None and loss.graph is Graph.ATTACHED and loss.hack_at is None and not loss.leaf:
+    may_record = loss is not None and (loss.graph is Graph.ATTACHED or (loss.graph is Graph.UNKNOWN and loss.sources))
+    if loss is not None and may_record and loss.hack_at is None and not loss.leaf:
         yield FROM_A_MODEL, event.location
         for source in loss.sources:
             if source.model is not None and source.args.get("grad") is Tri.YES and not stand_ins(source):

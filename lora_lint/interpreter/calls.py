@@ -12,7 +12,7 @@ import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.specs as specs
-from lora_lint.interpreter import builtin, containers, encodings, enums, outdated, records, tensors
+from lora_lint.interpreter import builtin, containers, encodings, enums, losses, outdated, records, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import compound
@@ -127,6 +127,7 @@ def unknown_call(run: Run, callee: Value, args: Args, node: ir.Node) -> Value:
                 tuple(run.guards),
                 context_at=run.grad[-1].at,
             )
+        losses.note_computed(run, args.values(), node)
         result = run.fresh(node, f"{callee.text}(…)")
         if all(isinstance(value, (Const, Sym)) for value in args.values()) and builtin.is_query(callee.text):
             result = compound(
@@ -227,6 +228,7 @@ def call_library(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -
     escape(run, args, node)
     if run.grad[-1].on.no:
         return unknown_call(run, Sym(("lib", name), name), Args(), node)
+    losses.note_computed(run, args.values(), node)
     return run.fresh(node, f"{name}(…)")
 
 

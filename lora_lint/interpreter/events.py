@@ -216,6 +216,8 @@ def _backward(run: Run, args: dict[str, Any], roles: dict[str, Obj]) -> None:
         value = value.items[0]
     if isinstance(value, DictVal):
         value = value.items.get("loss", value)
+    if behind := losses.sources_behind(run, value):
+        value = Tensor(Graph.UNKNOWN, behind)
     args["loss"] = value if isinstance(value, Tensor) else None
     models: list[Obj] = []
     # Where the loss may have a graph, that comes from elsewhere than from a forward that recorded none (a teacher).

@@ -1,15 +1,60 @@
 """Losses made by functions that cannot be followed. Where such a function got the model that an optimizer holds, and what it
-gave back is what backward() starts from, the call was a forward of the model: it changed nothing of what trains."""
+gave back is what backward() starts from, the call was a forward of the model: it changed nothing of what trains. Where it
+got nothing but tensors and data, what it gave back may hang on the forwards behind those, and on no others."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Sym, Value
+from lora_lint.interpreter.values import Choice, Const, DictVal, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.trace import Event
-from lora_lint.lifecycle.vocabulary import Ev
+from lora_lint.lifecycle.trace import Event, Tensor
+from lora_lint.lifecycle.vocabulary import Ev, Graph, Kind, Tri
+from lora_lint.syntax import ir
+
+# Objects that no model can be behind.
+_PLAIN = frozenset({Kind.ARGUMENTS, Kind.MODEL_CONFIG, Kind.TOKENIZER, Kind.ROW})
+_MAX_VALUES = 100
+
+
+def leaves(values: Iterable[Value]) -> Iterator[Value]:
+    """What is in nested containers; constants left out."""
+    stack = list(values)
+    budget = _MAX_VALUES
+    while stack and budget:
+        budget -= 1
+        value = stack.pop()
+        if isinstance(value, (SeqVal, DictVal)):
+            stack.extend(value.items if isinstance(value, SeqVal) else value.items.values())
+        elif isinstance(value, Choice):
+            stack.extend(value.values)
+        elif not isinstance(value, Const):
+            yield value
+
+
+def note_computed(run: Run, values: Iterable[Value], node: ir.Node) -> None:
+    """Note a call that cannot be followed: what its result may hang on, where it got nothing that a model could be behind."""
+    place = (run.module.path, node.loc)
+    run.computed.pop(place, None)
+    sources: list[Event] = []
+    for value in leaves(values):
+        if isinstance(value, Sym) and value.obj is None:
+            sources.extend(sources_behind(run, value))
+        elif isinstance(value, Tensor):
+            cut = value.graph is Graph.DETACHED
+            sources.extend(e for e in value.sources if not cut or e.args.get("grad") is Tri.NO)
+        elif not (isinstance(value, Obj) and value.kind in _PLAIN):
+            return
+    if sources:
+        run.computed[place] = tuple(dict.fromkeys(sources))
+
+
+def sources_behind(run: Run, value: Value) -> tuple[Event, ...]:
+    """The forwards that an unknown value may hang on by way of functions that cannot be followed."""
+    if not run.computed or not isinstance(value, Sym):
+        return ()
+    return tuple(dict.fromkeys(e for place in _places(value.key) for e in run.computed.get(place, ())))
 
 
 def models_behind(run: Run, loss: Value) -> list[Obj]:

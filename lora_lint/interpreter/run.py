@@ -109,6 +109,7 @@ class Run:
         self.process = Obj(Kind.PROCESS, "process")
         self.witnesses: set[Hashable] = set()
         self.executed: set[int] = set()
+        self.computed: dict[Hashable, tuple[Event, ...]] = {}  # forwards behind the results of unknown calls (`losses`)
         self.cached: dict[Hashable, Value] = {}  # results of functions that remember them
         self.yields: list[Callable[[Value], None]] = []  # what takes the values of the generators that run
         self.awaited: list[tuple[str, ...]] = []  # names that the bodies of loops over running generators tell apart

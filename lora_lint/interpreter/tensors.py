@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from lora_lint.interpreter import losses
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Choice, Const, DictVal, SeqVal, Sym, Value
@@ -18,7 +19,7 @@ def attached(run: Run, event: Event | None, node: ir.Node, inputs: Iterable[Valu
     """The result of a forward: on the graph, unless gradients are off here. It hangs on the
     forwards behind its inputs too."""
     sources = (event,) if event is not None else ()
-    before = (t for t in _leaves(inputs) if isinstance(t, Tensor) and t.graph in (Graph.ATTACHED, Graph.UNKNOWN))
+    before = (t for t in losses.leaves(inputs) if isinstance(t, Tensor) and t.graph in (Graph.ATTACHED, Graph.UNKNOWN))
     sources = tuple(dict.fromkeys((*sources, *(source for tensor in before for source in tensor.sources))))
     alone = event if sources == (event,) else None
     return _under_grad_mode(run, Tensor(Graph.ATTACHED, sources, output_of=alone), node)
@@ -59,8 +60,10 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
     cut, unknown in doubt. None of them a tensor: an ordinary unknown. receiver: the tensor whose method it is."""
     tensors: list[Tensor] = []
     doubt = False
-    for value in _leaves(values):
-        if isinstance(value, Tensor):
+    for value in losses.leaves(values):
+        if behind := losses.sources_behind(run, value):
+            tensors.append(Tensor(Graph.UNKNOWN, behind))
+        elif isinstance(value, Tensor):
             hacked_loss = not value.leaf and (value is receiver or _stays_hacked(value, node))
             kept = value.hack_at is None or hacked_loss
             made_at = value.hack_at if value.leaf else None
@@ -119,22 +122,6 @@ def _copy_cut(source: Tensor, target: Tensor) -> None:
 
 def _copy_hack(source: Tensor, target: Tensor) -> None:
     target.hack_at, target.hack_statement, target.hack_inner = source.hack_at, source.hack_statement, source.hack_inner
-
-
-def _leaves(values: Iterable[Value]) -> Iterable[Value]:
-    stack = list(values)
-    budget = 100
-    while stack and budget:
-        budget -= 1
-        value = stack.pop()
-        if isinstance(value, SeqVal):
-            stack.extend(value.items)
-        elif isinstance(value, DictVal):
-            stack.extend(value.items.values())
-        elif isinstance(value, Choice):
-            stack.extend(value.values)
-        elif not isinstance(value, Const):
-            yield value
 
 
 def cut(run: Run, value: Value, kind: Cut, node: ir.Node) -> Value:
