@@ -310,7 +310,8 @@ def gradients_never_zeroed(event: Event, trace: Trace) -> Iterator[Report]:
         last = next((e for e in steps if _repeats(e, trace) and _fed_between(e, optimizer, trace) is not None), None)
         if last is None or last.args.get("closure") or TRAINING_STEP in last.contexts:
             continue
-        cleared = [z for z in trace.of(Ev.ZERO_GRAD) if z.seq > steps[0].seq and clears(z, optimizer)]
+        zeros = [z for z in trace.of(Ev.ZERO_GRAD) if not z.args.get("skips")]
+        cleared = [z for z in zeros if z.seq > steps[0].seq and clears(z, optimizer)]
         fed = _fed_between(last, optimizer, trace)
         loop = fed.loop if fed is not None else None
         if cleared and (loop is None or not _inside(last, loop) or any(_inside(z, loop) for z in cleared)):

@@ -20,6 +20,7 @@ from lora_lint.syntax import ir
 
 # Kinds of objects of which any will do: what is done with them later matters, not what they were made from.
 _ALIKE = frozenset({Kind.TOKENIZER, Kind.MODEL_CONFIG})
+_OF_A_TURN = frozenset({Ev.FORWARD, Ev.BACKWARD, Ev.STEP})
 _RECENT = 40  # events that are looked at for a change of mode
 
 
@@ -29,7 +30,7 @@ def if_(run: Run, node: ir.If, scope: Scope) -> None:
     if answer.known:
         guard = conditions.behind(run, node)
         with run.guarded(guard):
-            execution.block(run, node.body if answer.yes else node.orelse, scope)
+            _arm(run, node.body if answer.yes else node.orelse, scope, guard is not None)
         if guard is not None and _skips(node.orelse if answer.yes else node.body):
             run.guards.append(guard)
         return
@@ -55,11 +56,33 @@ def if_(run: Run, node: ir.If, scope: Scope) -> None:
         if hot_else if guard.arm else hot_then:
             run.trace.skipped.append(guard)
         with run.guarded(guard):
-            execution.block(run, taken, scope)
+            _arm(run, taken, scope, True)
         if other_leaves == "returns":
             run.guards.append(Guard(guard.key, guard.text, guard.arm, True))  # the rest of this function
         return
     _join_arms(run, node, scope)
+
+
+def _arm(run: Run, body: tuple[ir.Stmt, ...], scope: Scope, open_: bool) -> None:
+    """Follow an arm. One that ends the turn of a loop before its step (a loss that is not finite) is left out of the other
+    turns: that it clears gradients tells nothing of those. open_: which arm is taken was not known."""
+    if not (open_ and run.loop is not None and isinstance(body[-1] if body else None, ir.Jump)):
+        execution.block(run, body, scope)
+        return
+    before = next((e.kind for e in reversed(run.trace.events) if e.kind in _OF_A_TURN), None)
+    start = len(run.trace.events)
+    run.cleared.append([])
+    try:
+        execution.block(run, body, scope)
+    finally:
+        places = run.cleared.pop()
+        happened = run.trace.events[start:]
+        if before is Ev.STEP or any(event.kind is Ev.STEP for event in happened):
+            for place in places:
+                run.witness(Ev.ZERO_GRAD, place)
+        else:
+            for event in happened:
+                event.args["skips"] = True
 
 
 def _go_on(run: Run, node: ir.If, remembered: tuple[ir.Node, Value] | None, arm: bool, scope: Scope) -> None:

@@ -251,6 +251,8 @@ def object_method(run: Run, obj: Obj, name: str, args: Args, node: ir.Node) -> V
         return argparser.method(run, obj, name, args, node)
     if obj.type == managers.EXIT_STACK:
         return managers.stack_method(run, obj, name, args, node)
+    if obj.kind is Kind.CONTEXT and managers.is_by_hand(name):
+        return managers.by_hand(run, obj, name, node)
     return NotImplemented
 
 

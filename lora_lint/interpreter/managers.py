@@ -46,17 +46,67 @@ def _from_item(run: Run, node: ir.With, index: int, scope: Scope) -> None:
         inside(_entered(run, value, item, stack))
 
 
+def by_hand(run: Run, obj: Obj, name: str, node: ir.Node) -> Value:
+    """`context.__enter__()` and `.__exit__(…)`. In the `__enter__` of a user's class it is the with block of that class that
+    the context is entered for; elsewhere nothing tells how long it stays entered."""
+    if name in _ENTERING:
+        if run.by_hand:
+            run.by_hand[-1].append((obj, run.loc(node), obj))
+        return obj.facts.get("enters", obj)
+    _let_go(run, obj)
+    return Const(None)
+
+
+def is_by_hand(name: str) -> bool:
+    """Whether a method of a context object enters or leaves it."""
+    return name in _ENTERING or name in _LEAVING
+
+
+def _let_go(run: Run, owner: Obj) -> None:
+    """What was entered by hand, itself or on a stack, is left again."""
+    for entering in run.by_hand:
+        entering[:] = [one for one in entering if one[2] is not owner]
+
+
+_ENTERING = frozenset({"__enter__", "__aenter__"})
+_LEAVING = frozenset({"__exit__", "__aexit__"})
+_CLOSING = frozenset({"close", "aclose"})
+
+
 def stack_method(run: Run, obj: Obj, name: str, args: Args, node: ir.Node) -> Value:
     """A method of the user's ExitStack: what it enters stays entered until the stack's own block ends. What is entered before
     that block, as in a helper that makes the stack, is taken to be entered where the block begins."""
-    entering = args.first() if name in ("enter_context", "enter_async_context") else None
+    if name in _ENTERING:
+        _enter_waiting(run, obj)
+        return obj
+    if name in _LEAVING or name in _CLOSING:
+        obj.facts.pop("waiting", None)
+        _let_go(run, obj)
+    if name == "pop_all":
+        made = run.make(Kind.CONTEXT, EXIT_STACK, node)
+        made.facts["waiting"] = obj.facts.pop("held", [])
+        _enter_waiting(run, made)
+        return made
+    given = args.first() if name in ("enter_context", "enter_async_context") else None
     stack = obj.facts.get("stack")
     written = node.args[0].value if isinstance(node, ir.Call) and node.args else node
-    if entering is None or not isinstance(stack, ExitStack):
-        if isinstance(entering, Obj) and entering.kind is Kind.CONTEXT:
-            obj.facts.setdefault("waiting", []).append((entering, run.loc(written)))
+    if given is None or not isinstance(stack, ExitStack):
+        if isinstance(given, Obj) and given.kind is Kind.CONTEXT:
+            if run.by_hand:
+                run.by_hand[-1].append((given, run.loc(written), obj))
+            obj.facts.setdefault("waiting", []).append((given, run.loc(written)))
         return run.fresh(node)
-    return _entered(run, entering, written, stack)
+    if isinstance(given, Obj) and given.kind is Kind.CONTEXT:
+        obj.facts.setdefault("held", []).append((given, run.loc(written)))
+    return _entered(run, given, written, stack)
+
+
+def _enter_waiting(run: Run, obj: Obj) -> None:
+    """What a stack holds is entered for the with block of the class whose `__enter__` runs."""
+    for entering in run.by_hand[-1:]:
+        entered = [context for context, _, owner in entering if owner is obj]
+        waiting = ((context, place, obj) for context, place in obj.facts.get("waiting", ()) if context not in entered)
+        entering.extend(waiting)
 
 
 def _entered(run: Run, value: Value, item: ir.Node, stack: ExitStack) -> Value:
@@ -64,6 +114,7 @@ def _entered(run: Run, value: Value, item: ir.Node, stack: ExitStack) -> Value:
     if isinstance(value, Obj):
         if value.type == EXIT_STACK:
             value.facts["stack"] = stack
+            stack.callback(_let_go, run, value)
             for context, place in value.facts.pop("waiting", ()):
                 enter_context(run, context, place, stack, "block")
             return value
@@ -79,7 +130,13 @@ def _enter_user(run: Run, value: Obj, item: ir.Node, stack: ExitStack) -> Value:
     enter, leave = value.user_class.find("__enter__"), value.user_class.find("__exit__")
     entered: Value = value
     if isinstance(enter, FuncVal):
-        entered = calls.call_function(run, enter, [(None, value)], item)
+        run.by_hand.append([])
+        try:
+            entered = calls.call_function(run, enter, [(None, value)], item)
+        finally:
+            contexts = run.by_hand.pop()
+        for context, place, _ in contexts:
+            enter_context(run, context, place, stack)
     if isinstance(leave, FuncVal):
         none: list[tuple[str | None, Value]] = [(None, Const(None))] * 3
         stack.callback(calls.call_function, run, leave, [(None, value), *none], item)

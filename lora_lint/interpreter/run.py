@@ -113,6 +113,9 @@ class Run:
         self.cached: dict[Hashable, Value] = {}  # results of functions that remember them
         self.yields: list[Callable[[Value], None]] = []  # what takes the values of the generators that run
         self.awaited: list[tuple[str, ...]] = []  # names that the bodies of loops over running generators tell apart
+        self.cleared: list[list[Hashable]] = []  # what is cleared in arms that may leave out the step of the turn
+        # For each `__enter__` of the user's that runs: the contexts it entered by hand, where, and whose they are.
+        self.by_hand: list[list[tuple[Obj, Location, Obj]]] = []
         self.loops: list[Location] = []  # all loops that run, outermost first, those of callers too
         self.counters: set[Hashable] = set()  # keys of the unknowns that count the turns of a loop
         self.loop: Location | None = None  # the innermost loop of the current function
@@ -272,6 +275,9 @@ class Run:
         """Note that something happened to the objects made at a place (or, unknown ones, in a file): it refutes findings
         that it never does. Marked "again" when it may happen more than once: in a loop, or in a function that others call;
         and marked by each loop it happens in."""
+        if kind is Ev.ZERO_GRAD and self.cleared:
+            self.cleared[-1].append(place)
+            return
         self.witnesses.add((kind.value, place))
         self.witnesses.update((kind.value, place, loop) for loop in self.loops)
         if self.loops or not (self.stack and isinstance(self.stack[0], str)):
