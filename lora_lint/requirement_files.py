@@ -166,7 +166,7 @@ def _pin(version: str) -> SpecifierSet:
 
 def _requirement_files(folder: Path) -> list[Path]:
     """requirements.txt first, then its relatives, then those in a folder of that name."""
-    found = [path for path in folder.glob("*requirements*.txt") if path.is_file()]
+    found = [path for path in folder.glob("*requirement*.txt") if path.is_file()]
     found += [path for path in (folder / "requirements").glob("*.txt") if path.is_file()]
     return sorted(found, key=lambda path: (path.name != "requirements.txt", len(path.parts), path.name))
 
@@ -174,7 +174,7 @@ def _requirement_files(folder: Path) -> list[Path]:
 def _kept_apart(folder: Path) -> list[Path]:
     """Requirement files in folders that hold no code about models (`setup/`, `docker/`), so that they are for the code around
     them."""
-    found = [path for path in folder.glob("*/*requirements*.txt") if path.is_file()]
+    found = [path for path in folder.glob("*/*requirement*.txt") if path.is_file()]
     apart = {kept: not _holds_training(kept) for kept in {path.parent for path in found}}
     return sorted(
         (path for path in found if apart[path.parent]), key=lambda path: (path.name != "requirements.txt", path)

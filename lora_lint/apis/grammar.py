@@ -21,7 +21,8 @@ An effect is a mapping with one verb:
   call: $callable, args: […], as: NAME       run the user's function; open: true for arguments that nobody knows, open:
                                              options for those of the command line,
                                              context: worker for code that runs in a data loader worker, forked for
-                                             code that runs in another process, where it changes nothing in this one
+                                             code that runs in another process, where it changes nothing in this one,
+                                             batched for code that gets several rows; a list of such names, too
   on: $object, method: m, args: […] …        the same with a method of the user's class, also through wrappers and in
                                              lists; named: {name: $x …} for keyword arguments
   apply: $object, method: m, args: […] …     call a method, the library's own too
@@ -84,6 +85,7 @@ ROLES = frozenset(
 DERIVATIONS = frozenset(
     {
         "quantization",
+        "published-base",
         "device",
         "dtype",
         "truth",

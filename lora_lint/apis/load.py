@@ -129,12 +129,11 @@ def _type(entry: Mapping, path: str) -> TypeSpec:
 
 
 def _override(entry: Mapping) -> Override:
-    entry.only({"method", "parameter", "place", "versions", "source", "caller"}, "an override")
+    entry.only({"method", "parameter", "place", "versions", "source", "callers"}, "an override")
     method, parameter = entry.data.get("method"), entry.data.get("parameter")
     if not isinstance(method, str) or not isinstance(parameter, str):
         raise entry.error("an override needs a method and the parameter that the library passes")
-    caller = str(entry.data.get("caller", ""))
-    return Override(method, parameter, int(entry.data.get("place", 0)), _versions(entry), caller)
+    return Override(method, parameter, int(entry.data.get("place", 0)), _versions(entry), _strings(entry, "callers"))
 
 
 def _calls(entry: Mapping, path: str) -> list[CallSpec]:

@@ -101,13 +101,13 @@ class TypeSpec:
 @dataclass(frozen=True, slots=True)
 class Override:
     """What the library passes to a method that users override: a parameter by name or place (after self, from 1).
-    caller: the method of the library that passes it, "" when several do."""
+    callers: the method of the library that passes it and those by which that one is called; none when several pass it."""
 
     method: str
     parameter: str
     place: int
     versions: dict[str, str]
-    caller: str = ""
+    callers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

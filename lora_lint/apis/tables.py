@@ -51,6 +51,7 @@ class Architectures:
     block_counts: tuple[str, ...]
     stands_in: PyMapping[str, str]
     own_padding: tuple[str, ...]
+    publishers: tuple[str, ...]
     native: tuple[str, ...]
     end_tokens: PyMapping[str, str]
     forward_arguments: frozenset[str]
@@ -133,6 +134,7 @@ _ARCHITECTURE_KEYS = frozenset(
         "block_counts",
         "stands_in",
         "own_padding",
+        "publishers",
         "native",
         "end_tokens",
         "forward_arguments",
@@ -161,6 +163,7 @@ def architectures() -> Architectures:
         block_counts=names(table.data["block_counts"]),
         stands_in={key: str(value) for key, value in table.data["stands_in"].data.items()},
         own_padding=names(table.data["own_padding"]),
+        publishers=names(table.data["publishers"]),
         native=names(table.data["native"]),
         end_tokens={key: str(value) for key, value in table.data["end_tokens"].data.items()},
         forward_arguments=frozenset(names(table.data["forward_arguments"])),

@@ -242,7 +242,8 @@ def has_adapters(model: Obj) -> Tri:
     """Whether the model (or one inside it) has an adapter."""
     if adapters_of(model):
         return Tri.YES
-    unknown = any(m.model.escaped or not m.model.adapters_known for m in model.models())
+    states = [member.model for member in model.models()]
+    unknown = any(s.escaped or not s.adapters_known or not s.saved_adapter.no for s in states)
     return Tri.UNKNOWN if unknown else Tri.NO
 
 

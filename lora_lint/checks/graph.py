@@ -232,7 +232,7 @@ def training_in_eval_mode(event: Event, trace: Trace) -> Iterator[Report]:
         if not any(id(root) in roots or any(m.root is model.root for m in root.models()) for root in held):
             continue
         cause = source.args.get("mode_event")
-        if not isinstance(cause, Event) or cause.kind is Ev.LOAD:
+        if not isinstance(cause, Event) or cause.kind is Ev.LOAD or _chosen(cause, source, trace):
             continue
         yield Report(
             cause,
@@ -244,6 +244,19 @@ def training_in_eval_mode(event: Event, trace: Trace) -> Iterator[Report]:
             plan=_switch_itself(source, cause, trace) or _train_again(source, cause, event),
             unless=frozenset({(MODE_WRITTEN, cause.location.path)}),
         )
+
+
+def _chosen(cause: Event, forward: Event, trace: Trace) -> bool:
+    """Whether eval mode is wanted for this very forward: the same turn of the loop switches to it from the train mode that
+    the program had set, and nothing else runs in it."""
+    if cause.kind is not Ev.MODE or forward.loop is None or cause.loop != forward.loop or cause.chain != forward.chain:
+        return False
+    between = (e for e in trace.of(Ev.FORWARD) if cause.seq < e.seq < forward.seq)
+    switched = cause.model.root if cause.model is not None else None
+    before = (e for e in trace.before(cause, Ev.MODE) if e.model is not None and e.model.root is switched)
+    return not any(e.args.get("mode_event") is cause for e in between) and any(
+        e.args.get("mode") is Mode.TRAIN for e in before
+    )
 
 
 def _switch_itself(forward: Event, cause: Event, trace: Trace) -> FixPlan | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import TRAINING, trained
+from lora_lint.checks.common import TRAINING, argument, trained
 from lora_lint.checks.values import GAP, given, literal, text_of
 from lora_lint.findings import Applicability, FixPlan, InsertStatement, Intent, ReplaceText
 from lora_lint.lifecycle.heap import Obj
@@ -141,6 +141,8 @@ def padding_in_labels(event: Event, trace: Trace) -> Iterator[Report]:
             continue
         if labels.labels is not None and (labels.labels.masked or labelled.kind is Ev.FORWARD):
             continue  # the copy that the model gets is masked; or told where it became labels
+        if labels.ids.collated and not labels.ids.fixed and _row_by_row(training, trace):
+            continue  # a batch of one row is as long as that row
         yield Report(
             labelled,
             "labels are a copy of padded ids: the model is trained to write padding",
@@ -148,6 +150,28 @@ def padding_in_labels(event: Event, trace: Trace) -> Iterator[Report]:
             story=((labels.ids.location, "texts are padded here"), (training, "trained here")),
             plan=_mask(labelled),
         )
+
+
+def _row_by_row(training: Event, trace: Trace) -> bool:
+    """Whether the training batches have one row each."""
+    trainer = training.role("trainer")
+    if training.kind is Ev.TRAIN and trainer is not None:
+        arguments = trainer.attrs.get("args")
+        size = argument(arguments, "per_device_train_batch_size") if isinstance(arguments, Obj) else None
+        return bool(_by_default(size) == 1)
+    loaders = [event.role("loader") for event in trace.of(Ev.LOADER)]
+    return bool(loaders) and all(loader is not None and _loads_one(loader.root.facts) for loader in loaders)
+
+
+def _loads_one(facts: dict[str, Any]) -> bool:
+    """Whether a data loader gives single rows, as it does when it is told nothing."""
+    sampled = "batch_sampler" in facts and given(facts, "batch_sampler")
+    return not sampled and ("batch_size" not in facts or bool(_by_default(facts["batch_size"]) == 1))
+
+
+def _by_default(value: Any) -> Any:
+    """A setting, as the user's own default has it."""
+    return literal(getattr(value, "default", None) or value)
 
 
 def _masks_elsewhere(training: Event, trace: Trace) -> bool:

@@ -214,13 +214,25 @@ def _architecture(run: Run, inputs: list[Value]) -> str:
     return ""
 
 
+def _by_default(value: object) -> object:
+    """The constant that a value is, or is by the user's own default; nothing for an unknown."""
+    known = value.default if isinstance(value, Sym) else value
+    return known.value if isinstance(known, Const) else ""
+
+
+def _published_base(run: Run, inputs: list[Value]) -> Tri:
+    """Whether a checkpoint is surely a base model; a folder or a repository of the user's may hold an adapter."""
+    owner, slash, _ = str(_by_default(inputs[0])).partition("/")
+    return Tri.YES if slash and owner in architectures().publishers else Tri.UNKNOWN
+
+
 def _token(run: Run, inputs: list[Value]) -> Value:
     """A special token of a tokenizer: an unknown of its own, but a padding token that is surely there is a constant."""
     tokenizer, wanted = inputs
     if not isinstance(tokenizer, Obj) or not isinstance(wanted, Const):
         return Sym(("token", id(tokenizer)))
     source = tokenizer.facts.get("source")
-    name = source.value.lower() if isinstance(source, Const) and isinstance(source.value, str) else ""
+    name = str(_by_default(source)).lower()
     if wanted.value == "pad_token" and any(family in name for family in architectures().own_padding):
         return Const("[padding]")
     value = Sym(("token", tokenizer.site, wanted.value), str(wanted.value))
@@ -319,6 +331,7 @@ def _worker(run: Run, inputs: list[Value]) -> Value:
 
 _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "quantization": _quantization,
+    "published-base": _published_base,
     "device": _device,
     "dtype": _dtype,
     "truth": lambda run, inputs: truth_of(run, inputs[0]),

@@ -9,7 +9,7 @@ from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.containers import device_of
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Choice, Const, SeqVal, Value
+from lora_lint.interpreter.values import Choice, Const, SeqVal, Sym, Value
 from lora_lint.lifecycle.trace import Encoding, Labels, Tensor
 from lora_lint.lifecycle.vocabulary import Ev, Graph, Tri
 from lora_lint.syntax import ir
@@ -25,7 +25,9 @@ _REMAKES = frozenset({"masked_fill", "masked_fill_", "where", "tolist", "numpy"}
 def make(run: Run, padding: Value, text: Value, kind: Value, node: ir.Node) -> Tensor:
     """The batch that a tokenizer returns."""
     tensors = isinstance(kind, Const) and kind.value == "pt"
-    encoding = Encoding(_padded(run, padding, text), tensors, run.loc(node))
+    fixed = isinstance(padding, Const) and padding.value == "max_length"
+    collated = "worker" in run.contexts
+    encoding = Encoding(_padded(run, padding, text), tensors, run.loc(node), collated=collated, fixed=fixed)
     return Tensor(Graph.PLAIN, device="cpu" if tensors else "unknown", encoding=encoding)
 
 
@@ -43,7 +45,7 @@ def _padded(run: Run, padding: Value, text: Value) -> Tri:
     if padding.value == "max_length":
         return Tri.YES
     listed = isinstance(text, SeqVal) and (text.open or len(text.items) > 1)
-    several = "worker" in run.contexts or "batched" in run.contexts or listed
+    several = "batched" in run.contexts or listed
     return Tri.YES if several and padding.value in (True, "longest") else Tri.UNKNOWN
 
 
@@ -56,6 +58,13 @@ def item(batch: Tensor, name: object) -> Tensor:
         ids = encoding if key == "input_ids" else None
         encoding.entries[key] = Tensor(Graph.PLAIN, device=batch.device, ids=ids)
     return encoding.entries[key]
+
+
+def cut(ids: Tensor, index: Value) -> Tensor:
+    """`ids[index]`: a computed end or a mask may leave the padding out."""
+    parts = index.items if isinstance(index, SeqVal) else [index]
+    computed = any(isinstance(part, Tensor) or (isinstance(part, Sym) and part.text == "slice") for part in parts)
+    return replace(ids, masked=True) if computed else ids
 
 
 def bind(run: Run, tensor: Tensor, index: Value, value: Value, target: ir.Item) -> None:

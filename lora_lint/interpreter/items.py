@@ -181,7 +181,7 @@ def _of_tensor(run: Run, value: Tensor, index: Value, node: ir.Node) -> Value:
         run.emit(Ev.TOUCH_CUDA, node, args={"how": "a CUDA tensor", "move": False})
     if value.encoding is not None and isinstance(index, Const) and isinstance(index.value, str):
         return encodings.item(value, index.value)
-    return value
+    return encodings.cut(value, index) if value.ids is not None else value
 
 
 def _of_constant(run: Run, value: Const, index: Value, node: ir.Node) -> Value:

@@ -74,7 +74,7 @@ def note_overrides(run: Run, cls: ClassVal) -> None:
         for override in spec.overrides:
             method = _chosen(cls, override.method)
             if isinstance(method, FuncVal) and not (
-                _takes(method.node.params, override) or _replaced(cls, override.caller)
+                _takes(method.node.params, override) or any(_replaced(cls, caller) for caller in override.callers)
             ):
                 _emit_contract(run, override, method, base)
 
@@ -91,12 +91,20 @@ def _chosen(cls: ClassVal, name: str) -> Value:
 
 
 def _replaced(cls: ClassVal, caller: str) -> bool:
-    """Whether the user's class has a method of its own in the place of the library's that passes the parameter."""
-    own = cls.find(caller) if caller else None
+    """Whether the user's class has a method of its own in the place of the library's, which it does not call either."""
+    own = cls.find(caller)
     if not isinstance(own, FuncVal):
         return False
-    names = (node.func for node in nodes_in(own.node.body) if isinstance(node, ir.Call))
-    return not any(isinstance(func, ir.Attr) and func.name == caller for func in names)
+    made = (node for node in nodes_in(own.node.body) if isinstance(node, ir.Call))
+    return not any(_calls_base(call, caller) for call in made)
+
+
+def _calls_base(call: ir.Call, name: str) -> bool:
+    """`super().name(…)`, or `Base.name(self, …)`."""
+    if not isinstance(call.func, ir.Attr) or call.func.name != name:
+        return False
+    owner, first = call.func.value, call.args[0].value if call.args else None
+    return isinstance(owner, ir.Call) or (isinstance(first, ir.Name) and first.id == "self")
 
 
 def _takes(params: tuple[ir.Param, ...], override: Override) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -252,7 +252,7 @@ def _callback(run: Run, verb: Verb | str, fields: dict[str, Any], site: Site) ->
     if verb == "apply":
         if isinstance(target, Obj):
             given, name = _given(run, fields, site), str(fields["method"])
-            with run.context(fields["context"]) if "context" in fields else nullcontext():
+            with _contexts(run, fields):
                 if name == "__call__":
                     value = calls.call_value(run, target, given, site.node, site.scope)
                 else:
@@ -268,12 +268,18 @@ def _callback(run: Run, verb: Verb | str, fields: dict[str, Any], site: Site) ->
         _bind(fields, site, _call_back(run, target, fields, site, None))
 
 
+def _contexts(run: Run, fields: dict[str, Any]) -> ExitStack:
+    """The contexts that a callback runs in: one name, or a list of them."""
+    named = fields.get("context", ())
+    stack = ExitStack()
+    for name in [named] if isinstance(named, str) else named:
+        stack.enter_context(run.context(name))
+    return stack
+
+
 def _call_back(run: Run, callee: Value, fields: dict[str, Any], site: Site, owner: Obj | None) -> Value:
-    context = fields.get("context")
     given = _given(run, fields, site)
-    with ExitStack() as stack:
-        if context:
-            stack.enter_context(run.context(context))
+    with _contexts(run, fields) as stack:
         if owner is not None:
             stack.enter_context(run.inside(owner))
         key = run.program.mapped.key(callee, given, run.contexts) if "as" not in fields else None
@@ -281,7 +287,7 @@ def _call_back(run: Run, callee: Value, fields: dict[str, Any], site: Site, owne
             return run.fresh(site.node)
         stack.enter_context(run.program.mapped.running(run, key))
         result = calls.call_value(run, callee, given, site.node, site.scope)
-        if isinstance(result, Generator) and context == "worker":
+        if isinstance(result, Generator) and "worker" in fields.get("context", ()):
             generators.collect(run, result, site.node)
     return result
 

@@ -32,6 +32,7 @@ def _load(event: Event, model: Obj) -> None:
     state.mode = event.args.get("mode", Mode.LOADED)
     state.mode_event = event
     state.architecture = event.args.get("architecture", "")
+    state.saved_adapter = Tri.UNKNOWN if event.args.get("bare") is Tri.UNKNOWN else Tri.NO
     state.dtype = event.args.get("dtype", "unknown")
     state.device = event.args.get("device", "unknown")
     state.ops.append(TrainOp(event, dict.fromkeys(ALL_PARTS, Tri.YES)))
@@ -43,6 +44,7 @@ def _inject(event: Event, model: Obj) -> None:
     state = model.model
     before = tuple(state.adapters)
     event.adapters = before
+    state.saved_adapter = Tri.NO  # from here on it has one that we know of
     path = model.full_path
     if event.args.get("merges"):
         state.adapters.clear()
@@ -160,6 +162,7 @@ def _merge(event: Event, model: Obj) -> None:
     event.adapters = tuple(state.adapters)
     if not event.args.get("keeps_adapters"):
         state.adapters.clear()
+        state.saved_adapter = Tri.NO
     state.merged = event
 
 

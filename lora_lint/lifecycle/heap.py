@@ -74,6 +74,7 @@ class ModelState:
     quantization: Quant = Quant.UNKNOWN
     adapters: list[Adapter] = field(default_factory=list)
     adapters_known: bool = True
+    saved_adapter: Tri = Tri.NO  # whether it was loaded with an adapter that is not in `adapters`
     ops: list[TrainOp] = field(default_factory=list)
     prepared: Event | None = None
     input_grads: Tri = Tri.NO

@@ -81,12 +81,15 @@ class Event:
 @dataclass(eq=False, slots=True)
 class Encoding:
     """A batch of texts as a tokenizer returned it. padded: whether rows were filled up. tensors: it holds tensors, not
-    lists."""
+    lists. collated: its rows are those of a batch that a data loader put together. fixed: rows have one length whatever is
+    in them."""
 
     padded: Tri
     tensors: bool
     location: Location
     entries: dict[str, Tensor] = field(default_factory=dict)
+    collated: bool = False
+    fixed: bool = False
 
 
 @dataclass(eq=False, slots=True)
