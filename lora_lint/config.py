@@ -23,6 +23,7 @@ FAIL_ON = ("error", "warning", "info")
 
 # Folders nobody wants checked: version control, environments, caches, build products.
 DEFAULT_EXCLUDE = (
+    "._*",  # what macOS keeps beside the files of foreign disks
     ".bzr",
     ".direnv",
     ".eggs",

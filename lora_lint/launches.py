@@ -1,8 +1,9 @@
-"""How a project's shell scripts, makefiles and sweeps start its programs: as several processes, with settings of a launcher, with
-arguments.
+"""How a project's shell scripts, makefiles, sweeps and readmes start its programs: as several processes, with settings of a
+launcher, with arguments.
 
 Read are `python`, `torchrun`, `accelerate launch`, `deepspeed` and `python -m torch.distributed.run`, with a script or (`-m`) a
-module; of accelerate also the configuration file; of a sweep of Weights & Biases its `command`. Nothing is executed; of
+module; of accelerate also the configuration file; of a sweep of Weights & Biases its `command`; of a readme the fenced blocks of
+shell commands. Nothing is executed; of
 variables only those are followed that the same file sets to one plain word, or gives such a default.
 """
 
@@ -22,6 +23,9 @@ MAX_DEPTH = 3
 _SUFFIXES = (".sh", ".bash", ".slurm", ".sbatch", ".mk")
 _MAKEFILES = frozenset({"Makefile", "makefile", "GNUmakefile", "justfile", "Justfile"})
 _SWEEP = re.compile(r".*sweep.*\.ya?ml", re.IGNORECASE)
+_README = re.compile(r"readme[\w.-]*\.(md|markdown)", re.IGNORECASE)
+_FENCE = re.compile(r"\s*(?:`{3,}|~{3,})\s*([\w-]*)\s*$")
+_SHELLS = frozenset({"", "bash", "sh", "shell", "zsh", "console", "commandline", "shell-session", "terminal"})
 _MACROS = {"${env}": "env", "${interpreter}": "python"}
 _BEFORE = frozenset({"srun", "nohup", "exec", "time", "env"})
 _RUNNERS = frozenset({"uv", "poetry", "pdm", "pipenv"})  # `uv run command`
@@ -83,10 +87,11 @@ def find_launches(
             continue
         if len(text) > MAX_BYTES:
             continue
-        if _SWEEP.fullmatch(os.path.basename(path)):
-            commands = _sweep(text.decode("utf-8", "replace"), load(path, path))
+        name, content = os.path.basename(path), text.decode("utf-8", "replace")
+        if _SWEEP.fullmatch(name):
+            commands = _sweep(content, load(path, path))
         else:
-            commands = _commands(text.decode("utf-8", "replace"))
+            commands = _commands(_fenced(content) if _README.fullmatch(name) else content)
         for line, command in commands:
             found = _launch(command, f"{shown(path)}:{line}", lambda name, path=path: load(path, name))  # type: ignore[misc]
             if found is not None:
@@ -101,7 +106,7 @@ def _shell_scripts(top: str) -> Iterator[str]:
         deep = os.path.relpath(folder, top).count(os.sep) + 1 >= MAX_DEPTH
         folders[:] = [] if deep else sorted(name for name in folders if PLAIN_FOLDERS.match(name))
         for name in sorted(files):
-            if name.endswith(_SUFFIXES) or name in _MAKEFILES or _SWEEP.fullmatch(name):
+            if name.endswith(_SUFFIXES) or name in _MAKEFILES or _SWEEP.fullmatch(name) or _README.fullmatch(name):
                 yield os.path.join(folder, name)
                 count += 1
                 if count >= MAX_FILES:
@@ -117,6 +122,18 @@ def _sweep(text: str, settings: dict[str, Any] | None) -> Iterator[tuple[int, li
     macros = {**_MACROS, "${program}": program}
     words = [macros.get(word, word) for word in map(str, command)]
     yield text[: text.find("command:")].count("\n") + 1, words
+
+
+def _fenced(text: str) -> str:
+    """The shell commands that a readme shows in fenced blocks, on the lines where they are, without prompts."""
+    lines, inside = [], None
+    for line in text.splitlines():
+        fence = _FENCE.match(line)
+        if fence:
+            inside = fence[1].lower() if inside is None else None
+        shown = inside in _SHELLS and not fence
+        lines.append(line.strip().removeprefix("$ ") if shown else "")
+    return "\n".join(lines)
 
 
 def _commands(text: str) -> Iterator[tuple[int, list[str]]]:

@@ -30,7 +30,16 @@ def test_python_files_and_notebooks_of_a_folder(tree: Write) -> None:
 
 
 def test_default_excludes(tree: Write) -> None:
-    tree({"x.py": "", ".venv/lib/y.py": "", "node_modules/z.py": "", "src/build/w.py": "", "src/__pycache__/v.py": ""})
+    tree(
+        {
+            "x.py": "",
+            ".venv/lib/y.py": "",
+            "node_modules/z.py": "",
+            "src/build/w.py": "",
+            "src/__pycache__/v.py": "",
+            "src/._u.py": "",
+        }
+    )
     assert _files() == ["x.py"]
 
 

@@ -99,6 +99,24 @@ def test_a_makefile(tmp_path: Path) -> None:
     assert "Makefile:2 starts it as" in found.related[0].message
 
 
+@pytest.mark.parametrize(
+    ("readme", "several"),
+    [
+        ("```bash\n$ pip install -r requirements.txt\n$ torchrun --nproc_per_node 4 src/train.py\n```", True),
+        ("~~~\ntorchrun \\\n  --nproc_per_node 4 src/train.py\n~~~", True),
+        ("```python\nprint(1)\n```\nthen\n```sh\naccelerate launch --num_processes 2 src/train.py\n```", True),
+        ("torchrun --nproc_per_node 4 src/train.py", False),
+        ("```diff\ntorchrun --nproc_per_node 4 src/train.py\n```", False),
+        ("```bash\npython src/train.py\n```\ntorchrun --nproc_per_node 4 src/train.py", False),
+    ],
+)
+def test_a_readme(readme: str, several: bool, tmp_path: Path) -> None:
+    """The commands in its fenced blocks of shell code, not those in its text."""
+    (tmp_path / ".git").mkdir()
+    found = analyse({"src/train.py": SCRIPT, "README.md": f"# Use\n\n{readme}\n"}, {}, tmp_path)
+    assert [f.code for f in found] == (["LL601"] if several else [])
+
+
 SWEEP = """program: {program}
 method: random
 command:

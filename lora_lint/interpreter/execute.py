@@ -17,7 +17,7 @@ import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import encodings, generators, rows, tensors
+from lora_lint.interpreter import encodings, generators, probes, rows, tensors
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.keys import joined
 from lora_lint.interpreter.parameter_values import PARAMETERS, Element, ParamIter, ParamSet
@@ -300,9 +300,11 @@ def _try(run: Run, node: ir.Try, scope: Scope) -> None:
                 if guard.arm:
                     block(run, hot[0].body, scope)
                     return
+        flags = probes.flags(node, scope)
         try:
             with _trying(run, node):
                 block(run, node.body, scope)
+            probes.went_well(run, node, flags, scope)
             block(run, node.orelse, scope)
         except Jump as jump:
             if jump.kind != "raise" or not node.handlers:
