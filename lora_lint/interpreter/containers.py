@@ -6,11 +6,11 @@ import json
 import re
 
 import lora_lint.interpreter.items as item_access
-from lora_lint.interpreter import config_files, filters, patterns
+from lora_lint.interpreter import config_files, filters, gathering, patterns
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.keys import parts_of
-from lora_lint.interpreter.parameter_values import PARAMETERS, Element, ParamName, ParamSet
+from lora_lint.interpreter.parameter_values import PARAMETERS, Element, ParamIter, ParamName, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Choice,
@@ -81,11 +81,16 @@ def _mutated(run: Run, name: str, args: Args, node: ir.Node) -> Value:
 def _list_method(run: Run, value: SeqVal, name: str, args: Args, node: ir.Node) -> Value:
     given = [v for v, _ in args.positional]
     if name in ("append", "add") and given:
+        item = gathering.put_into(run, value, given[0])
         if len(value.items) < 200:
-            value.items.append(given[0])
-        if run.param_loops and not isinstance(given[0], Element):
+            value.items.append(item)
+        if run.param_loops and (isinstance(value.whole, ParamIter) or not isinstance(given[0], Element)):
             value.open = True  # the loop runs over samples: a model has more names than these
         return _mutated(run, name, args, node)
+    if name in ("pop", "clear", "remove"):
+        value.whole, value.spliced = None, ()
+    elif name in ("insert", "extend", "update") and isinstance(value.whole, ParamIter):
+        value.whole = None
     if name == "insert" and len(given) == 2:
         place = constant(given[0])
         known = type(place) is int and not value.open
@@ -100,8 +105,6 @@ def _list_method(run: Run, value: SeqVal, name: str, args: Args, node: ir.Node) 
             value.items.append(given[0])
             value.open = True
         return _mutated(run, name, args, node)
-    if name in ("pop", "clear", "remove"):
-        value.whole, value.spliced = None, ()
     if name == "pop":
         value.open = True
         return value.items[-1] if value.items else run.fresh(node)
@@ -117,6 +120,8 @@ def _list_method(run: Run, value: SeqVal, name: str, args: Args, node: ir.Node) 
 
 def _dict_method(run: Run, value: DictVal, name: str, args: Args, node: ir.Node) -> Value:
     key = args.positional[0][0] if args.positional else None
+    if name in ("pop", "setdefault", "update", "clear", "popitem"):
+        value.listed = None
     if name in ("get", "pop", "setdefault"):
         return _entry(run, value, name, key, args, node)
     if PARAMETERS in value.items and name in ("items", "values"):
@@ -124,8 +129,10 @@ def _dict_method(run: Run, value: DictVal, name: str, args: Args, node: ir.Node)
         if len(value.items) > 1 or not isinstance(held, ParamSet):
             return run.fresh(node)
         if name == "values":
-            return ParamSet(held.captures)
+            return ParamSet(held.captures, modules=held.modules)
         return held if held.named else run.fresh(node)  # a comprehension may have made something else of them
+    if name in ("items", "values") and value.listed is not None:
+        return value.listed if name == "items" else gathering.values_of(value.listed)
     if name == "items":
         pairs: list[Value] = [SeqVal("tuple", [key_value(k), v]) for k, v in value.items.items()]
         return SeqVal("list", pairs, value.open)

@@ -121,7 +121,7 @@ def _bind_item(run: Run, target: ir.Item, value: Value, scope: Scope) -> None:
             container.items[key] = value
         except TypeError:
             container.open = True
-        container.open = container.open or not isinstance(index, Const)
+        container.open, container.listed = container.open or not isinstance(index, Const), None
     elif isinstance(container, SeqVal):
         if (
             isinstance(index, Const)
@@ -129,6 +129,7 @@ def _bind_item(run: Run, target: ir.Item, value: Value, scope: Scope) -> None:
             and -len(container.items) <= index.value < len(container.items)
         ):
             container.items[index.value] = value
+        container.whole = None if isinstance(container.whole, ParamIter) else container.whole
     elif isinstance(container, Sym) and (isinstance(index, Const) or container.loader is not None):
         container.loader = None  # not the batch that came out of the loader any more
         container.attrs[f"[{key_of(index)}]"] = value
@@ -206,6 +207,8 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
     one_of = run.one_of(choices(iterable))
     if isinstance(iterable, Choice):
         iterable = next((v for v in iterable.values if not isinstance(v, Const)), iterable)
+    if not run.param_loops:
+        iterable = params.gathered(run, iterable) or iterable
     if isinstance(iterable, (ParamIter, ParamSet)):
         param_loops.loop(run, node, iterable, scope)
         return

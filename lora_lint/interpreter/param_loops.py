@@ -23,13 +23,15 @@ from lora_lint.syntax import ir
 def gathered(run: Run, model: Obj, certain: bool) -> Iterator[tuple[ParamLoop, list[Element]]]:
     """Gather what is written to requires_grad inside, then make one event of it. certain: False when the elements are only
     some of the parameters, which ones is unknown."""
-    state = ParamLoop(weak=0 if certain else 1)
+    state = ParamLoop(weak=0 if certain else 1, model=model)
     seen: list[Element] = []
     run.param_loops.append(state)
     try:
         yield state, seen
     finally:
         run.param_loops.pop()
+    for gathering in state.lists if state.broke else ():
+        gathering.whole = None
     filters.settle(run, model)
     _clear(run, model, state)
     _finish(run, model, state, seen)
@@ -41,9 +43,11 @@ def loop(run: Run, node: ir.For, value: ParamIter | ParamSet, scope: Scope, by: 
     names = (*mentions.in_body(node.body, scope), *(name for names in run.awaited for name in names))
     for iterator, certain in params.iterators(value):
         with gathered(run, iterator.model, certain) as (state, seen):
-            for element, sure in _iterate(run, iterator, node, names):
+            for element, answer in _iterate(run, iterator, node, names):
                 seen.append(element)
-                state.turn(sure)
+                if answer.no:
+                    continue
+                state.turn(answer.yes)
                 item = _loop_item(node.target, element, iterator.named)
                 if by == "place":
                     item = Sym(("place", element.name), "index")
@@ -74,20 +78,21 @@ def over(run: Run, value: ParamIter | ParamSet, node: ir.Node, act: Callable[[Va
     """Do something with every parameter or module; what it writes to requires_grad is one event."""
     for iterator, certain in params.iterators(value):
         with gathered(run, iterator.model, certain) as (state, seen):
-            for element, sure in _iterate(run, iterator, node, ()):
+            for element, answer in _iterate(run, iterator, node, ()):
                 seen.append(element)
-                state.turn(sure)
+                if answer.no:
+                    continue
+                state.turn(answer.yes)
                 act(params.item_of(element, iterator.named))
 
 
-def _iterate(run: Run, iterator: ParamIter, node: ir.Node, names: tuple[str, ...]) -> Iterator[tuple[Element, bool]]:
-    """The representatives that a filter lets through, each with whether it certainly does."""
+def _iterate(run: Run, iterator: ParamIter, node: ir.Node, names: tuple[str, ...]) -> Iterator[tuple[Element, Tri]]:
+    """The representatives, each with whether a filter lets it through, or a list holds it."""
     if iterator.keep is None:
-        yield from ((element, True) for element in elements.representatives(run, iterator, names))
-        return
-    for element, answer in params.filtered(run, iterator, node):
-        if not answer.no:
-            yield element, answer.yes
+        for element in elements.representatives(run, iterator, names):
+            yield element, params.listed(iterator, element)
+    else:
+        yield from params.filtered(run, iterator, node)
 
 
 def _loop_item(target: ir.Expr, element: Element, named: bool) -> Value:

@@ -30,7 +30,7 @@ class ParamIter:
     """`model.parameters()` and its kin, lazily evaluated as in torch: what it holds is decided when it is consumed.
 
     parts: restriction to some parts (None for all). keep: a filter not evaluated yet (comprehension or `filter`). extras,
-    inside: see Capture.
+    inside: see Capture. listed: the only ones of them, where a list of some is gone over.
     """
 
     model: Obj
@@ -41,6 +41,7 @@ class ParamIter:
     collected: Location | None = None
     extras: tuple[str, ...] = ()
     inside: tuple[str, ...] = ()
+    listed: tuple[Element, ...] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -54,10 +55,11 @@ class LazyFilter:
 
 @dataclass(slots=True, eq=False)
 class ParamSet:
-    """Parameters that were collected into a list (or consumed by an optimizer). named: each with its name."""
+    """Parameters (or modules) that were collected into a list (or consumed by an optimizer). named: each with its name."""
 
     captures: list[Capture]
     named: bool = False
+    modules: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -71,6 +73,7 @@ class Element:
     shape: str = ""  # "matrix" | "vector"
     extra: str = ""  # a name from the user's own conditions that no other representative bears
     adapter: Adapter | None = None  # the adapter it belongs to
+    doubt: bool = False  # in a list: whether it certainly was put there is not known
 
 
 def among(wanted: Const, items: list[Value]) -> bool | None:

@@ -7,13 +7,15 @@ helper predicates. What cannot be evaluated makes the parts it decides unknown.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
-from lora_lint.interpreter import encodings, filters, generators, mentions
+from lora_lint.interpreter import encodings, filters, gathering, generators, mentions
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.parameter_values import (
     PARAMETERS,
@@ -40,23 +42,24 @@ def materialise(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSe
         return value
     place = value.collected or run.loc(node)
     chosen = filtered(run, value, node)
+    every = value.keep is None and value.listed is None
     captures = []
     for member in value.model.models():
         parts = {}
         for part in ALL_PARTS if value.parts is None else value.parts:
             answers = {answer for element, answer in chosen if element.part is part}
-            if not chosen and value.keep is None:
+            if not chosen and every:
                 parts[part] = Tri.YES
             elif answers:
                 parts[part] = answers.pop() if len(answers) == 1 else Tri.UNKNOWN
             else:
-                parts[part] = Tri.YES if value.keep is None else Tri.NO
+                parts[part] = Tri.YES if every else Tri.NO
         adapters = tuple(member.model.adapters)
         told = _told_apart(chosen)
         captures.append(
             Capture(member, member.full_path, parts, adapters, len(run.trace.events), place, run.statement, told)
         )
-    return ParamSet(captures, value.named)
+    return ParamSet(captures, value.named, value.modules)
 
 
 def _told_apart(chosen: list[tuple[Element, Tri]]) -> dict[int, Tri]:
@@ -73,17 +76,20 @@ def filtered(run: Run, value: ParamIter, node: ir.Node) -> list[tuple[Element, T
     """Each representative with whether the lazy filter keeps it."""
     out = []
     for element in elements.representatives(run, value, ()):
-        if value.keep is None:
-            out.append((element, Tri.YES))
+        there = listed(value, element)
+        if value.keep is None or there.no:
+            out.append((element, there))
         elif value.keep.comp is not None and value.keep.scope is not None:
-            out.append((element, _kept(run, value.keep.comp, element, value.named, value.keep.scope)[0]))
+            kept = _kept(run, value.keep.comp, element, value.named, value.keep.scope)[0]
+            out.append((element, kept if there.yes or kept.no else there))
         else:
             import lora_lint.interpreter.calls as calls
 
             scope = value.keep.scope or run.module.scope
             item = item_of(element, value.named)
             answer = calls.call_value(run, value.keep.predicate, Args([(item, None)]), node, scope)
-            out.append((element, conditions.truth(run, answer)))
+            kept = conditions.truth(run, answer)
+            out.append((element, kept if there.yes or kept.no else there))
     filters.settle(run, value.model)
     return out
 
@@ -117,10 +123,40 @@ def _kept(run: Run, comp: ir.Comp, element: Element, named: bool, scope: Scope) 
     return answer, evaluation.evaluate(run, comp.element, local)
 
 
+def listed(iterator: ParamIter, element: Element) -> Tri:
+    """Whether a representative is among those of the list that is gone over."""
+    if iterator.listed is None:
+        return Tri.YES
+    found = [each for each in iterator.listed if each.name == element.name]
+    if not found:
+        return Tri.UNKNOWN if element.extra else Tri.NO
+    return Tri.of(None if all(each.doubt for each in found) else True)
+
+
+def gathered(run: Run, value: Value) -> ParamIter | None:
+    """What a list goes over that was filled in a loop over parameters or modules, or by a comprehension; None for all other
+    values."""
+    whole = value.whole if isinstance(value, SeqVal) and value.items else None
+    if not isinstance(whole, ParamIter):
+        return None
+    found = [gathering.element_in(item) for item in value.items]
+    there = [element for element in found if element is not None]
+    named = [isinstance(item, SeqVal) for item in value.items]
+    if len(there) < len(found) or any(named) != all(named) or len({each.module for each in there}) > 1:
+        return None
+    extras = tuple(each.extra for each in there if each.extra and each.part is not Part.ADAPTER)
+    inside = tuple(each.extra for each in there if each.extra and each.part is Part.ADAPTER)
+    iterator = ParamIter(whole.model, named[0], there[0].module, extras=extras, inside=inside, listed=tuple(there))
+    names = {element.name for element in elements.representatives(run, iterator, ())}
+    return iterator if all(each.name in names for each in there) else None
+
+
 def captures_of(run: Run, value: Value, node: ir.Node) -> list[Capture] | None:
     """All parameters in what an optimizer is given: an iterator, a list, groups. None when something is unknown."""
     if isinstance(value, (ParamIter, ParamSet)):
         return materialise(run, value, node).captures
+    if (iterator := gathered(run, value)) is not None:
+        return materialise(run, iterator, node).captures
     if isinstance(value, SeqVal):
         out: list[Capture] = []
         for item in value.items:
@@ -162,6 +198,7 @@ def subset(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSet:
             for c in whole.captures
         ],
         value.named,
+        value.modules,
     )
 
 
@@ -208,7 +245,7 @@ def iterators(value: ParamIter | ParamSet) -> list[tuple[ParamIter, bool]]:
             # It was collected before an adapter was injected: of that adapter it holds nothing.
             certain = certain and not capture.adapters
             parts = parts - ADAPTER_PARTS if not capture.adapters else parts
-        held = ParamIter(capture.model, value.named, parts=parts, extras=capture.extras, inside=capture.inside)
+        held = ParamIter(capture.model, value.named, value.modules, parts, extras=capture.extras, inside=capture.inside)
         out.append((held, certain))
     return out
 
@@ -221,17 +258,18 @@ def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
     first = evaluation.evaluate(run, node.clauses[0].iter, scope)
     if isinstance(first, ParamSet) and len(first.captures) == 1:
         first = iterators(first)[0][0]
+    first = gathered(run, first) or first
     inside = isinstance(first, ParamIter) and first.modules and node.kind in ("list", "set")
     if isinstance(first, ParamIter) and (len(node.clauses) == 1 or inside):
         if node.kind == "generator":
             if first.keep is None:
-                return ParamIter(
-                    first.model, first.named, first.modules, first.parts, LazyFilter(node, scope), run.loc(node)
-                )
+                return replace(first, keep=LazyFilter(node, scope), collected=run.loc(node))
         elif node.kind in ("list", "set"):
             return _collect(run, first, node, scope)
         elif node.kind == "dict":
             held = _collect(run, first, node, scope)
+            if isinstance(held, SeqVal):
+                return _under_names(held, node) or run.fresh(node)
             return DictVal({PARAMETERS: held}, open=True) if isinstance(held, ParamSet) else run.fresh(node)
         return run.fresh(node)
     if node.kind == "dict" and isinstance(first, Obj) and (some := _some_entries(run, node, first)) is not None:
@@ -298,7 +336,12 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
     with param_loops.gathered(run, iterator.model, certain=True) as (_, seen):
         for element in elements.representatives(run, iterator, names):
             seen.append(element)
-            answer, value = _kept(run, node, element, iterator.named, scope)
+            there = listed(iterator, element)
+            if there.no:
+                answer, value = there, Const(None)
+            else:
+                answer, value = _kept(run, node, element, iterator.named, scope)
+                answer = answer if there.yes or answer.no else there
             if element.extra:
                 if element.part is Part.ADAPTER and not answer.no:
                     inside.append(element.extra)
@@ -309,7 +352,7 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
             parts[element.part] = answer if before is None or before is answer else Tri.UNKNOWN
             chosen.append((element, answer))
             if not answer.no:
-                values.append(value)
+                values.append(value if answer.yes else gathering.in_doubt(value))
     paired = bool(values) and all(_is_pair(v) for v in values)
     if paired or any(isinstance(v, Element) and not v.module for v in values) or not values:
         captures = [
@@ -328,7 +371,20 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
             for m in iterator.model.models()
         ]
         return ParamSet(captures, paired)
+    if all(gathering.element_in(value) is not None for value in values):
+        return SeqVal("list", values, open=True, whole=ParamIter(iterator.model))
     return SeqVal("list", values[:8], open=True)
+
+
+def _under_names(held: SeqVal, node: ir.Comp) -> DictVal | None:
+    """A dict of modules under their own names; None for anything else."""
+    target = node.clauses[0].target
+    name = target.items[0] if isinstance(target, ir.Seq) and target.items else None
+    plain = isinstance(name, ir.Name) and isinstance(node.key, ir.Name) and name.id == node.key.id
+    if not plain or not all(isinstance(value, Element) and value.module for value in held.items):
+        return None
+    pairs = SeqVal("list", [item_of(value, True) for value in held.items], held.open, held.whole)
+    return DictVal({value.name: value for value in held.items}, open=True, listed=pairs)
 
 
 def _is_pair(value: Value) -> bool:

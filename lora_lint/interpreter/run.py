@@ -13,7 +13,7 @@ from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.parameter_values import Element
 from lora_lint.interpreter.paths import Oracle
 from lora_lint.interpreter.sharing import Import
-from lora_lint.interpreter.values import ModuleVal, OutOfBudget, Sym, Value
+from lora_lint.interpreter.values import ModuleVal, OutOfBudget, SeqVal, Sym, Value
 from lora_lint.lifecycle import effects
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import GRADIENT_WRITTEN, Entered, Event, Guard, Trace
@@ -53,6 +53,8 @@ class ParamLoop:
     broke: bool = False
     doubt: bool = False
     lacking: tuple[int, bool] = (0, False)
+    model: Obj | None = None
+    lists: list[SeqVal] = field(default_factory=list)  # to which it appended what it goes over
     cleared: set[str] = field(default_factory=set)  # names of the parameters whose gradient it dropped
     cleared_at: tuple[Location, Location | None] | None = None
 

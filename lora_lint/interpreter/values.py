@@ -261,7 +261,8 @@ class SeqVal:
 class DictVal:
     """A dict with constant keys. open: there may be more. unpacked: for keyword arguments, what `**` took the others from,
     with the name of the variable. dotted: its items are read as attributes too. origin: the configuration file it is read
-    from, and where it stands in there. factory: makes what a missing key gets, as in a defaultdict."""
+    from, and where it stands in there. factory: makes what a missing key gets, as in a defaultdict. listed: its items as
+    a list, where those are known to go over modules."""
 
     items: dict[object, Value]
     open: bool = False
@@ -269,6 +270,7 @@ class DictVal:
     dotted: bool = False
     origin: Hashable = None
     factory: Value = None
+    listed: SeqVal | None = None
 
     def forget(self, key: Value) -> None:
         """`del value[key]`: where the key is not known, some other one is gone."""

@@ -1,0 +1,45 @@
+"""Lists of parameters or modules that a loop over those fills: what is put into them, and whether it is certain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import SeqVal, Value
+
+
+def element_in(item: Value) -> Element | None:
+    """The parameter or module that an item of a list is, by itself or behind its name."""
+    pair = item.items if isinstance(item, SeqVal) and len(item.items) == 2 else ()
+    if pair and not isinstance(pair[0], ParamName):
+        return None
+    found = pair[1] if pair else item
+    return found if isinstance(found, Element) else None
+
+
+def put_into(run: Run, gathering: SeqVal, item: Value) -> Value:
+    """What a list that something is appended to holds of it. One that a loop over parameters or modules fills with those is
+    known to hold these alone."""
+    state = run.param_loops[-1] if run.param_loops else None
+    before = gathering.whole if isinstance(gathering.whole, ParamIter) else None
+    if before is not None:
+        gathering.whole = None
+    if state is None or state.model is None or element_in(item) is None:
+        return item
+    if not gathering.items or (before is not None and before.model is state.model):
+        gathering.whole = before or ParamIter(state.model)
+        state.lists.append(gathering)
+    return in_doubt(item) if state.weak or state.doubt else item
+
+
+def values_of(pairs: SeqVal) -> SeqVal:
+    """A list of modules out of one in which each stands behind its name."""
+    return SeqVal("list", [pair.items[1] for pair in pairs.items], pairs.open, pairs.whole)
+
+
+def in_doubt(item: Value) -> Value:
+    """An item of a list that may not be there."""
+    if isinstance(item, SeqVal):
+        return SeqVal(item.kind, [in_doubt(each) for each in item.items])
+    return replace(item, doubt=True) if isinstance(item, Element) else item
