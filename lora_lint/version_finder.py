@@ -61,12 +61,14 @@ class VersionFinder:
 
     def _around(self, folder: Path) -> dict[str, Target]:
         """What the files of a folder and those above it say, the nearest first."""
-        sources = [source for one in self._folders(folder) for source in self._read(one)]
         result: dict[str, Target] = {}
-        for source in sources:
-            for name, choices in _by_name(source).items():
-                if name not in result or _says_more(choices, source.lock, result[name].choices):
-                    result[name] = Target(choices, source.label)
+        outer = False
+        for one in self._folders(folder):
+            for source in self._read(one):
+                for name, choices in _by_name(source).items():
+                    if name not in result or _says_more(choices, source.lock, result[name].choices):
+                        result[name] = Target(choices, source.label, outer)
+            outer = outer or any(one.glob("[Rr][Ee][Aa][Dd][Mm][Ee]*"))
         return result
 
     def _read(self, folder: Path) -> list[Source]:

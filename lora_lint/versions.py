@@ -20,11 +20,13 @@ class Target:
     """What a project says about one library.
 
     choices: the ranges it may come from, more than one when a lock file or markers leave several open; an empty
-    specifier set is a name without a version. source: the file that says so, for messages.
+    specifier set is a name without a version. source: the file that says so, for messages. outer: it lies above a folder
+    with a readme of its own, which may be a project of its own.
     """
 
     choices: tuple[SpecifierSet, ...]
     source: str
+    outer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,11 @@ class TargetVersions:
         name = str(canonicalize_name(library))
         target = self.targets.get(name)
         return name in self.evidence or (target is not None and any(str(choice) for choice in target.choices))
+
+    def outer(self, library: str) -> bool:
+        """Whether what is known of a library may be meant for another project around this one."""
+        target = self.targets.get(str(canonicalize_name(library)))
+        return target is not None and target.outer
 
     def newest_likely(self, library: str) -> bool:
         """Whether a fresh installation takes the newest release: the name is listed and nothing bounds it above."""

@@ -230,6 +230,30 @@ def test_relatives_of_requirements_txt(repository: Path) -> None:
     assert versions.describe("torch") == "torch 2.5.0 (gpu.txt)"
 
 
+def test_a_requirement_file_in_the_singular(repository: Path) -> None:
+    (repository / "requirement.txt").write_text("transformers==4.45.1\n")
+    assert (
+        VersionFinder().for_file(repository / "train.py").describe("transformers")
+        == "transformers 4.45.1 (requirement.txt)"
+    )
+
+
+def test_a_folder_with_a_readme_may_be_a_project_of_its_own(repository: Path) -> None:
+    """The outer files count there, but what is too new for them is no certain mistake."""
+    (repository / "README.md").write_text("# all\n")
+    (repository / "requirements.txt").write_text("transformers==4.45.1\npeft==0.13.0\n")
+    (repository / "inner/src").mkdir(parents=True)
+    finder = VersionFinder()
+    assert not finder.for_file(repository / "train.py").outer("transformers")
+    (repository / "inner/Readme.md").write_text("# a part, for transformers 4.50\n")
+    (repository / "inner/requirements.txt").write_text("peft==0.15.0\n")
+    inner = finder.for_file(repository / "inner/src/train.py")
+    assert inner.outer("transformers")
+    assert inner.describe("transformers") == "transformers 4.45.1 (requirements.txt)"
+    assert not inner.outer("peft")
+    assert not inner.outer("trl")
+
+
 def test_requirement_files_in_a_folder_without_code_about_models(repository: Path) -> None:
     write(repository, "setup/requirements.txt", "trl==0.29.0\n")
     write(repository, "setup/requirements_gpu.txt", "trl==0.1\npeft==0.17.0\n")

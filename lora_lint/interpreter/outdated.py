@@ -48,6 +48,8 @@ def _emit(run: Run, row: Rename, node: ir.Node, name: str, written: ir.Arg | Non
     lacks = declared.affected(row.library, row.gone)
     if lacks is not True and not (row.gone.startswith(">=") and declared.newest_likely(row.library)):
         return
+    if row.gone.startswith("<") and declared.outer(row.library):
+        return  # what is too new for the versions of an outer project may be right for a project inside
     renamed = bool(row.new) and (not row.added or declared.affected(row.library, row.added) is True)
     run.emit(
         Ev.OUTDATED,

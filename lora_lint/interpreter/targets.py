@@ -23,6 +23,9 @@ class Versions(Protocol):
     def affected(self, library: str, specifier: str) -> bool | None:
         """True when every version the project may use lies in the range, False when none does, else None."""
 
+    def outer(self, library: str) -> bool:
+        """Whether they may be meant for another project, around that of the file."""
+
     def newest_likely(self, library: str) -> bool:
         """Whether a fresh installation takes the newest release."""
 
