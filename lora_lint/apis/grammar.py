@@ -112,6 +112,7 @@ DERIVATIONS = frozenset(
         "place",
         "folder",
         "graph-free",
+        "labels",
         "outputs",
         "row-format",
     }

@@ -18,11 +18,21 @@ from lora_lint.errors import KnowledgeError
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The output head of a class of models. task: the task type of peft that trains it, "" when none does."""
+    """The output head of a class of models. task: the task type of peft that trains it, "" when none does. layers: what it may
+    consist of. published: checkpoints come with it."""
 
     pattern: str
     task: str
     modules: tuple[str, ...]
+    layers: tuple[str, ...] = ()
+    linear: re.Pattern[str] | None = None
+    published: bool = False
+
+    def inside(self, class_name: str, checkpoint: str) -> tuple[str, ...]:
+        """Names of the layers that this model may have inside its head: none where that is one plain layer."""
+        short = class_name.rsplit(".", 1)[-1]
+        plain = self.linear is not None and (self.linear.search(short) or self.linear.search(checkpoint))
+        return () if plain else self.layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +165,15 @@ def architectures() -> Architectures:
     return Architectures(
         task_types={key: names(value) for key, value in tasks.data.items()},
         heads=tuple(
-            Head(row.data["class"], row.data.get("task", ""), names(row.data["modules"]))
-            for row in rows(table, "heads", frozenset({"class", "task", "modules"}))
+            Head(
+                row.data["class"],
+                row.data.get("task", ""),
+                names(row.data["modules"]),
+                names(row.data.get("layers")),
+                re.compile(str(row.data["linear"])) if "linear" in row.data else None,
+                row.data.get("published") is True,
+            )
+            for row in rows(table, "heads", frozenset({"class", "task", "modules", "layers", "linear", "published"}))
         ),
         trained_heads=names(table.data["trained_heads"]),
         embeddings=names(table.data["embeddings"]),

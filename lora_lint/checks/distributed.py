@@ -158,19 +158,22 @@ def requires_grad_changed_after_wrap(event: Event, trace: Trace) -> Iterator[Rep
             if wraps_of(member, REPLICAS)[-1:] != [wrap]:
                 continue
             after = [op for op in member.model.ops if op.event.seq > wrap.seq and op.event.kind in (Ev.FREEZE, Ev.THAW)]
-            changed = _changes(member, after[0], wrap) if len({_same_change(op) for op in after}) == 1 else set()
-            if not changed or (Tri.YES not in changed and not wrap.args.get("unused", Tri.NO).no):
+            # Of changes that follow each other, one may be a stage that another ends; none ends a thaw where all are thaws.
+            alone = len({_same_change(op) for op in after}) == 1 or all(op.event.kind is Ev.THAW for op in after)
+            op = next((o for o in after if alone and _changes(member, o, wrap)), None)
+            changed = _changes(member, op, wrap) if op is not None else set()
+            if op is None or (Tri.YES not in changed and not wrap.args.get("unused", Tri.NO).no):
                 continue  # DDP that looks for unused parameters finds those that were frozen, and waits for none
             training = next(
                 (
                     e
                     for e in trace.of(*TRAINING)
-                    if e.seq > after[0].event.seq and any(m.root is member.root for m in trained(e))
+                    if e.seq > op.event.seq and any(m.root is member.root for m in trained(e))
                 ),
                 None,
             )
             if training is not None:
-                yield _changed(after[0].event, Tri.YES in changed, wrap, training, trace)
+                yield _changed(op.event, Tri.YES in changed, wrap, training, trace)
 
 
 def _same_change(op: TrainOp) -> tuple[object, ...]:

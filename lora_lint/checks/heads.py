@@ -32,7 +32,7 @@ def task_head_frozen(event: Event, trace: Trace) -> Iterator[Report]:
             head = _head_of(member)
             for adapter in member.model.adapters if head is not None else ():
                 config = adapter.config
-                if config is None or config.event is None or head is None or _covered(head, config):
+                if config is None or config.event is None or head is None or _covered(head, config, member.root):
                     continue
                 if _thawed(member, adapter) or _replaced(member, head):
                     continue
@@ -70,10 +70,15 @@ def _fresh(root: Obj) -> Tri:
     ):
         return Tri.UNKNOWN if load.args.get("resized") is Tri.YES else Tri.NO
     labelled = load.args.get("labelled")
-    return Tri.YES if labelled is Tri.YES else Tri.UNKNOWN
+    if labelled is Tri.YES:
+        return Tri.YES
+    head = architectures().head(root.type)
+    # The network of such a checkpoint answers already, and whoever gives no labels wants its answers.
+    published = head is not None and head.published and load.args.get("resized") is not Tri.YES
+    return Tri.NO if published and (labelled is None or labelled is Tri.NO) else Tri.UNKNOWN
 
 
-def _covered(head: Head, config: Obj) -> bool:
+def _covered(head: Head, config: Obj, root: Obj) -> bool:
     """Whether the config trains the head, or may."""
     facts = config.facts
     if given(facts, "task_type"):
@@ -81,7 +86,9 @@ def _covered(head: Head, config: Obj) -> bool:
         trains = architectures().task_types.get(task) if task is not None else None
         if trains is None or not set(trains).isdisjoint(head.modules):
             return True
-    return any(given(facts, key) for key in ("modules_to_save", "loaded", "layers_to_save")) or _targeted(head, config)
+    return any(given(facts, key) for key in ("modules_to_save", "loaded", "layers_to_save")) or _targeted(
+        head, config, root
+    )
 
 
 def trains_head(config: Obj, name: str) -> bool:
@@ -91,8 +98,8 @@ def trains_head(config: Obj, name: str) -> bool:
     return name.split(".")[-1] in (*architectures().task_types.get(task or "", ()), *(saved or ()))
 
 
-def _targeted(head: Head, config: Obj) -> bool:
-    """Whether the head has an adapter of its own, or may."""
+def _targeted(head: Head, config: Obj, root: Obj) -> bool:
+    """Whether the head has an adapter of its own, or may: by its name, or by that of a layer inside it."""
     if not given(config.facts, "target_modules"):
         return False
     targets = config.facts["target_modules"]
@@ -100,9 +107,8 @@ def _targeted(head: Head, config: Obj) -> bool:
     if isinstance(pattern, str):
         return pattern == "all-linear" or any(name in pattern for name in head.modules) or pattern in (".*", ".+")
     listed = strings(targets)
-    return listed is None or any(
-        name.split(".")[-1] in head.modules or name in ("dense", "out_proj") for name in listed
-    )
+    inside = head.inside(root.type, "" if root.model.architecture == root.type else root.model.architecture)
+    return listed is None or any(name.split(".")[-1] in head.modules or name in inside for name in listed)
 
 
 def _thawed(model: Obj, adapter: Adapter) -> bool:

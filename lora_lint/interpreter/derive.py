@@ -59,6 +59,20 @@ def _quantization(run: Run, inputs: list[Value]) -> Quant:
     return Quant.NONE if _absent(config) else Quant.UNKNOWN
 
 
+_LABELS = ("num_labels", "id2label", "label2id")
+
+
+def _labels(run: Run, inputs: list[Value]) -> Tri:
+    """Whether the config of a model was told of labels, as it was made or later."""
+    config = inputs[0]
+    if not isinstance(config, Obj):
+        return Tri.NO if _unset(config) else Tri.UNKNOWN
+    told = config.facts.get("labelled")
+    if any(name in config.attrs for name in _LABELS):
+        return Tri.YES
+    return told if isinstance(told, Tri) else Tri.UNKNOWN
+
+
 def _device(run: Run, inputs: list[Value]) -> str:
     for value in inputs:
         if not _unset(value):
@@ -332,6 +346,7 @@ def _worker(run: Run, inputs: list[Value]) -> Value:
 _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "quantization": _quantization,
     "published-base": _published_base,
+    "labels": _labels,
     "device": _device,
     "dtype": _dtype,
     "truth": lambda run, inputs: truth_of(run, inputs[0]),

@@ -60,11 +60,13 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
     cut, unknown in doubt. None of them a tensor: an ordinary unknown. receiver: the tensor whose method it is."""
     tensors: list[Tensor] = []
     doubt = False
-    for value in losses.leaves(values):
+    leaves = list(losses.leaves(values))
+    for value in leaves:
         if behind := losses.sources_behind(run, value):
             tensors.append(Tensor(Graph.UNKNOWN, behind))
         elif isinstance(value, Tensor):
-            hacked_loss = not value.leaf and (value is receiver or _stays_hacked(value, node))
+            stays = value is receiver or _stays_hacked(value, node)
+            hacked_loss = _only_scaled(run, value, leaves, node) if value.leaf else stays
             kept = value.hack_at is None or hacked_loss
             made_at = value.hack_at if value.leaf else None
             tensors.append(value if kept else Tensor(Graph.ATTACHED, leaf=True, made_at=made_at))
@@ -92,8 +94,8 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
         result = Tensor(Graph.DETACHED, sources)
         _copy_cut(first_cut, result)
         result.number = all(t.number or t.graph is Graph.PLAIN for t in tensors)
-    else:
-        result = Tensor(Graph.PLAIN)
+    else:  # what is computed from a number in a tensor of its own is one again
+        result = Tensor(Graph.PLAIN, cut=next((t.cut for t in tensors if t.cut is Cut.REBUILT), None))
     result.needs = frozenset().union(*(t.needs for t in tensors))
     result.scaler = next((t.scaler for t in tensors if t.scaler is not None), None)
     if hack is not None:
@@ -114,6 +116,13 @@ def _stays_hacked(tensor: Tensor, node: ir.Node) -> bool:
     return not isinstance(node, ir.Call) or (bool(tensor.sources) and tensor.cut is not Cut.DETACH)
 
 
+def _only_scaled(run: Run, leaf: Tensor, operands: list[Value], node: ir.Node) -> bool:
+    """Whether an operation only scales a leaf that was made to require gradients, as a loss is scaled for accumulation. Where
+    no model ran, the leaf may be what is learned."""
+    alone = all(value is leaf or isinstance(value, Sym) for value in operands)
+    return alone and isinstance(node, ir.Op) and node.op in ("/", "*", "u-") and any(run.trace.of(Ev.FORWARD))
+
+
 def _copy_cut(source: Tensor, target: Tensor) -> None:
     target.cut, target.cut_at, target.cut_statement = source.cut, source.cut_at, source.cut_statement
     target.cut_guards, target.cut_inner = source.cut_guards, source.cut_inner
@@ -130,17 +139,18 @@ def cut(run: Run, value: Value, kind: Cut, node: ir.Node) -> Value:
         value = next((v for v in value.values if isinstance(v, Tensor)), value)
     if isinstance(value, (SeqVal, DictVal)):
         inner = combine(run, [value], node)
+        computed = kind is Cut.REBUILT and any(isinstance(leaf, Sym) for leaf in losses.leaves([value]))
         value = inner if isinstance(inner, Tensor) else value
         if not isinstance(value, Tensor):
-            return plain()
+            return Tensor(Graph.PLAIN, cut=kind) if computed else plain()
     if isinstance(value, Tensor) and value.graph is Graph.PLAIN:
         return value
     if isinstance(value, Tensor) and value.leaf:
         return plain(value.device)
-    if isinstance(value, Const) or (isinstance(value, Sym) and value.data):
-        return plain()
     if isinstance(value, Sym) and kind is Cut.REBUILT:
         return Tensor(Graph.PLAIN, cut=kind)  # torch.tensor of something unknown: data
+    if isinstance(value, Const) or (isinstance(value, Sym) and value.data):
+        return plain()
     number = kind is Cut.ITEM
     result = Tensor(Graph.DETACHED, number=number)
     if isinstance(value, Tensor):
