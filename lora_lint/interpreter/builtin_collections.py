@@ -10,7 +10,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import containers, encodings, generators, tensors
+from lora_lint.interpreter import containers, encodings, found_modules, generators, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.keys import compound
 from lora_lint.interpreter.parameter_values import PARAMETERS, LazyFilter, ParamIter, ParamSet
@@ -252,7 +252,7 @@ def _defaultdict(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 def _next(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = first(args)
     if isinstance(value, ParamIter):
-        return run.fresh(node)
+        return found_modules.first_kept(run, value) or run.fresh(node)
     items, _ = _items(run, value, node)
     return items[0] if items else run.fresh(node)
 

@@ -179,8 +179,10 @@ def _entry(run: Run, value: DictVal, name: str, key: Value | None, args: Args, n
         if name == "setdefault":
             value.items[unknown], value.open = fallback, True
             return fallback
-    picked = item_access.picked_by_default(run, value, key, node) if name == "get" and key is not None else None
-    return run.fresh(node) if picked is None else picked
+    if name != "get" or key is None:
+        return run.fresh(node)
+    found = item_access.held_by_name(run, value, key) or item_access.picked_by_default(run, value, key, node)
+    return run.fresh(node) if found is None else found
 
 
 def key_value(key: object) -> Value:

@@ -8,7 +8,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import encodings
+from lora_lint.interpreter import encodings, found_modules
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.keys import compound
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamSet
@@ -52,8 +52,8 @@ def read_item(run: Run, value: Value, index: Value, node: ir.Node) -> Value:
     if isinstance(value, Const):
         return _of_constant(run, value, index, node)
     if isinstance(value, (ParamSet, ParamIter)):
-        element = params.at_place(run, value, index)
-        return element if element is not None else params.subset(run, value, node)
+        found = params.at_place(run, value, index) or found_modules.only(value, index)
+        return found if found is not None else params.subset(run, value, node)
     if isinstance(value, Element) and (matrix := elements.item_of_layer(value, index)) is not None:
         return matrix
     if isinstance(value, LibRef):
@@ -97,9 +97,8 @@ def _of_sequence(run: Run, value: SeqVal, index: Value, node: ir.Node) -> Value:
 
 
 def _of_dict(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value:
-    element = params.named(run, value, index)
-    if element is not None:
-        return element
+    if (found := held_by_name(run, value, index)) is not None:
+        return found
     if (planned := for_turn(value, index)) is not None:
         return value.items.get(planned.value) or run.fresh(node)
     if isinstance(index, Const):
@@ -144,6 +143,11 @@ def for_turn(value: DictVal, index: Value) -> Const | None:
     turn = index.turn if isinstance(index, Sym) and not value.open else None
     keys = turn.among(value.items) if turn is not None and turn.start is not None else None
     return None if keys is None or len(keys) > 1 else Const(keys[0] if keys else None)
+
+
+def held_by_name(run: Run, value: DictVal, index: Value) -> Value | None:
+    """A parameter or module out of a dict of them by their names."""
+    return params.named(run, value, index) or found_modules.named(value, index)
 
 
 def picked_by_default(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value | None:

@@ -13,7 +13,7 @@ import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.specs as specs
 from lora_lint.apis.spec import CallSpec
 from lora_lint.apis.tables import architectures
-from lora_lint.interpreter import builtin, containers, encodings, rows, tensors
+from lora_lint.interpreter import builtin, containers, encodings, found_modules, rows, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamSet
@@ -105,7 +105,7 @@ def call_method(
     if isinstance(receiver, FuncVal) and name == "__get__" and args.positional:
         return Bound(receiver, args.positional[0][0])
     if isinstance(receiver, Element):
-        return elements.element_method(run, receiver, name, args, node)
+        return _of_element(run, receiver, name, args, node, scope, expr)
     if isinstance(receiver, Super):
         return _of_super(run, receiver, name, args, node, scope)
     if isinstance(receiver, Sym):
@@ -264,6 +264,15 @@ def _of_tensor(
             else next((d for d in map(containers.device_of, args.values()) if d != "unknown"), tensor.device)
         )
     return result
+
+
+def _of_element(
+    run: Run, element: Element, name: str, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None
+) -> Value:
+    module = found_modules.module_of(element) if not run.param_loops else None
+    if module is not None:  # picked out in a loop that is over
+        return _of_object(run, module, name, args, node, scope, expr)
+    return elements.element_method(run, element, name, args, node)
 
 
 def _of_unknown(

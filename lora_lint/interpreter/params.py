@@ -80,7 +80,7 @@ def filtered(run: Run, value: ParamIter, node: ir.Node) -> list[tuple[Element, T
         if value.keep is None or there.no:
             out.append((element, there))
         elif value.keep.comp is not None and value.keep.scope is not None:
-            kept = _kept(run, value.keep.comp, element, value.named, value.keep.scope)[0]
+            kept = keeps(run, value.keep.comp, element, value.named, value.keep.scope)[0]
             out.append((element, kept if there.yes or kept.no else there))
         else:
             import lora_lint.interpreter.calls as calls
@@ -101,7 +101,7 @@ def item_of(element: Element, named: bool) -> Value:
     return SeqVal("tuple", [ParamName(element.name, elements.name_prefixes(element.model)), element])
 
 
-def _kept(run: Run, comp: ir.Comp, element: Element, named: bool, scope: Scope) -> tuple[Tri, Value]:
+def keeps(run: Run, comp: ir.Comp, element: Element, named: bool, scope: Scope) -> tuple[Tri, Value]:
     """Whether a comprehension keeps an element, and what it makes of it. Clauses behind the first go over what a module
     holds: `[p for m in model.modules() if isinstance(m, LayerNorm) for p in m.parameters()]`."""
     local = Scope({}, scope.module, scope)
@@ -340,7 +340,7 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
             if there.no:
                 answer, value = there, Const(None)
             else:
-                answer, value = _kept(run, node, element, iterator.named, scope)
+                answer, value = keeps(run, node, element, iterator.named, scope)
                 answer = answer if there.yes or answer.no else there
             if element.extra:
                 if element.part is Part.ADAPTER and not answer.no:
@@ -370,7 +370,7 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
             )
             for m in iterator.model.models()
         ]
-        return ParamSet(captures, paired)
+        return ParamSet(captures, paired, iterator.modules)
     if all(gathering.element_in(value) is not None for value in values):
         return SeqVal("list", values, open=True, whole=ParamIter(iterator.model))
     return SeqVal("list", values[:8], open=True)
