@@ -114,8 +114,10 @@ def start(run: Run, module: ModuleVal, one: Entry) -> None:
 
 
 def _live(run: Run, cls: ClassVal, node: ir.Node) -> None:
-    """Do with an instance of a class what its framework does, unless a path did so already."""
-    methods = [m for name, m in cls.attrs.items() if isinstance(m, FuncVal) and name != "__init__"]
+    """Do with an instance of a class what its framework does, unless a path did so already: what its constructor or a caller
+    runs of it does not count."""
+    theirs = {effect.fields.get("method") for effect in run.store.protocol(cls.library_base())}
+    methods = [m for name, m in cls.attrs.items() if isinstance(m, FuncVal) and name in theirs]
     if any(run.program.was_run(method.node) for method in methods):
         return
     obj = calls.instantiate(run, cls, Args(), node)

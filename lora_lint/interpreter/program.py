@@ -197,12 +197,18 @@ class Program:
             self._execute_module(run, module, "__main__")
 
         self.explore(path, start)
-        for one in entry.entries(unit, self._surveys[path], self.relevance):
-            if self.linker.referenced_elsewhere(path, one.name):
+        found = entry.entries(unit, self._surveys[path], self.relevance)
+        # What a framework does with a class that others name comes before its methods each alone.
+        later = {c.name for c in found if isinstance(c.node, ir.ClassDef) and self._named_elsewhere(path, c)}
+        for one in sorted(found, key=lambda each: each.owner in later):
+            if one.owner in later or self._named_elsewhere(path, one):
                 self._postponed.append((path, one))
             else:
                 self._run_entry(path, one)
         return []
+
+    def _named_elsewhere(self, path: str, one: entry.Entry) -> bool:
+        return self.linker.referenced_elsewhere(path, one.name)
 
     def finish(self) -> list[Finding]:
         """Run what no other file turned out to call, then give every finding that no path refuted."""
