@@ -118,12 +118,21 @@ _BUILT: list[tuple[str, str, dict[str, Any]]] = [
     ("bert", "BertForSequenceClassification", _TEXT),
     ("bert", "RobertaForSequenceClassification", _TEXT),
     ("bert", "ElectraForSequenceClassification", {**_TEXT, "embedding_size": 16}),
+    ("bert", "BertForPreTraining", _TEXT),
+    ("bert", "RobertaForMaskedLM", _TEXT),
+    ("bert", "ElectraForMaskedLM", {**_TEXT, "embedding_size": 16}),
+    ("bert", "ElectraForPreTraining", {**_TEXT, "embedding_size": 16}),
     ("esm", "EsmForMaskedLM", {**_TEXT, "mask_token_id": 3}),
     ("esm", "EsmForSequenceClassification", {**_TEXT, "mask_token_id": 3}),
     ("esm", "EsmForTokenClassification", {**_TEXT, "mask_token_id": 3}),
     (
         "distilbert",
         "DistilBertForSequenceClassification",
+        {"vocab_size": 32, "dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 16},
+    ),
+    (
+        "distilbert",
+        "DistilBertForMaskedLM",
         {"vocab_size": 32, "dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 16},
     ),
     (
@@ -139,6 +148,7 @@ _BUILT: list[tuple[str, str, dict[str, Any]]] = [
         },
     ),
     ("albert", "AlbertForSequenceClassification", {**_TEXT, "embedding_size": 16}),
+    ("albert", "AlbertForPreTraining", {**_TEXT, "embedding_size": 16}),
     (
         "whisper",
         "WhisperForConditionalGeneration",
