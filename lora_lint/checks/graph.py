@@ -26,7 +26,7 @@ from lora_lint.findings import (
     Severity,
     Unwrap,
 )
-from lora_lint.lifecycle.heap import Obj, trainable
+from lora_lint.lifecycle.heap import Copy, Obj, trainable
 from lora_lint.lifecycle.trace import GRADIENT_READ, MODE_WRITTEN, Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Mode, Tri
 from lora_lint.location import Location
@@ -234,6 +234,9 @@ def training_in_eval_mode(event: Event, trace: Trace) -> Iterator[Report]:
         cause = source.args.get("mode_event")
         if not isinstance(cause, Event) or cause.kind is Ev.LOAD or _chosen(cause, source, trace):
             continue
+        copied = model.root.facts.get("copy")
+        if isinstance(copied, Copy) and copied.path and cause.model is not None and cause.model.root is copied.of:
+            continue  # a layer taken out of a model that stays as it is, to be fitted to what it gives there
         yield Report(
             cause,
             "leaves the model in eval mode, and it is trained like that: dropout stays off"

@@ -49,7 +49,7 @@ def _clone(run: Run, obj: Obj, node: ir.Node, seen: dict[int, Obj] | None) -> Ob
         holds = obj.user_class is not None or iteration.held_modules(obj) is not None
         if seen is not None and holds and not any(map(_updates, obj.attrs.values())):
             new.attrs = {name: _part(run, value, node, seen) for name, value in obj.attrs.items()}
-        new.facts["copy"] = Copy(root, len(run.trace.events), run.statement or run.loc(node))
+        new.facts["copy"] = Copy(root, len(run.trace.events), run.statement or run.loc(node), obj.full_path)
     if root.state is not None:
         old = root.state
         state = ModelState(**{name: getattr(old, name) for name in ModelState.__dataclass_fields__})

@@ -95,11 +95,12 @@ class ModelState:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """That a model is a copy: of which root, made where and after how many events."""
+    """That a model is a copy: of which root, made where and after how many events. path: of the part that was copied."""
 
     of: Obj
     seq: int
     location: Location
+    path: str = ""
 
 
 @dataclass(eq=False, slots=True)
