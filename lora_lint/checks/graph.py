@@ -38,6 +38,7 @@ _HOW = {
     Cut.NUMPY: "goes through numpy",
     Cut.REBUILT: "is rebuilt as a new tensor",
     Cut.COMPARED: "is made of comparisons, which have no gradient,",
+    Cut.WHOLE: "is made of whole numbers, which have no gradient,",
 }
 
 

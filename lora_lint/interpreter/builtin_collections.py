@@ -170,7 +170,7 @@ def _map(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 
 def _len(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = first(args)
-    if isinstance(value, SeqVal) and not value.open:
+    if isinstance(value, SeqVal) and not value.open and not value.grows:
         return Const(len(value.items))
     if isinstance(value, Const) and isinstance(value.value, (str, bytes, tuple)):
         return Const(len(value.value))

@@ -275,7 +275,7 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
             negated.fixed = inner.fixed
             return negated
         return run.fresh(node)
-    if op in _NEGATED:
+    if op in _NEGATED and not (op == "!=" and any(isinstance(value, Tensor) for value in values)):
         return compare(run, "not", [compare(run, _NEGATED[op], values, node)], node)
     left, right = values[0], values[1]
     if op == "in":

@@ -84,6 +84,7 @@ def _list_method(run: Run, value: SeqVal, name: str, args: Args, node: ir.Node) 
         item = gathering.put_into(run, value, given[0])
         if len(value.items) < 200:
             value.items.append(item)
+        gathering.note_growth(run, value)
         if run.param_loops and (isinstance(value.whole, ParamIter) or not isinstance(given[0], Element)):
             value.open = True  # the loop runs over samples: a model has more names than these
         return _mutated(run, name, args, node)

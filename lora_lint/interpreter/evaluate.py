@@ -214,7 +214,7 @@ def _seq(run: Run, node: ir.Seq, scope: Scope) -> Value:
         else:
             items.append(evaluate(run, item, scope))
     whole = spliced[0] if spliced and len(node.items) == 1 else None
-    return SeqVal(node.kind, items, opened or len(node.items) > 500, whole, tuple(spliced))
+    return SeqVal(node.kind, items, opened or len(node.items) > 500, whole, tuple(spliced), born=run.turns)
 
 
 def _mapping(run: Run, node: ir.Mapping, scope: Scope) -> Value:

@@ -17,7 +17,7 @@ import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import encodings, generators, probes, rows, tensors
+from lora_lint.interpreter import encodings, gathering, generators, probes, rows, tensors
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.keys import joined
 from lora_lint.interpreter.parameter_values import PARAMETERS, Element, ParamIter, ParamSet
@@ -164,6 +164,7 @@ def _augment(run: Run, node: ir.AugAssign, scope: Scope) -> None:
     if isinstance(before, SeqVal) and node.op == "+":
         more = value if isinstance(value, SeqVal) else SeqVal("list", [value], True)
         before.items, before.open = joined([before, more])
+        gathering.note_growth(run, before)
         return
     if isinstance(before, Element):
         elements.note_write(run, before, node)
@@ -221,9 +222,10 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
     if iteration.stores(iterable, node.body, hot):
         limit = iteration.MAX_STORED
     items: list[Value] = []
+    more = True
     if not isinstance(iterable, Generator):
         with one_of:
-            items, _ = iteration.items_for_loop(run, iterable, node.iter, limit, 2 if hot else 1)
+            items, more = iteration.items_for_loop(run, iterable, node.iter, limit, 2 if hot else 1)
         iteration.each_of(iterable, items, node.body, run.loc(node))
     outer, run.loop = run.loop, run.loc(node)
     run.loops.append(run.loop)
@@ -234,7 +236,7 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
             hot = hot and not turns
         for item in items:
             bind_target(run, node.target, item, scope)
-            if not _turn(run, node.body, scope):
+            if not _turn(run, node.body, scope, more):
                 return
             if _told(run, item):
                 break
@@ -254,9 +256,12 @@ def _told(run: Run, item: Value) -> bool:
     return isinstance(item, Sym) and item.turn is None and run.oracle.value(item.key) is not None
 
 
-def _turn(run: Run, body: tuple[ir.Stmt, ...], scope: Scope) -> bool:
-    """One turn of a loop; False when it broke out."""
-    guards = len(run.guards)
+def _turn(run: Run, body: tuple[ir.Stmt, ...], scope: Scope, more: bool = True) -> bool:
+    """One turn of a loop; False when it broke out. more: whether there may be more turns than are run."""
+    guards, outer = len(run.guards), run.turn
+    if more:
+        run.turns += 1
+        run.turn = run.turns
     try:
         block(run, body, scope)
     except Jump as jump:
@@ -269,6 +274,7 @@ def _turn(run: Run, body: tuple[ir.Stmt, ...], scope: Scope) -> bool:
         run.witnesses.add((BROKEN_OFF, run.loop))
         raise
     finally:
+        run.turn = outer
         del run.guards[guards:]
     return True
 

@@ -33,6 +33,12 @@ def put_into(run: Run, gathering: SeqVal, item: Value) -> Value:
     return in_doubt(item) if state.weak or state.doubt else item
 
 
+def note_growth(run: Run, gathering: SeqVal) -> None:
+    """Note that something is put into a list. In a turn of a loop over something unknown, in which the list was there before,
+    nobody knows how much is in it by now."""
+    gathering.grows = gathering.grows or (gathering.born is not None and gathering.born < run.turn)
+
+
 def values_of(pairs: SeqVal) -> SeqVal:
     """A list of modules out of one in which each stands behind its name."""
     return SeqVal("list", [pair.items[1] for pair in pairs.items], pairs.open, pairs.whole)

@@ -117,11 +117,13 @@ def modules_of(iterable: Value) -> Obj | None:
     inner = iterable.whole if isinstance(iterable, SeqVal) else iterable
     if isinstance(inner, SeqVal):
         return modules_of(inner)
-    return inner if isinstance(inner, Obj) and inner.kind is Kind.MODEL else None
+    return inner if isinstance(inner, Obj) and inner.kind is Kind.MODEL and "slice" not in inner.facts else None
 
 
 def module_at(run: Run, modules: Obj, index: Value) -> Obj:
     """`layers[i]`: each of them in turn, where a loop counts through all and treats them alike; one of them elsewhere."""
+    if _is_slice(index):  # some of them, still a list
+        return Obj(Kind.MODEL, "torch.nn.Module", modules.site, parent=modules, path="*", facts={"slice": True})
     turn = index.turn if isinstance(index, Sym) else None
     every = turn is not None and turn.alike is not None and turn.alike == run.loop
     if turn is None or not every or turn.start != 0 or turn.offset or not _counts(turn.stop, modules):
@@ -133,6 +135,12 @@ def length(value: Value) -> Hashable:
     """The identity of the number of items in a value; a list of modules has as many wherever it is read."""
     modules = modules_of(value)
     return ("len", key_of(value)) if modules is None else ("len", "modules", id(modules.root), modules.full_path)
+
+
+def _is_slice(index: Value) -> bool:
+    if isinstance(index, Const):
+        return isinstance(index.value, slice)
+    return isinstance(index, Sym) and index.text == "slice"
 
 
 def _counts(number: Hashable, modules: Obj) -> bool:
@@ -177,7 +185,8 @@ def item_of(run: Run, iterable: Value, node: ir.Node) -> Value:
         if held is not None:
             return items_for_loop(run, held, node, 1)[0][0]
         if iterable.kind is Kind.MODEL:
-            return Obj(Kind.MODEL, "torch.nn.Module", iterable.site, parent=iterable, path="*")
+            holder = iterable.parent if "slice" in iterable.facts else iterable
+            return Obj(Kind.MODEL, "torch.nn.Module", iterable.site, parent=holder, path="*")
     if isinstance(iterable, Tensor):
         return iterable
     if isinstance(iterable, Sym) and _is_data(iterable):

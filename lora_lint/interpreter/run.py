@@ -119,6 +119,8 @@ class Run:
         # For each `__enter__` of the user's that runs: the contexts it entered by hand, where, and whose they are.
         self.by_hand: list[list[tuple[Obj, Location, Obj]]] = []
         self.loops: list[Location] = []  # all loops that run, outermost first, those of callers too
+        self.turns = 0  # turns so far of loops of which nobody knows how many there are
+        self.turn = 0  # the one that runs, of the innermost such loop
         self.counters: set[Hashable] = set()  # keys of the unknowns that count the turns of a loop
         self.loop: Location | None = None  # the innermost loop of the current function
         self.thorough = False  # every arm counts, and every parameter that a model may have

@@ -145,8 +145,10 @@ def cut(run: Run, value: Value, kind: Cut, node: ir.Node) -> Value:
             return Tensor(Graph.PLAIN, cut=kind) if computed else plain()
     if isinstance(value, Tensor) and value.graph is Graph.PLAIN:
         return value
-    if isinstance(value, Tensor) and value.leaf:
+    if isinstance(value, Tensor) and (value.leaf or (kind is Cut.WHOLE and not value.sources)):
         return plain(value.device)
+    if kind is Cut.WHOLE and not isinstance(value, Tensor):
+        return plain()  # labels, as a rule
     if isinstance(value, Sym) and kind is Cut.REBUILT:
         return Tensor(Graph.PLAIN, cut=kind)  # torch.tensor of something unknown: data
     if isinstance(value, Const) or (isinstance(value, Sym) and value.data):

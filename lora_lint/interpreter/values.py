@@ -246,7 +246,8 @@ class Super:
 
 @dataclass(slots=True, eq=False)
 class SeqVal:
-    """A list, tuple or set. open: there may be more items than these. whole: what is iterated here from end to end, with
+    """A list, tuple or set. open: there may be more items than these. grows: turns of a loop put more into it, and how many
+    turns there are is unknown. born: the turn in which it was written down. whole: what is iterated here from end to end, with
     nothing left out, as by `enumerate(layers)`. spliced: the lists of modules of which all are among the items, as in
     `[model.embeddings, *model.encoder.layer]`."""
 
@@ -255,6 +256,8 @@ class SeqVal:
     open: bool = False
     whole: Value | None = None
     spliced: tuple[Obj, ...] = ()
+    grows: bool = False
+    born: int | None = None
 
 
 @dataclass(slots=True, eq=False)
