@@ -112,7 +112,7 @@ def _of_dict(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value:
     if value.factory is not None:
         return _made_on_demand(run, value, index, node)
     picked = picked_by_default(run, value, index, node) or _any_tool(run, list(value.items.values()))
-    picked = picked or _registered(run, value, index, node)
+    picked = picked or registered(run, value, index, node)
     return run.fresh(node) if picked is None else picked
 
 
@@ -163,17 +163,20 @@ def picked_by_default(run: Run, value: DictVal, index: Value, node: ir.Node) -> 
     return found if conditions.decide(run, same, node)[0] else None
 
 
-def _registered(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value | None:
-    """What an unknown key picks out of a registry of a few classes of the user: each of them on a path of its own."""
+def registered(run: Run, value: DictVal, index: Value, node: ir.Node, certain: bool = True) -> Value | None:
+    """What an unknown key picks out of a registry of a few classes or functions of the user: each of them on a path of its
+    own, where one of them matters. certain: it is one of them."""
     found = list(value.items.items())
     if not isinstance(index, Sym) or index.default is not None or value.open or not 0 < len(found) <= _FEW:
         return None
-    if not all(isinstance(item, ClassVal) for _, item in found):
+    if not all(isinstance(item, (ClassVal, FuncVal)) for _, item in found):
         return None
-    for key, item in found[:-1]:
+    if not any(isinstance(item, ClassVal) or run.program.is_hot(item.node) for _, item in found):
+        return None
+    for key, item in found[:-1] if certain else found:
         if conditions.decide(run, Sym(("==", index.key, key_of(Const(key))), index.text), node)[0]:
             return item
-    return found[-1][1]
+    return found[-1][1] if certain else None
 
 
 _FEW = 4
