@@ -155,7 +155,7 @@ def _clips(clip: Event, optimizer: Obj) -> bool:
 
 
 def _unscale_first(clip: Event, unscaled: Event | None, step: Event) -> FixPlan | None:
-    if clip.statement is None or clip.chain != step.chain:
+    if clip.statement is None or clip.chain != step.chain or clip.args.get("loop"):
         return None
     title = "unscale the gradients before they are clipped"
     if unscaled is not None and unscaled.statement is not None and unscaled.chain == clip.chain:

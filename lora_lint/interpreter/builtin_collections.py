@@ -46,13 +46,13 @@ def first(args: Args) -> Value:
 def _to_list(kind: str) -> Handler:
     def handler(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
         if not args.positional:
-            return SeqVal(kind, [])
+            return SeqVal(kind, [], born=run.turns)
         value = args.positional[0][0]
         if isinstance(value, (ParamIter, ParamSet)):
             return params.materialise(run, value, node)
         if kind == "list" and isinstance(value, Tensor) and value.ids is not None:
             return replace(value)  # ids are a list or a tensor: both become the same labels
-        return SeqVal(kind, *_items(run, value, node), iteration.modules_of(value))
+        return SeqVal(kind, *_items(run, value, node), iteration.modules_of(value), born=run.turns)
 
     return handler
 

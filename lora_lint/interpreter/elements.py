@@ -187,7 +187,9 @@ def asks_for_gradient(condition: Value) -> bool | None:
 
 
 def gradient_of(key: Hashable) -> str:
-    """The name of the representative parameter whose gradient an unknown is, "" for anything else."""
+    """The name of the representative parameter whose gradient an unknown is, or the data of that, "" for anything else."""
+    if isinstance(key, tuple) and key[:1] == ("attr",) and key[2:] == ("data",):
+        key = key[1]
     return str(key[1]) if isinstance(key, tuple) and key[:1] == ("element",) and key[2:] == ("grad",) else ""
 
 

@@ -297,6 +297,8 @@ def _of_unknown(
         run.witness(Ev.ZERO_GRAD, run.module.path)
         if held := elements.gradient_of(receiver.key):
             param_loops.drop_gradient(run, held, node)
+    elif name in ("clamp_", "clip_") and elements.gradient_of(receiver.key):
+        param_loops.clip_gradient(run, node)
     elif name in _GIVES and "grad" in receiver.text:
         run.gradient_given()
     if receiver.data:

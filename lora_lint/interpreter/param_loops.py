@@ -111,6 +111,14 @@ def drop_gradient(run: Run, name: str, node: ir.Node) -> None:
         state.cleared_at = (run.loc(node), run.statement)
 
 
+def clip_gradient(run: Run, node: ir.Node) -> None:
+    """`p.grad.clamp_(…)` inside a loop over parameters: one event of the loop."""
+    state = run.param_loops[-1] if run.param_loops else None
+    if state is not None and not state.clips and state.model is not None and state.drops():
+        state.clips = True
+        run.emit(Ev.CLIP, node, {"model": state.model}, {"loop": True}, "torch.nn.utils.clip_grad_value_")
+
+
 def _clear(run: Run, model: Obj, state: ParamLoop) -> None:
     """Make one event of a loop that dropped the gradients of all adapters (without adapters: of all parameters)."""
     if state.cleared_at is None or state.broke:

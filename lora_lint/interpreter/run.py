@@ -55,6 +55,7 @@ class ParamLoop:
     lacking: tuple[int, bool] = (0, False)
     model: Obj | None = None
     lists: list[SeqVal] = field(default_factory=list)  # to which it appended what it goes over
+    clips: bool = False  # it clipped gradients
     cleared: set[str] = field(default_factory=set)  # names of the parameters whose gradient it dropped
     cleared_at: tuple[Location, Location | None] | None = None
 
