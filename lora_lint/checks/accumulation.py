@@ -71,7 +71,8 @@ def _gathers(block: Obj) -> Severity | None:
 
 def _several(steps: Any) -> Severity | None:
     """How bad a wipe is for a number of accumulation steps: not at all for one, a warning when one is the user's default."""
-    known = literal(steps)
+    steps = getattr(steps, "symbol", steps)
+    known = literal(steps if not getattr(steps, "fixed", False) else steps.default)
     if known is not MISSING:
         return Severity.ERROR if isinstance(known, int) and known > 1 else None
     if getattr(steps, "key", None) is None:

@@ -48,34 +48,24 @@ def device_map_auto_in_distributed(event: Event, trace: Trace) -> Iterator[Repor
     """A model that is trained by several processes was spread over all GPUs by each."""
     for load in trace.of(Ev.LOAD):
         model = load.model
-        spread = _map(load, trace)
-        if model is None or spread not in _SPREAD:
+        value = load.args.get("map")
+        if model is None or literal(value) not in _SPREAD:
             continue
         use = next((e for e in trace.of(*TRAINING, Ev.TRAINER) if any(m.root is model.root for m in _used(e))), None)
         evidence = _launched(model, trace)
         if use is None or evidence is None:
             continue
         where, note = evidence
-        option = getattr(load.args["map"], "option", "")
+        option = getattr(getattr(value, "symbol", None), "option", "")
         default = f" (the default of {option})" if option else ""
-        report = Report(
+        yield Report(
             load,
-            f'loads {name_of(load, "model")} with device_map="{spread}"{default} in a program of several processes: '
+            f'loads {name_of(load, "model")} with device_map="{literal(value)}"{default} in a program of several processes: '
             "each of them takes all GPUs, and the training fails",
             help='load it on the GPU of the process: device_map={"": local_rank}',
             story=((where, note), (use, "trained here")),
             plan=_own_gpu(load) if _by_launcher(trace) else None,
         )
-        if not option or trace.left(option) or all(guard.default for guard in report.conditions()):
-            yield report
-
-
-def _map(load: Event, trace: Trace) -> Any:
-    """The device map of a load: as written, or the default of an option that a command which starts the program leaves out."""
-    value = load.args.get("map")
-    option = getattr(value, "option", "")
-    left = option and trace.left(option) is not False
-    return literal(getattr(value, "default", None) if left else value)
 
 
 def _used(event: Event) -> list[Obj]:

@@ -50,6 +50,8 @@ def _add(options: dict[str, Const | None], args: Args, always: set[str]) -> None
     if not (isinstance(dest, Const) and isinstance(dest.value, str) and dest.value):
         return
     default = args.keywords.get("default", (None, None))[0]
+    if isinstance(default, Sym):
+        default = default.default  # an option for the default of another
     action = args.keywords.get("action", (Const(None), None))[0]
     if default is None and isinstance(action, Const) and action.value in ("store_true", "store_false"):
         default = Const(action.value == "store_false")

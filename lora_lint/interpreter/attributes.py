@@ -132,6 +132,7 @@ def _of_unknown(run: Run, value: Sym, name: str) -> Value:
             run.witnesses.add((GRADIENT_TAKEN,))
         text = f"{value.text}.{name}" if value.text else name
         found = compound(("attr", value.key, name), [value], text, data=value.data)
+        found.read_of = value, name
         value.attrs[name] = found
     if isinstance(found, Sym) and found.obj is not None:
         return found.obj
@@ -147,7 +148,7 @@ def _of_tensor(run: Run, value: Tensor, name: str, node: ir.Node) -> Value:
         return Sym(("tensor", name, id(value)), name, data=name != "grad")  # a gradient may have a graph of its own
     if value.encoding is not None:
         return encodings.item(value, name)
-    return value
+    return LibMethod(value, name) if run.store.find_method(tensors.TYPE, name) else value
 
 
 def _of_super(run: Run, value: Super, name: str, node: ir.Node) -> Value:
@@ -193,6 +194,7 @@ def _of_object(run: Run, obj: Obj, name: str, node: ir.Node) -> Value:
             run.witnesses.add((GRADIENT_TAKEN,))
         return _submodule_or_data(run, obj, name)
     value = Sym(("attr", ("obj", obj.site, obj.type), name), f"{obj.name}.{name}" if obj.name else name)
+    value.read_of = obj, name
     obj.attrs[name] = value
     return value
 
@@ -368,6 +370,8 @@ def _override(run: Run, model: Obj, name: str, new: FuncVal | Bound, node: ir.At
 
 def _write_requires_grad(run: Run, value: Value, new: Value, node: ir.Attr, scope: Scope) -> None:
     answer = conditions.truth(run, new)
+    if param_loops.write_drawn(run, value, node):
+        return
     if isinstance(value, Element):
         param_loops.write_element(run, value, answer, node)
     elif isinstance(value, Obj) and value.kind is Kind.MODEL:

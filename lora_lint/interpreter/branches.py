@@ -91,6 +91,8 @@ def _go_on(run: Run, node: ir.If, remembered: tuple[ir.Node, Value] | None, arm:
     value = remembered[1] if remembered is not None else None
     other = node.orelse if arm else node.body
     if isinstance(value, Sym):
+        if value.default is not None and bool(value.default.value) != arm:
+            run.oracle.contradict(value.key)
         run.oracle.assume(value.key, arm)
     if run.loop is not None and isinstance(other[-1], (ir.Jump, ir.Return)):
         run.witnesses.add((BROKEN_OFF, run.loop))

@@ -180,7 +180,7 @@ def _hasattr(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 def _getattr(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     if len(args.positional) < 2:
         return run.fresh(node)
-    value, name = args.positional[0][0], args.positional[1][0]
+    value, name = args.positional[0][0], run.by_default(args.positional[1][0])
     if isinstance(name, Const) and isinstance(name.value, str):
         return attributes.read(run, value, name.value, node, scope)
     if isinstance(value, Obj) and value.kind is Kind.MODEL:

@@ -95,7 +95,7 @@ def _some(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 
 def _enumerate(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = first(args)
-    if isinstance(value, ParamIter):
+    if isinstance(value, (ParamIter, ParamSet)):
         return value
     items, opened = _items(run, value, node)
     start = args.get(1, "start")
@@ -137,9 +137,9 @@ def _zip(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
         return SeqVal("list", [])
     length = max(1, min(len(items) for items, _ in columns))
     rows: list[Value] = []
-    for i in range(min(length, 8)):
+    for i in range(min(length, iteration.MAX_STORED)):
         rows.append(SeqVal("tuple", [items[i] if i < len(items) else run.fresh(node) for items, _ in columns]))
-    return SeqVal("list", rows, any(opened for _, opened in columns))
+    return SeqVal("list", rows, length > len(rows) or any(opened for _, opened in columns))
 
 
 def _filter(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
@@ -252,7 +252,7 @@ def _defaultdict(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 def _next(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = first(args)
     if isinstance(value, ParamIter):
-        return found_modules.first_kept(run, value) or run.fresh(node)
+        return found_modules.first_kept(run, value) or param_loops.draw(run, value, node)
     items, _ = _items(run, value, node)
     return items[0] if items else run.fresh(node)
 

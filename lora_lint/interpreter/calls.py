@@ -52,14 +52,25 @@ def call(run: Run, node: ir.Call, scope: Scope) -> Value:
             return call(run, node, scope)
         finally:
             run.inspecting = False
-    if isinstance(node.func, ir.Attr):
-        receiver = attributes.evaluate_receiver(run, node.func, scope)
+    func = _attribute(node.func)
+    if isinstance(func, ir.Attr):
+        receiver = attributes.evaluate_receiver(run, func, scope)
         args = evaluate_args(run, node, scope)
-        return methods.call_method(run, receiver, node.func.name, args, node, scope, node.func.value)
+        return methods.call_method(run, receiver, func.name, args, node, scope, func.value)
     if isinstance(node.func, ir.Name) and node.func.id == "super" and not node.args:
         return builtin.super_value(run, scope, node)
     callee = evaluation.evaluate(run, node.func, scope)
     return call_value(run, callee, evaluate_args(run, node, scope), node, scope)
+
+
+def _attribute(func: ir.Expr) -> ir.Expr:
+    """What is called, `getattr(x, "name")` written as `x.name`: so it is known what an unknown x is asked for."""
+    if not (isinstance(func, ir.Call) and isinstance(func.func, ir.Name) and func.func.id == "getattr"):
+        return func
+    match [arg.value for arg in func.args if arg.name is None and not arg.star]:
+        case [value, ir.Const(value=str() as name)]:
+            return ir.Attr(func.loc, value, name)
+    return func
 
 
 def _only_looks(node: ir.Call) -> bool:
@@ -80,9 +91,11 @@ def evaluate_args(run: Run, node: ir.Call, scope: Scope) -> Args:
 def call_value(run: Run, callee: Value, args: Args, node: ir.Node, scope: Scope) -> Value:
     """Call a value with evaluated arguments."""
     if isinstance(callee, FuncVal):
-        return call_function(run, callee, _flat(args), node, args)
+        return call_function(run, callee, flat(args), node, args)
     if isinstance(callee, Bound):
-        return call_function(run, callee.func, [(None, callee.receiver), *_flat(args)], node, args)
+        if isinstance(callee.receiver, Obj) and callee.receiver.kind is Kind.OPTIMIZER:
+            return methods.call_own(run, callee.receiver, callee.func, args, node, scope, None)
+        return call_function(run, callee.func, [(None, callee.receiver), *flat(args)], node, args)
     if isinstance(callee, ClassVal):
         return instantiate(run, callee, args, node)
     if isinstance(callee, LibRef):
@@ -101,10 +114,13 @@ def call_value(run: Run, callee: Value, args: Args, node: ir.Node, scope: Scope)
         real = [v for v in callee.values if not isinstance(v, Const)]
         if len(real) == 1:
             return call_value(run, real[0], args, node, scope)
+    if isinstance(callee, Sym) and callee.read_of is not None:
+        return methods.call_read(run, *callee.read_of, args, node, scope)
     return unknown_call(run, callee, args, node)
 
 
-def _flat(args: Args) -> list[tuple[str | None, Value]]:
+def flat(args: Args) -> list[tuple[str | None, Value]]:
+    """Arguments as parameters are bound to them: by position, then by name."""
     return [
         *((None, value) for value, _ in args.positional),
         *((name, value) for name, (value, _) in args.keywords.items()),
@@ -267,7 +283,7 @@ def call_function(
         if variant is None:
             return unknown_call(run, func, Args([(value, None) for _, value in given]), node)
         return call_function(run, variant, given, node, args, eager)
-    if run.stack.count(id(func.node)) >= 2 or len(run.stack) >= MAX_DEPTH:
+    if run.stack.count(_frame_of(func)) >= 2 or len(run.stack) >= MAX_DEPTH:
         escape(run, Args([(value, None) for _, value in given]), node)
         return run.fresh(node)
     if getattr(func.node, "generator", False) and not eager:
@@ -281,6 +297,11 @@ def call_function(
     return _interpret(run, func, given, node, args)
 
 
+def _frame_of(func: FuncVal) -> tuple[int, int]:
+    """What tells recursion: the wrappers that one decorator made of several functions are different functions."""
+    return id(func.node), id(func.scope)
+
+
 def _interpret(
     run: Run, func: FuncVal, given: list[tuple[str | None, Value]], node: ir.Node, args: Args | None
 ) -> Value:
@@ -291,7 +312,7 @@ def _interpret(
     bind_parameters(run, func, given, local, node, args)
     before, run.callee = run.callee, func.node
     try:
-        with run.frame(func.scope.module, node, id(func.node)):
+        with run.frame(func.scope.module, node, _frame_of(func)):
             if not func.contexts:
                 return _result(run, func, local)
             with ExitStack() as stack:
@@ -362,7 +383,7 @@ def instantiate(run: Run, cls: ClassVal, args: Args, node: ir.Node) -> Value:
         obj.state = obj.model
     init = cls.find("__init__")
     if isinstance(init, FuncVal):
-        call_function(run, init, [(None, obj), *_flat(args)], node, args)
+        call_function(run, init, [(None, obj), *flat(args)], node, args)
     elif records.is_record(cls):
         records.fill(run, obj, cls, args, node)
         after = cls.find("__post_init__")

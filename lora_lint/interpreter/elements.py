@@ -173,7 +173,7 @@ def element_attribute(run: Run, element: Element, name: str, node: ir.Node) -> V
         run.witnesses.add((GRADIENT_TAKEN,))
     if name == "__class__":
         return Sym(("element-class", element.name), "")
-    return Sym(("element", element.name, name), name)
+    return Sym(("element", element.name, name), name, read_of=(element, name))
 
 
 def asks_for_gradient(condition: Value) -> bool | None:

@@ -58,12 +58,13 @@ def loop(run: Run, node: ir.For, generator: Generator, scope: Scope, limit: int)
     """`for item in generator():` the generator's body is run, and at each `yield` the body of the loop, as in Python: a
     filter in there holds for it, and so does a context. How many turns it made; a jump that leaves the loop is raised."""
     back = run.place()
-    turns, outer = 0, len(run.param_loops)
+    turns, unknown, outer = 0, 0, len(run.param_loops)
     leaving: Jump | Returned | None = None
 
     def at_yield(value: Value) -> None:
-        nonlocal turns, leaving
+        nonlocal turns, unknown, leaving
         turns += 1
+        unknown += not iteration.is_known(value)
         with run.back_in(back):
             guards = len(run.guards)
             execution.bind_target(run, node.target, value, scope)
@@ -76,8 +77,11 @@ def loop(run: Run, node: ir.For, generator: Generator, scope: Scope, limit: int)
         over_parameters = len(run.param_loops) > outer
         if leaving is not None and over_parameters:
             run.param_loops[-1].broke = True
-        if leaving is not None or (turns >= limit and not over_parameters):
+        if leaving is not None or (ended() and not over_parameters):
             raise Jump("close")  # what follows the yield is not run, but its `finally` is
+
+    def ended() -> bool:
+        return unknown >= limit or turns >= iteration.MAX_STORED
 
     named = tuple(mentions.in_body(node.body, scope))
     run.yields.append(at_yield)
@@ -85,7 +89,7 @@ def loop(run: Run, node: ir.For, generator: Generator, scope: Scope, limit: int)
     try:
         calls.call_function(run, generator.func, generator.args, node, eager=True)
     except Jump:
-        if leaving is None and turns < limit:
+        if leaving is None and not ended():
             raise
     finally:
         run.awaited.pop()

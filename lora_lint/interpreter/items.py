@@ -112,7 +112,7 @@ def _of_dict(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value:
     if value.factory is not None:
         return _made_on_demand(run, value, index, node)
     picked = picked_by_default(run, value, index, node) or _any_tool(run, list(value.items.values()))
-    picked = picked or registered(run, value, index, node)
+    picked = picked or registered(run, value, index, node) or _data_by_default(run, value, index)
     return run.fresh(node) if picked is None else picked
 
 
@@ -161,6 +161,13 @@ def picked_by_default(run: Run, value: DictVal, index: Value, node: ir.Node) -> 
         return None
     same = Sym(("==", index.key, key_of(default)), index.text, Const(True))
     return found if conditions.decide(run, same, node)[0] else None
+
+
+def _data_by_default(run: Run, value: DictVal, index: Value) -> Value | None:
+    """The plain data that an option picks out of a dict while it has its default: `DTYPES[args.precision]`."""
+    known = run.by_default(index)
+    found = value.items.get(known.value) if isinstance(known, Const) and isinstance(known.value, str) else None
+    return found if isinstance(found, (Const, LibRef, DictVal, SeqVal)) else None
 
 
 def registered(run: Run, value: DictVal, index: Value, node: ir.Node, certain: bool = True) -> Value | None:

@@ -42,21 +42,25 @@ def holds_callables(value: Value) -> bool:
     return any(isinstance(each, (FuncVal, Bound, Partial, LibMethod)) for each in flat)
 
 
-def stores(iterable: Value, body: tuple[ir.Stmt, ...], hot: bool) -> bool:
-    """Whether a loop over known items puts something under the name of each, so that a missing turn is a missing value:
-    `setattr(config, name, value)`, `yield name, value`, and in a loop that touches nothing else `kwargs[name] = value`."""
+def is_known(value: Value) -> bool:
+    """Whether an item is one of its own, not one of many alike: a constant, a function, a tuple of such."""
+    if isinstance(value, SeqVal):
+        return not value.open and all(map(is_known, value.items))
+    return isinstance(value, (Const, FuncVal, Bound, Partial, LibMethod))
+
+
+def every(iterable: Value, body: tuple[ir.Stmt, ...], hot: bool) -> bool:
+    """Whether a loop goes over all of the known items, not only the first ones: where it touches nothing with a lifecycle it
+    is there for what it puts under the name of each, so that a missing turn is a missing value; elsewhere where it sets
+    attributes by name, or yields."""
     if not isinstance(iterable, (SeqVal, DictVal)) or not LOOP_TURNS < len(iterable.items) <= MAX_STORED:
         return False
-    for node in nodes_in(body):
-        if isinstance(node, ir.Call):
-            if isinstance(node.func, ir.Name) and node.func.id == "setattr":
-                return True
-        elif isinstance(node, ir.Op):
-            if node.op == "yield":
-                return True
-        elif isinstance(node, ir.Assign) and not hot and any(isinstance(each, ir.Item) for each in node.targets):
-            return True
-    return False
+    return (not hot and not iterable.open) or any(
+        isinstance(node, ir.Op) and node.op == "yield"
+        if not isinstance(node, ir.Call)
+        else isinstance(node.func, ir.Name) and node.func.id == "setattr"
+        for node in nodes_in(body)
+    )
 
 
 def items_for_loop(

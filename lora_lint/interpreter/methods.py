@@ -40,7 +40,6 @@ from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.syntax import ir
 
 MODULE_TYPE = "torch.nn.Module"
-TENSOR_TYPE = "torch.Tensor"
 
 # Methods by which an unknown value shows what it is. Only names that nothing else has.
 _MODEL_METHODS = frozenset(
@@ -134,6 +133,15 @@ def call_bound(run: Run, method: LibMethod, args: Args, node: ir.Node, scope: Sc
     return call_method(run, method.receiver, method.name, args, node, scope, method.receiver_expr)
 
 
+def call_read(run: Run, receiver: Value, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """Call an unknown attribute that was read before: `add = parser.add_argument; add("--lr")`."""
+    if isinstance(receiver, Sym) and receiver.obj is not None:
+        receiver = receiver.obj
+    if isinstance(receiver, Obj):
+        return _of_object(run, receiver, name, args, node, scope, None, replaced=False)
+    return call_method(run, receiver, name, args, node, scope)
+
+
 def _of_object(
     run: Run, obj: Obj, name: str, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None, replaced: bool = True
 ) -> Value:
@@ -155,7 +163,7 @@ def _of_object(
         if holder is not obj and holder.user_class is not None:
             found = holder.user_class.find(name)
             if isinstance(found, FuncVal):
-                return _call_bound(run, holder, found, args, node, scope, expr)
+                return call_own(run, holder, found, args, node, scope, expr)
         spec = _listed(run, obj, holder, name, args)
         if spec:
             return specs.apply_call(run, spec, f"{holder.type}.{name}", obj, args, node, scope, expr)
@@ -193,13 +201,13 @@ def _listed(run: Run, obj: Obj, holder: Obj, name: str, args: Args) -> tuple[Cal
     )
 
 
-def _call_bound(
+def call_own(
     run: Run, obj: Obj, function: FuncVal, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None
 ) -> Value:
     """Call a function of an object's class. `step` of the user's own optimizer is a step like any other, however it computes
     what it writes; one that is given more than a closure (gradients, say) is something else."""
     before = len(run.trace.events)
-    result = calls.call_value(run, Bound(function, obj), args, node, scope)
+    result = calls.call_function(run, function, [(None, obj), *calls.flat(args)], node, args)
     if obj.kind is not Kind.OPTIMIZER or getattr(function.node, "name", "") != "step":
         return result
     plain = len(args.positional) <= 1 and set(args.keywords) <= {"closure"}
@@ -214,7 +222,7 @@ def _of_class(
 ) -> Value:
     """Call a function of the object's own class; of a property, what it gives: `self.net(batch)`."""
     if obj.kind is Kind.OPTIMIZER and not (found.is_property or found.static or found.of_class):
-        return _call_bound(run, obj, found, args, node, scope, expr)
+        return call_own(run, obj, found, args, node, scope, expr)
     if found.is_property:
         callee = calls.call_function(run, found, [(None, obj)], node)
     else:
@@ -247,9 +255,9 @@ def _of_tensor(
     if kept is not None:
         containers.note_device(run, name, args, node)
         return kept
-    spec = run.store.find_method(TENSOR_TYPE, name)
+    spec = run.store.find_method(tensors.TYPE, name)
     if spec:
-        return specs.apply_call(run, spec, f"{TENSOR_TYPE}.{name}", tensor, args, node, scope, expr)
+        return specs.apply_call(run, spec, f"{tensors.TYPE}.{name}", tensor, args, node, scope, expr)
     containers.note_device(run, name, args, node)
     if name in ("items", "values", "keys"):
         return SeqVal(
@@ -281,6 +289,8 @@ def _of_unknown(
     containers.note_device(run, name, args, node)
     if name in ("to", "cuda"):
         receiver.loader = None  # a batch of a class of its own may move in place
+    if name == "requires_grad_" and param_loops.write_drawn(run, receiver, node):
+        return receiver
     shown = None if receiver.data else _shown(receiver, name)
     if shown is not None:
         return _of_object(run, promote(run, receiver, *shown, expr), name, args, node, scope, expr)
@@ -288,8 +298,8 @@ def _of_unknown(
         return _of_object(run, promote(run, receiver, Kind.MODEL, MODULE_TYPE, expr), name, args, node, scope, expr)
     if name in _TENSOR_METHODS:
         tensor: Value = tensors.plain() if receiver.data else receiver
-        spec = run.store.find_method(TENSOR_TYPE, name)
-        result = specs.apply_call(run, spec, f"{TENSOR_TYPE}.{name}", tensor, args, node, scope)
+        spec = run.store.find_method(tensors.TYPE, name)
+        result = specs.apply_call(run, spec, f"{tensors.TYPE}.{name}", tensor, args, node, scope)
         if name == "requires_grad_" and isinstance(expr, ir.Name) and isinstance(result, Tensor):
             scope.bind(expr.id, result)
         return result

@@ -203,6 +203,23 @@ def write_element(run: Run, element: Element, answer: Tri, node: ir.Node) -> Non
         state.where, state.statement = run.statement or run.loc(node), run.statement
 
 
+def draw(run: Run, iterator: ParamIter, node: ir.Node) -> Value:
+    """`next(model.parameters())`: some parameter, nobody knows which."""
+    drawn = run.fresh(node)
+    run.drawn[drawn.key] = iterator
+    return SeqVal("tuple", [run.fresh(node), drawn]) if iterator.named else drawn
+
+
+def write_drawn(run: Run, value: Value, node: ir.Node) -> bool:
+    """Whether a value was drawn from the parameters of a model: then what is written to its requires_grad may be written to
+    any of them, or to all in turn."""
+    iterator = run.drawn.get(value.key) if isinstance(value, Sym) else None
+    if iterator is not None:
+        parts = dict.fromkeys(iterator.parts or Part, Tri.UNKNOWN)
+        emit_parts(run, iterator.model, parts, {}, run.loc(node), run.statement)
+    return iterator is not None
+
+
 def write_all(run: Run, value: ParamIter | ParamSet, answer: Tri, node: ir.Node) -> None:
     """requires_grad written on a whole collection (module.parameters() in a loop over modules)."""
     for capture in params.materialise(run, value, node).captures:

@@ -24,11 +24,26 @@ BY_IDENTITY = ("id", "choice")
 ENOUGH = 2
 
 
+class Contradicted(Exception):  # noqa: N818 - it changes the control flow
+    """A path turned out to be one on which an option is not its default: it has to be run again without."""
+
+
+def _parts(key: Hashable) -> Iterator[Hashable]:
+    """The key of a value, and those of what it was computed from."""
+    yield key
+    if isinstance(key, tuple):
+        for part in key:
+            yield from _parts(part)
+
+
 class Oracle:
     """Decides conditions of one path: by the prescribed decisions first, then by defaults."""
 
-    def __init__(self, prescribed: tuple[Decision, ...] = ()) -> None:
+    def __init__(self, prescribed: tuple[Decision, ...] = (), open_: frozenset[Hashable] = frozenset()) -> None:
+        """open_: options that are not taken to be their defaults."""
         self._prescribed = {decision.key: decision.arm for decision in prescribed}
+        self.open = set(open_)
+        self._settled: set[Hashable] = set()  # options that were taken to be their defaults
         self.taken: list[Decision] = []
         self.guards: dict[Hashable, Any] = {}  # the condition behind each key that was decided or follows from one
         self.trail: Hashable = None  # a digest of all that happened on this path; None when that is not told
@@ -37,6 +52,21 @@ class Oracle:
         self._values: dict[Hashable, object] = {}
         self._excluded: dict[Hashable, bool] = {}
         self._ordinals: dict[object, int] = {}
+
+    def settles(self, key: Hashable) -> bool:
+        """Whether an option is its default here: on the first path, on which all are that the path does not contradict."""
+        if self._prescribed or key in self.open:
+            return False
+        self._settled.add(key)
+        return True
+
+    def contradict(self, key: Hashable) -> None:
+        """Note that this path goes on where the default of a condition would end it: what it is about is not its default.
+        Raises Contradicted when it was taken to be, before."""
+        parts = set(_parts(key))
+        self.open |= parts
+        if parts & self._settled:
+            raise Contradicted
 
     def known(self, key: Hashable) -> bool | None:
         """The arm this key takes on this path, None when it was not decided yet."""
@@ -171,6 +201,16 @@ class Flips:
         return place != 0 and self._idle[place] >= ENOUGH and place not in self._telling
 
 
+def _follow(run: Callable[[Oracle], Outcome], prefix: tuple[Decision, ...]) -> tuple[Oracle, Outcome]:
+    """Follow one path, again for each time that it is found to contradict what was taken for granted."""
+    oracle = Oracle(prefix)
+    while True:
+        try:
+            return oracle, run(oracle)
+        except Contradicted:
+            oracle = Oracle(prefix, frozenset(oracle.open))
+
+
 def explore(
     run: Callable[[Oracle], Outcome],
     max_paths: int,
@@ -201,8 +241,7 @@ def explore(
         flipped = prefix[-1].place if prefix else 0
         if tried.is_idle(flipped):
             continue
-        oracle = Oracle(prefix)
-        outcome = run(oracle)
+        oracle, outcome = _follow(run, prefix)
         steps += outcome.steps
         paths += 1
         yield oracle

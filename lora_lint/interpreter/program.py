@@ -18,7 +18,7 @@ from lora_lint.interpreter import entry, launching, sharing
 from lora_lint.interpreter.execute import block
 from lora_lint.interpreter.linking import Linker
 from lora_lint.interpreter.mapped import Mapped
-from lora_lint.interpreter.paths import Flips, Oracle, Outcome, explore
+from lora_lint.interpreter.paths import Contradicted, Flips, Oracle, Outcome, explore
 from lora_lint.interpreter.relevance import Heat, Relevance
 from lora_lint.interpreter.run import MAX_STEPS, Run
 from lora_lint.interpreter.survey import survey
@@ -273,6 +273,9 @@ class Program:
                 body(run)
                 run.module = ModuleVal(path, "", self.units[path])
                 run.emit(Ev.END, None)
+            except Contradicted:
+                run.restore()
+                raise
             except OutOfBudget:
                 self.statistics["out-of-budget"] += 1
             except (Jump, Returned) as end:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lora_lint.apis.spec import CallSpec
 from lora_lint.apis.store import ApiStore
-from lora_lint.interpreter.walk import last_name, nodes_in
+from lora_lint.interpreter.walk import last_name, named_by_string, nodes_in
 from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.syntax import ir
 
@@ -183,6 +183,7 @@ def called_at(node: ir.Node, cold: bool = False) -> Iterator[str]:
                 yield func.value.id
         elif isinstance(func, ir.Name):
             yield func.id
+        yield named_by_string(node).rpartition(".")[2]
         for arg in node.args:  # functions handed over: partial(get_peft_model, …)
             if isinstance(arg.value, ir.Name):
                 yield arg.value.id
@@ -192,6 +193,8 @@ def called_at(node: ir.Node, cold: bool = False) -> Iterator[str]:
         for target in node.targets:
             if isinstance(target, ir.Attr) and target.name == "requires_grad":
                 yield "requires_grad_"
+        if isinstance(node.value, ir.Attr):  # a method to be called by another name: step = optimizer.step
+            yield node.value.name
 
 
 def called_names(body: Iterable[ir.Node]) -> Iterator[str]:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from lora_lint.interpreter import connectors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
-from lora_lint.interpreter.parameter_values import Element
+from lora_lint.interpreter.parameter_values import Element, ParamIter
 from lora_lint.interpreter.paths import Oracle
 from lora_lint.interpreter.sharing import Import
-from lora_lint.interpreter.values import ModuleVal, OutOfBudget, SeqVal, Sym, Value
+from lora_lint.interpreter.values import ModuleVal, OutOfBudget, SeqVal, Setting, Sym, Value
 from lora_lint.lifecycle import effects
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import GRADIENT_WRITTEN, Entered, Event, Guard, Trace
@@ -98,7 +98,7 @@ class Run:
         self.module: ModuleVal = program.nowhere
         self.modules: dict[str, ModuleVal] = {}
         self.chain: list[Location] = []
-        self.stack: list[object] = []
+        self.stack: list[object] = []  # paths of modules, frames of functions
         self.callee: ir.FunctionDef | ir.Lambda | None = None  # the function called last that still runs
         self.guards: list[Guard] = []
         self.contexts: list[str] = []
@@ -107,6 +107,7 @@ class Run:
         self.grad: list[GradMode] = [GradMode(Tri.YES)]
         self.param_loops: list[ParamLoop] = []
         self.places: dict[Hashable, Element] = {}  # the parameter that a counter over a list of them points at
+        self.drawn: dict[Hashable, ParamIter] = {}  # by key: parameters that `next` took from an iterator
         self.filters: dict[Location, tuple[set[str], set[str], tuple[str, str]]] = {}
         self.statement: Location | None = None
         self.process = Obj(Kind.PROCESS, "process")
@@ -291,6 +292,15 @@ class Run:
     def gradient_given(self) -> None:
         """Note that the file puts gradients of its own in place."""
         self.witnesses.update(((GRADIENT_WRITTEN,), (GRADIENT_WRITTEN, self.module.path)))
+
+    def by_default(self, value: Value) -> Value:
+        """An option as what it is by default, on the path on which all of them are. One that is None or empty then is there
+        to be set, and stays unknown; so does one that the commands set which are known to start the program."""
+        default = value.default if isinstance(value, Sym) else None
+        if not isinstance(value, Sym) or default is None or default.value in (None, ""):
+            return value
+        left = not value.option or self.trace.left(value.option) is not False
+        return Setting(default.value, value) if left and self.oracle.settles(value.key) else value
 
     def use(self, value: Value) -> None:
         """Note that an object was used here."""

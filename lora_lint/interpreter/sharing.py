@@ -145,6 +145,7 @@ def only_computes(run: Run) -> bool:
     function is unknown rather than decided by path: each way to decide would make one more variant of the module (and of
     those that import it), and nothing with a lifecycle hangs on it."""
     callee = run.callee
-    if callee is None or run.stack[-1] != id(callee) or isinstance(callee, ir.Lambda):
+    frame = run.stack[-1]
+    if callee is None or isinstance(callee, ir.Lambda) or not isinstance(frame, tuple) or frame[0] != id(callee):
         return False
     return not run.program.hot_block(callee.body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lora_lint.interpreter.calls as calls
@@ -30,6 +30,7 @@ from lora_lint.interpreter.values import (
     Partial,
     Scope,
     SeqVal,
+    Sym,
     Value,
 )
 from lora_lint.lifecycle.heap import Obj, havoc
@@ -60,6 +61,7 @@ def apply_call(
         return run.fresh(node)
     run.touch_args(args)
     bindings = bind_spec(spec.params, args, spec.also)
+    _take_defaults(run, bindings.values)
     if receiver_expr is not None:
         bindings.exprs["self"] = receiver_expr
     owner = name if spec.name.endswith(".__init__") and not name.endswith("__init__") else name.rpartition(".")[0]
@@ -71,6 +73,17 @@ def apply_call(
     result = _run_effects(run, spec.effects, site)
     _use_configs(run, args)
     return Const(None) if result is UNSET and spec.effects else run.fresh(node) if result is UNSET else result
+
+
+def _take_defaults(run: Run, values: dict[Any, Value]) -> None:
+    """Make options what they are by default (`Run.by_default`), also among other keywords."""
+    for name, value in values.items():
+        if isinstance(value, Sym):
+            values[name] = run.by_default(value)
+        elif isinstance(value, DictVal) and any(isinstance(item, Sym) for item in value.items.values()):
+            items = dict(value.items)
+            _take_defaults(run, items)
+            values[name] = replace(value, items=items)
 
 
 def of_instance(specs: tuple[CallSpec, ...]) -> bool:

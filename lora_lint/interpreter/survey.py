@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lora_lint.interpreter.evidence import Names, asks
 from lora_lint.interpreter.relevance import Heat, called_at
-from lora_lint.interpreter.walk import children, last_name
+from lora_lint.interpreter.walk import children, last_name, named_by_string
 from lora_lint.syntax import ir
 
 
@@ -44,12 +45,13 @@ def survey(unit: ir.Module, heat: Heat) -> Survey:
     while stack:
         node, around, tried = stack.pop()
         kind = type(node)
-        name = node.id if kind is ir.Name else node.name if kind is ir.Attr else None  # type: ignore[attr-defined]
-        if name is not None:
-            found.mentioned.add(name)
+        inside: Sequence[ir.Node] = children(node)
+        if names := _named(node):
+            found.mentioned.update(names)
             for one in around:
-                one.names.add(name)
-        elif isinstance(node, ir.Call):
+                one.names.update(names)
+        if isinstance(node, ir.Call):
+            inside = node.args if names else inside
             cold = _is_cold(node, imported, heat)
             if cold:
                 found.cold.add(id(node))
@@ -78,8 +80,18 @@ def survey(unit: ir.Module, heat: Heat) -> Survey:
             around = (*around, here)
         elif isinstance(node, ir.Try):
             tried = tried or bool(node.handlers)
-        stack += [(child, around, tried) for child in reversed(children(node))]
+        stack += [(child, around, tried) for child in reversed(inside)]
     return found
+
+
+def _named(node: ir.Node) -> tuple[str, ...]:
+    """The name or attribute that a node is, or those that a call names by a string: as good as if they were written out."""
+    if isinstance(node, ir.Name):
+        return (node.id,)
+    if isinstance(node, ir.Attr):
+        return (node.name,)
+    by_string = named_by_string(node) if isinstance(node, ir.Call) else ""
+    return tuple(by_string.split(".")) if by_string else ()
 
 
 def _is_cold(node: ir.Call, imported: Names, heat: Heat) -> bool:

@@ -14,6 +14,8 @@ from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Kind
 from lora_lint.location import Location
 from lora_lint.syntax import ir
 
+TYPE = "torch.Tensor"
+
 
 def attached(run: Run, event: Event | None, node: ir.Node, inputs: Iterable[Value] = ()) -> Tensor:
     """The result of a forward: on the graph, unless gradients are off here. It hangs on the
@@ -72,7 +74,7 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
             tensors.append(value if kept else Tensor(Graph.ATTACHED, leaf=True, made_at=made_at))
         elif isinstance(value, Obj) and value.kind is Kind.MODEL:
             doubt = True  # e.g. a weight of the model in the loss
-        elif (isinstance(value, Sym) and not value.data) or isinstance(value, (Element, ParamIter, ParamSet)):
+        elif (isinstance(value, Sym) and not _is_plain(value)) or isinstance(value, (Element, ParamIter, ParamSet)):
             doubt = True
     if not tensors:
         return run.fresh(node)
@@ -103,6 +105,11 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
         if result.cut is None:
             _copy_cut(hack, result)
     return _under_grad_mode(run, result, node)
+
+
+def _is_plain(value: Sym) -> bool:
+    """Whether an unknown is no tensor that could carry a graph: data, or an option with a number or a text for a default."""
+    return value.data or (value.default is not None and value.default.value is not None)
 
 
 def _made_within(run: Run, leaf: Tensor, node: ir.Node) -> bool:

@@ -52,7 +52,8 @@ class Sym:
     stable. obj: the object it turned out to be, once used like one. data: comes out of a data loader. turn: for the counter of
     a loop, the turn it counts. size: how many parts its key is made of. fixed: the default is what holds in this project,
     anything else is another configuration of it. some: never None, as what `str` makes of it. option: the option of the command
-    line it is: without one of this name there, it is the default.
+    line it is: without one of this name there, it is the default. read_of: what it is an attribute of, and its name there:
+    calling it is calling that method.
     """
 
     key: Hashable
@@ -68,12 +69,14 @@ class Sym:
     fixed: bool = False
     some: bool = False
     option: str = ""
+    read_of: tuple[Value, str] | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Setting(Const):
-    """A value from a configuration file. Code that is switched off by one is there for other configurations, so as a
-    condition it is `symbol`: both arms are followed, and the other arm can refute a finding, but make none."""
+    """A value from a configuration file, or the default of an option where that holds. As a condition it is `symbol`: both
+    arms are followed. Code that a file switches off is there for other configurations: such an arm can refute a finding,
+    but make none."""
 
     symbol: Sym = field(default_factory=lambda: Sym(None))
 

@@ -65,6 +65,14 @@ def last_name(node: ir.Expr) -> str:
     return node.id if isinstance(node, ir.Name) else node.name if isinstance(node, ir.Attr) else ""
 
 
+def named_by_string(node: ir.Call) -> str:
+    """The attribute that a call names by a literal: `getattr(x, "step")`, `methodcaller("step")`. "" for other calls."""
+    place = {"getattr": 1, "methodcaller": 0, "attrgetter": 0}.get(last_name(node.func))
+    plain = [arg.value for arg in node.args if arg.name is None and not arg.star]
+    name = plain[place] if place is not None and place < len(plain) else None
+    return name.value if isinstance(name, ir.Const) and isinstance(name.value, str) else ""
+
+
 def names_in(node: ir.Node) -> Iterator[str]:
     """Plain names that stand anywhere in a node."""
     return (one.id for one in nodes_in(node) if isinstance(one, ir.Name))
