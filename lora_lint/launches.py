@@ -3,8 +3,8 @@ launcher, with arguments.
 
 Read are `python`, `torchrun`, `accelerate launch`, `deepspeed` and `python -m torch.distributed.run`, with a script or (`-m`) a
 module; of accelerate also the configuration file; of a sweep of Weights & Biases its `command`; of a readme the fenced blocks of
-shell commands. Nothing is executed; of
-variables only those are followed that the same file sets to one plain word, or gives such a default.
+shell commands. Nothing is executed; of variables only those are followed that the same file sets to one plain word, or gives
+such a default, and of Slurm those that its `#SBATCH` lines tell.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ _BEFORE = frozenset({"srun", "nohup", "exec", "time", "env"})
 _RUNNERS = frozenset({"uv", "poetry", "pdm", "pipenv"})  # `uv run command`
 PLAIN_FOLDERS = re.compile(r"(?!\.|node_modules|site-packages|venv|build$|dist$)")
 _COUNTS = frozenset({"nproc_per_node", "nproc-per-node", "num_processes", "num-processes", "num_gpus"})
+_NODES = frozenset({"nnodes"})
 _CONFIGS = frozenset({"config_file", "config-file"})
 _PRECISIONS = frozenset({"mixed_precision", "mixed-precision"})
 _STAGES = frozenset({"zero_stage", "zero-stage"})
@@ -163,13 +164,29 @@ _PLAIN = re.compile(r"""(["']?)([\w./-]+)\1|(["']?)\$\{\w+:?[-=]([\w./-]+)\}\3""
 def _variables(text: str) -> dict[str, str]:
     """The variables that a shell script or makefile sets, with their value where it is one plain word (or such a default),
     else ""."""
-    found: dict[str, set[str]] = {}
+    found: dict[str, set[str]] = {name: {value} for name, value in _granted(text).items()}
     for name, value in _SET.findall(text):
         plain = _PLAIN.fullmatch(value)
         found.setdefault(name, set()).add((plain[2] or plain[4]) if plain else "")
     for name in _TAKEN.findall(text):
         found[name] = {""}
     return {name: values.pop() if len(values) == 1 else "" for name, values in found.items()}
+
+
+_ASKED = re.compile(r"^#SBATCH\s+--?([\w-]+)(?:=|\s+)([\w:.-]+)", re.MULTILINE)
+
+
+def _granted(text: str) -> dict[str, str]:
+    """What Slurm sets in a job that asks for this many nodes, GPUs on each and tasks."""
+    asked: dict[str, str] = dict(_ASKED.findall(text))
+    gpus = asked.get("gpus-per-node", asked.get("gres", "").partition("gpu")[2]).rpartition(":")[2]
+    nodes, each = asked.get("nodes", asked.get("N", "1")), asked.get("ntasks-per-node", "")
+    tasks = asked.get("ntasks", asked.get("n", ""))
+    if not tasks and nodes.isdigit() and each.isdigit():
+        tasks = str(int(nodes) * int(each))
+    told = {"SLURM_GPUS_ON_NODE": gpus, "SLURM_GPUS_PER_NODE": gpus, "SLURM_NNODES": nodes, "SLURM_JOB_NUM_NODES": nodes,
+            "SLURM_NTASKS": tasks, "SLURM_NPROCS": tasks, "SLURM_NTASKS_PER_NODE": each}  # fmt: skip
+    return {name: value for name, value in told.items() if value.isdigit()} if asked else {}
 
 
 def _value(use: re.Match[str], variables: dict[str, str]) -> str:
@@ -212,7 +229,7 @@ def _launch(words: list[str], where: str, load: Callable[[str], dict[str, Any] |
     return Launch(
         _script(words, script) or "",
         where,
-        _number(given, _COUNTS) or _processes(config),
+        _count(given) or _processes(config),
         _precision(given, config) if accelerate else None,
         _stage(given, config) if accelerate else None,
         tuple(words[script + 1 :]),
@@ -240,6 +257,12 @@ def _options(words: list[str]) -> dict[str, str]:
 
 def _number(given: dict[str, str], names: frozenset[str]) -> int | None:
     return next((int(given[name]) for name in given if name in names and given[name].isdigit()), None)
+
+
+def _count(given: dict[str, str]) -> int | None:
+    """How many processes the options ask for: with torchrun so many on each node."""
+    nodes, each = _number(given, _NODES) or 1, _number(given, _COUNTS)
+    return nodes * (each or 1) if nodes > 1 else each
 
 
 def _processes(config: dict[str, Any]) -> int | None:

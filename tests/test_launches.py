@@ -77,6 +77,11 @@ def test_commands(command: str, several: bool, tmp_path: Path) -> None:
         ("NPROC=1\ntorchrun --nproc_per_node=$NPROC src/train.py", False),
         ("NPROC=$(nvidia-smi -L | wc -l)\ntorchrun --nproc_per_node=$NPROC src/train.py", False),
         ("NPROC=8\nif test $DEBUG; then\n  NPROC=1\nfi\ntorchrun --nproc_per_node=${NPROC:-8} src/train.py", False),
+        ("#SBATCH --gres=gpu:4\nsrun torchrun --nproc_per_node=$SLURM_GPUS_ON_NODE src/train.py", True),
+        ("#SBATCH --gpus-per-node a100:2\ntorchrun --nproc_per_node=$SLURM_GPUS_PER_NODE src/train.py", True),
+        ("#SBATCH -N 2\ntorchrun --nnodes $SLURM_NNODES --nproc_per_node 1 src/train.py", True),
+        ("#SBATCH --gres=gpu:1\nsrun torchrun --nproc_per_node=$SLURM_GPUS_ON_NODE src/train.py", False),
+        ("#SBATCH --partition=gpu\nsrun torchrun --nproc_per_node=$SLURM_GPUS_ON_NODE src/train.py", False),
         ("for NPROC in 1 8; do\n  torchrun --nproc_per_node=$NPROC src/train.py\ndone", False),
     ],
 )
@@ -305,3 +310,55 @@ def test_zero_stage(deepspeed: str, stage: str, fixed: bool, tmp_path: Path) -> 
     versions = {"transformers": "4.56.2", "peft": "0.17.1"}
     (found,) = [f for f in analyse(files, versions, tmp_path) if f.code == "LL204"]
     assert (found.plan is not None) is fixed
+
+
+OPTIONS = """
+import argparse
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch.utils.data import DataLoader
+from transformers import AutoModelForCausalLM
+
+from rows import Rows
+
+
+def collate(rows):
+    return {k: torch.stack([row[k] for row in rows]).to("cuda") for k in ("input_ids", "labels")}
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("-w", "--workers", type=int, default=0)
+parser.add_argument("--name", default="gpt2")
+args = parser.parse_args()
+model = AutoModelForCausalLM.from_pretrained(args.name)
+model = get_peft_model(model, LoraConfig(r=8, task_type="CAUSAL_LM"))
+loader = DataLoader(Rows(), batch_size=8, num_workers=args.workers, collate_fn=collate)
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+model.train()
+for batch in loader:
+    model(**batch).loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+"""
+
+
+@pytest.mark.parametrize(
+    ("commands", "found"),
+    [
+        ("python train.py --name gpt2-xl --workers 4", True),
+        ("python train.py --workers=4 $@", True),
+        ("python train.py -w 4\npython train.py --name distilgpt2 --workers 4", True),
+        ("python train.py", False),
+        ("python train.py --workers 0", False),
+        ("python train.py --workers $N", False),
+        ("python train.py --workers many", False),
+        ("python train.py --workers 4\npython train.py", False),
+        ("python other.py --workers 4", False),
+    ],
+)
+def test_options_on_the_command_line(commands: str, found: bool, tmp_path: Path) -> None:
+    """What every command gives for an option holds, whatever its default is."""
+    (tmp_path / ".git").mkdir()
+    files = {"train.py": OPTIONS, "run.sh": f"{commands}\n"}
+    assert [f.code for f in analyse(files, {}, tmp_path)] == (["LL401"] if found else [])

@@ -108,6 +108,8 @@ DERIVATIONS = frozenset(
         "checkpointing-hook",
         "worker",
         "token",
+        "special-tokens",
+        "token-and-id",
         "path",
         "place",
         "folder",

@@ -52,8 +52,11 @@ def witnesses(event: Event) -> Iterator[Hashable]:
     may_record = loss is not None and (loss.graph is Graph.ATTACHED or (loss.graph is Graph.UNKNOWN and loss.sources))
     if loss is not None and may_record and loss.hack_at is None and not loss.leaf:
         yield FROM_A_MODEL, event.location
+        cut = {id(forward) for forward, _ in loss.behind}
         for source in loss.sources:
-            if source.model is not None and source.args.get("grad") is Tri.YES and not stand_ins(source):
+            if source.model is None or id(source) in cut:
+                continue
+            if source.args.get("grad") is Tri.YES and not stand_ins(source):
                 yield RECORDED, source.model.root.site
     held = [each for model in trained(event) for each in adapters_of(model)]
     learning = [adapter for member, adapter in held if not trainable(member.model, adapter)[0].no]

@@ -69,6 +69,51 @@ def loss_detached(event: Event, trace: Trace) -> Iterator[Report]:
         )
 
 
+@check("LL201", on=Ev.STEP)
+def adapters_behind_a_cut(event: Event, trace: Trace) -> Iterator[Report]:
+    """Adapters in a part of the network whose output was cut from its graph wherever the loss is made of it, while the rest
+    of the network learns."""
+    optimizer = event.role("optimizer")
+    backward = next(trace.before(event, Ev.BACKWARD), None)
+    loss = _loss(backward) if backward is not None else None
+    if optimizer is None or backward is None or loss is None or loss.graph is not Graph.ATTACHED or not loss.behind:
+        return
+    cut = {id(forward): tensor for forward, tensor in loss.behind}
+    for part, certain, forwards in _adapted_forwards(event, backward, optimizer, trace):
+        forwards = [forward for forward in forwards if forward.args.get("grad") is not Tri.NO]
+        last = cut.get(id(forwards[-1])) if forwards else None
+        if last is None or last.cut_at is None or not all(id(forward) in cut for forward in forwards):
+            continue
+        yield Report(
+            last.cut_at,
+            f"the output of the part of the network that holds adapters {_HOW[last.cut or Cut.DETACH]} before the loss: its "
+            "adapters never learn",
+            help="keep the output attached where it goes into the loss",
+            story=((forwards[-1], "forward through the adapters here"), (event, "optimizer steps here")),
+            plan=_keep_attached(last),
+            severity=None if certain else Severity.WARNING,
+            guards=last.cut_guards,
+            unless=frozenset({(RECORDED, part.root.site)}),
+        )
+
+
+def _adapted_forwards(
+    step: Event, backward: Event, optimizer: Obj, trace: Trace
+) -> Iterator[tuple[Obj, bool, list[Event]]]:
+    """The parts with adapters of what an optimizer holds, each with the forwards of it since the step before; not where other
+    turns of the loop go another way."""
+    start = next((e.seq for e in trace.before(step, Ev.STEP) if e.role("optimizer") is optimizer), -1)
+    for model in held_models(optimizer):
+        for part, certain in _adapted_parts(model):
+            forwards = [
+                e
+                for e in trace.of(Ev.FORWARD)
+                if start < e.seq < backward.seq and e.model and e.model.root is part.root and not _passes_by(e, part)
+            ]
+            if not any(guard.turns and not guard.default for e in forwards for guard in e.guards):
+                yield part, certain, forwards
+
+
 def _keep_attached(loss: Tensor) -> FixPlan | None:
     """Take out the call that cuts the graph."""
     if loss.cut not in (Cut.DETACH, Cut.ITEM, Cut.DATA) or loss.cut_at is None or loss.cut_inner is None:
@@ -173,28 +218,19 @@ def adapters_under_no_grad(event: Event, trace: Trace) -> Iterator[Report]:
         or (loss is not None and loss.graph is Graph.DETACHED)
     ):
         return
-    start = next((e.seq for e in trace.before(event, Ev.STEP) if e.role("optimizer") is optimizer), -1)
-    for model in held_models(optimizer):
-        for part, certain in _adapted_parts(model):
-            forwards = [
-                e
-                for e in trace.of(Ev.FORWARD)
-                if start < e.seq < backward.seq and e.model and e.model.root is part.root and not _passes_by(e, part)
-            ]
-            if any(guard.turns and not guard.default for e in forwards for guard in e.guards):
-                continue  # other turns of the loop go another way
-            if forwards and all(e.args.get("grad") is Tri.NO for e in forwards):
-                last = forwards[-1]
-                yield Report(
-                    last.args.get("grad_at") or last,
-                    "the part of the network that holds adapters runs without gradients: its adapters never learn",
-                    help="take its forward out of torch.no_grad() / inference_mode()",
-                    story=((last, "forward through the adapters here"), (event, "optimizer steps here")),
-                    plan=_recording(last.args.get("grad_at"), last.args.get("grad_form", "")),
-                    severity=None if certain else Severity.WARNING,
-                    guards=last.guards,
-                    unless=frozenset({(RECORDED, part.root.site)}),
-                )
+    for part, certain, forwards in _adapted_forwards(event, backward, optimizer, trace):
+        if forwards and all(e.args.get("grad") is Tri.NO for e in forwards):
+            last = forwards[-1]
+            yield Report(
+                last.args.get("grad_at") or last,
+                "the part of the network that holds adapters runs without gradients: its adapters never learn",
+                help="take its forward out of torch.no_grad() / inference_mode()",
+                story=((last, "forward through the adapters here"), (event, "optimizer steps here")),
+                plan=_recording(last.args.get("grad_at"), last.args.get("grad_form", "")),
+                severity=None if certain else Severity.WARNING,
+                guards=last.guards,
+                unless=frozenset({(RECORDED, part.root.site)}),
+            )
 
 
 def _passes_by(forward: Event, model: Obj) -> bool:

@@ -78,7 +78,7 @@ def _pads_with_end(tokenizer: Obj, trace: Trace) -> Event | None:
             if name is None or (name.startswith("eos_token") and cause is not None):
                 return None
             if name.startswith("pad_token"):
-                if not _is_end(tokenizer, name, value):
+                if not _is_end(tokenizer, name, value, trace):
                     return None
                 cause = event
     return cause
@@ -97,15 +97,49 @@ def _written(event: Event) -> Iterator[tuple[str | None, Any]]:
         yield None, None
 
 
-def _is_end(tokenizer: Obj, name: str, value: Any) -> bool:
-    """Whether a value is the tokenizer's end token."""
-    if value is tokenizer.attrs.get(name.replace("pad", "eos", 1)):
+def _is_end(tokenizer: Obj, name: str, value: Any, trace: Trace) -> bool:
+    """Whether a value is the tokenizer's end token, or that where it has no padding token of its own."""
+    options, first_wins = _options(value)
+    ends = [_is_end_token(tokenizer, name.replace("pad", "eos", 1), option, trace) for option in options]
+    if first_wins and ends[0]:
+        return True
+    own = _own_tokens(tokenizer, name)
+    return any(ends) and all(is_end or _key(option) in own for option, is_end in zip(options, ends, strict=True))
+
+
+def _options(value: Any) -> tuple[list[Any], bool]:
+    """What a value may be: one of a few, or what `or` chooses among (by their keys; True)."""
+    key = getattr(value, "key", None)
+    if isinstance(key, tuple) and len(key) == 2 and key[0] == "or":
+        return list(key[1]), True
+    return list(getattr(value, "values", [value])), False
+
+
+def _key(value: Any) -> Any:
+    """The identity of an unknown, which may stand for it in the identity of another."""
+    return value if isinstance(value, tuple) else getattr(value, "key", None)
+
+
+def _own_tokens(tokenizer: Obj, name: str) -> tuple[Any, ...]:
+    """The identities that a special token which the checkpoint brings may have (`derive.py`)."""
+    source = tokenizer.facts.get("source")
+    return tuple(("token", it, name) for it in (tokenizer.site, _key(source), ("const", "str", literal(source))))
+
+
+def _is_end_token(tokenizer: Obj, name: str, value: Any, trace: Trace) -> bool:
+    """Whether a value is the end token (or its id) of a tokenizer, by the tokenizer, by the model of the same checkpoint, or
+    as it is written."""
+    end, key = tokenizer.attrs.get(name), _key(value)
+    if value is end or (key is not None and key in (_key(end), *_own_tokens(tokenizer, name))):
         return True
     source = literal(tokenizer.facts.get("source"))
-    ends = (
-        end for start, end in architectures().end_tokens.items() if isinstance(source, str) and source.startswith(start)
-    )
-    return bool(literal(value) == next(ends, object()))
+    if not isinstance(source, str):
+        return False
+    if isinstance(key, tuple) and key[0] == "attr" and key[2] == name and isinstance(key[1], tuple):
+        loads = (event for event in trace.of(Ev.LOAD) if event.args.get("architecture") == source)
+        return any(key[1][1:2] == (load.model.site,) for load in loads if load.model is not None)
+    known = (token for start, token in architectures().end_tokens.items() if source.startswith(start))
+    return bool(literal(value) == next(known, object()))
 
 
 def _own_padding(cause: Event, tokenizer: Obj, training: Event) -> FixPlan | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from lora_lint.apis.tables import architectures
@@ -29,7 +30,7 @@ def thaw_lost_on_injection(event: Event, trace: Trace) -> Iterator[Report]:
                 if (
                     lost is None
                     or not (member.model.adapters or model.model.adapters)
-                    or _kept(model, op)
+                    or _kept(model, op, _names_in(member, model))
                     or _kept(member, op)
                     or _had_its_stage(member, op, lost, trace)
                 ):
@@ -91,8 +92,27 @@ def _may_thaw(op: TrainOp) -> bool:
     return any(not op.parts.get(part, Tri.NO).no for part in BASE_PARTS) or bool(op.event.args.get("extras"))
 
 
-def _kept(member: Obj, op: TrainOp) -> bool:
-    """Whether modules_to_save of some adapter keeps what was thawed trainable (or may)."""
+def _names_in(member: Obj, model: Obj) -> frozenset[str] | None:
+    """What a module inside the user's model and all in it are called; None where a part may have modules that we do not
+    see, as those of a library have."""
+    path = next((path for child, path in model.inside() if child.root is member.root), None)
+    if path is None:
+        return None
+    found = set(path.split("."))
+    for part, name in ((member.root, path), *member.inside()):
+        own, kind = part.root.user_class, part.root.type
+        if own.opaque() if own is not None else not (kind.startswith("torch.nn.") and _PLAIN.search(kind)):
+            return None
+        found.update(name.split("."), part.root.attrs)
+    return frozenset(found)
+
+
+_PLAIN = re.compile(r"\.(Linear|Bilinear|Embedding|Conv\d?d|\w*Norm(\dd)?)$")
+
+
+def _kept(member: Obj, op: TrainOp, inside: frozenset[str] | None = None) -> bool:
+    """Whether modules_to_save of some adapter keeps what was thawed trainable (or may). inside: all names in the module that
+    was thawed, where they are known."""
     for adapter in member.model.adapters:
         if adapter.config is not None and _kept_for_task(adapter.config, op):
             return True
@@ -104,6 +124,8 @@ def _kept(member: Obj, op: TrainOp) -> bool:
         if any(name in wanted or any(str(name) in w for w in wanted if w) for name in names):
             return True
         if names and not op.path and not op.event.args.get("extras"):
+            if inside is not None and not any(str(name).split(".")[-1] in inside for name in names):
+                continue
             if not all(_outside(str(name), op) for name in names):
                 return True
     return False

@@ -10,13 +10,13 @@ import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.dispatch as dispatch
-import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.managers as managers
 from lora_lint.interpreter import (
     argparser,
     builtin_collections,
     config_files,
     copies,
+    module_classes,
     operators,
     patterns,
     records,
@@ -116,7 +116,7 @@ def _isinstance(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 def is_instance(run: Run, value: Value, option: Value) -> Tri:
     """Whether a value is an instance of one class."""
     if isinstance(value, Element) and isinstance(option, LibRef):
-        return elements.element_is(run, value, option.name)
+        return module_classes.is_a(value, option.name)
     if isinstance(value, Obj):
         if isinstance(option, ClassVal):
             if value.user_class is not None:
@@ -233,6 +233,8 @@ def _type(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
         return (
             value.user_class if value.user_class is not None else LibRef(value.type) if value.type else run.fresh(node)
         )
+    if isinstance(value, Element) and value.module:
+        return module_classes.of(value)
     return run.fresh(node)
 
 

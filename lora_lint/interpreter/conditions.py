@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.items as item_access
-from lora_lint.interpreter import config_files, rows, sentinels, tensors
+from lora_lint.interpreter import config_files, module_classes, rows, sentinels, tensors
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import compound, never_empty, never_none
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName, ParamSet, among
@@ -313,6 +313,8 @@ def _turn(value: Value) -> Turn | None:
 def _compare_known(run: Run, op: str, left: Value, right: Value, turn: Turn | None = None) -> bool | None:
     if isinstance(left, Const) and isinstance(right, Const):
         return _constants(op, left.value, right.value)
+    if (asked := module_classes.compared(op, left, right)).known:
+        return asked.yes
     if op in ("==", "is"):
         for one, other in ((left, right), (right, left)):
             if isinstance(other, Const) and other.value is None and _never_none(one):

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.apis.tables import architectures
-from lora_lint.interpreter import connectors, layer_names, patterns
+from lora_lint.interpreter import connectors, layer_names, module_classes, patterns
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.keys import put_together
 from lora_lint.interpreter.parameter_values import Element, ParamIter
@@ -172,7 +172,7 @@ def element_attribute(run: Run, element: Element, name: str, node: ir.Node) -> V
     if name == "grad":
         run.witnesses.add((GRADIENT_TAKEN,))
     if name == "__class__":
-        return Sym(("element-class", element.name), "")
+        return module_classes.of(element)
     return Sym(("element", element.name, name), name, read_of=(element, name))
 
 
@@ -271,30 +271,3 @@ _HOOKS = frozenset(["register_hook", "register_post_accumulate_grad_hook"])
 _WRITES = frozenset(
     ["mul_", "add_", "sub_", "div_", "copy_", "fill_", "zero_", "clamp_", "normal_", "uniform_", "addcmul_", "lerp_"]
 )
-
-
-_TYPES = {
-    Part.NORM: ("Norm",),
-    Part.EMBED: ("Embedding",),
-    Part.BASE: ("Linear", "Conv1D"),
-    Part.HEAD: ("Linear",),
-    Part.ADAPTER: ("Linear", "LoraLayer", "BaseTunerLayer"),
-}
-
-
-def element_is(run: Run, element: Element, type_name: str) -> Tri:
-    """isinstance(element, type) for representative modules."""
-    last = type_name.rsplit(".", 1)[-1]
-    if last in ("Parameter", "Tensor"):
-        return Tri.of(not element.module)
-    if not element.module:
-        return Tri.UNKNOWN
-    if element.extra:
-        return Tri.UNKNOWN
-    if last in ("LoraLayer", "BaseTunerLayer", "LoraModel"):
-        return Tri.of(element.part is Part.ADAPTER or None)
-    if any(last.endswith(word) for word in _TYPES.get(element.part, ())):
-        return Tri.YES
-    if any(last.endswith(word) for words in _TYPES.values() for word in words) or "Conv" in last or "BatchNorm" in last:
-        return Tri.NO
-    return Tri.UNKNOWN

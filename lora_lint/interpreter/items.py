@@ -153,6 +153,8 @@ def held_by_name(run: Run, value: DictVal, index: Value) -> Value | None:
 def picked_by_default(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value | None:
     """What an option picks out of a dict of functions, classes or objects while it has its default; None on the path
     where it is another one, and for anything else."""
+    if isinstance(index, Sym):
+        _belong_together(run, value)
     default = index.default if isinstance(index, Sym) else None
     found = value.items.get(default.value) if isinstance(default, Const) and isinstance(default.value, str) else None
     if not isinstance(index, Sym) or default is None or not isinstance(found, _PICKED):
@@ -168,6 +170,16 @@ def _data_by_default(run: Run, value: DictVal, index: Value) -> Value | None:
     known = run.by_default(index)
     found = value.items.get(known.value) if isinstance(known, Const) and isinstance(known.value, str) else None
     return found if isinstance(found, (Const, LibRef, DictVal, SeqVal)) else None
+
+
+def _belong_together(run: Run, table: DictVal) -> None:
+    """An option picks one of these configs: where any of them is applied, the others are for other settings of it."""
+    configs: list[Obj] = []
+    for item in table.items.values():
+        held = [item, *item.attrs.values()] if isinstance(item, Obj) else [item]
+        configs.extend(one for one in held if isinstance(one, Obj) and one.kind is Kind.ADAPTER_CONFIG)
+    if len(configs) > 1:
+        run.alternatives.add(frozenset(("config-used", config.site) for config in configs))
 
 
 def registered(run: Run, value: DictVal, index: Value, node: ir.Node, certain: bool = True) -> Value | None:

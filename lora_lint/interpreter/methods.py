@@ -13,7 +13,7 @@ import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.specs as specs
 from lora_lint.apis.spec import CallSpec
 from lora_lint.apis.tables import architectures
-from lora_lint.interpreter import builtin, containers, encodings, found_modules, rows, tensors
+from lora_lint.interpreter import builtin, containers, encodings, found_modules, module_classes, rows, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamSet
@@ -286,6 +286,8 @@ def _of_element(
 def _of_unknown(
     run: Run, receiver: Sym, name: str, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None
 ) -> Value:
+    if (answer := module_classes.method(receiver, name, args)) is not None:
+        return answer
     containers.note_device(run, name, args, node)
     if name in ("to", "cuda"):
         receiver.loader = None  # a batch of a class of its own may move in place

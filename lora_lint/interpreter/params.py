@@ -159,12 +159,13 @@ def captures_of(run: Run, value: Value, node: ir.Node) -> list[Capture] | None:
         return materialise(run, iterator, node).captures
     if isinstance(value, SeqVal):
         out: list[Capture] = []
-        for item in value.items:
+        others = [item for item in value.items if not (isinstance(item, Tensor) and item.leaf)]
+        for item in others:
             inner = captures_of(run, item, node)
             if inner is None:
                 return None
             out.extend(inner)
-        return None if value.open else out
+        return None if value.open or (value.items and not others) else out  # weights on their own are of no model
     if isinstance(value, DictVal):
         return captures_of(run, value.items["params"], node) if "params" in value.items else None
     if isinstance(value, Generator):

@@ -283,7 +283,8 @@ class Program:
                 run.emit(Ev.END, None)
             run.restore()
             self._executed |= run.executed
-            (self._witnesses if into is None else into).update(run.witnesses)
+            chosen = (others for others in run.alternatives if not others.isdisjoint(run.witnesses))
+            (self._witnesses if into is None else into).update(run.witnesses.union(*chosen))
             self.statistics["not-followed"] += run.unfollowed
             for code, report in reports if not run.hypothetical else ():
                 if self._consider(code, report, into is None) and report.unless:

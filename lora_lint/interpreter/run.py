@@ -84,7 +84,8 @@ class Place:
 class Run:
     """One path through one entry.
 
-    `witnesses` are facts that refute "never" findings of other paths ("this config was applied").
+    `witnesses` are facts that refute "never" findings of other paths ("this config was applied"), `alternatives` sets of
+    them of which an option chose one: one stands for all.
     """
 
     def __init__(self, program: Program, oracle: Oracle, patience: int = MAX_STEPS) -> None:
@@ -112,6 +113,7 @@ class Run:
         self.statement: Location | None = None
         self.process = Obj(Kind.PROCESS, "process")
         self.witnesses: set[Hashable] = set()
+        self.alternatives: set[frozenset[Hashable]] = set()
         self.executed: set[int] = set()
         self.computed: dict[Hashable, tuple[Event, ...]] = {}  # forwards behind the results of unknown calls (`losses`)
         self.cached: dict[Hashable, Value] = {}  # results of functions that remember them

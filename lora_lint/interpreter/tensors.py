@@ -21,10 +21,13 @@ def attached(run: Run, event: Event | None, node: ir.Node, inputs: Iterable[Valu
     """The result of a forward: on the graph, unless gradients are off here. It hangs on the
     forwards behind its inputs too."""
     sources = (event,) if event is not None else ()
+    inputs = list(inputs)
     before = (t for t in losses.leaves(inputs) if isinstance(t, Tensor) and t.graph in (Graph.ATTACHED, Graph.UNKNOWN))
     sources = tuple(dict.fromkeys((*sources, *(source for tensor in before for source in tensor.sources))))
     alone = event if sources == (event,) else None
-    return _under_grad_mode(run, Tensor(Graph.ATTACHED, sources, output_of=alone), node)
+    result = Tensor(Graph.ATTACHED, sources, output_of=alone)
+    result.behind = _behind((t for t in losses.leaves(inputs) if isinstance(t, Tensor)), event)
+    return _under_grad_mode(run, result, node)
 
 
 def parameter(run: Run, node: ir.Node) -> Tensor:
@@ -89,7 +92,7 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
     if on_graph:
         only_leaves = not sources and all(t.leaf or t.graph is Graph.PLAIN for t in tensors)
         made_at = on_graph[0].made_at if only_leaves and len(on_graph) == 1 else None
-        result = Tensor(Graph.ATTACHED, sources, leaf=only_leaves, made_at=made_at)
+        result = Tensor(Graph.ATTACHED, sources, leaf=only_leaves, made_at=made_at, behind=_behind(tensors))
     elif doubt or any(t.graph is Graph.UNKNOWN for t in tensors):
         result = Tensor(Graph.UNKNOWN, sources)
     elif first_cut is not None:
@@ -110,6 +113,23 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
 def _is_plain(value: Sym) -> bool:
     """Whether an unknown is no tensor that could carry a graph: data, or an option with a number or a text for a default."""
     return value.data or (value.default is not None and value.default.value is not None)
+
+
+_OWN_CUTS = frozenset({Cut.DETACH, Cut.ITEM, Cut.DATA, Cut.NUMPY, Cut.REBUILT})
+
+
+def _behind(tensors: Iterable[Tensor], forward: Event | None = None) -> tuple[tuple[Event, Tensor], ...]:
+    """The forwards that have a part in some tensors only through what the user's own code cut from its graph."""
+    cut: dict[int, tuple[Event, Tensor]] = {}
+    alive = {id(forward)}
+    for tensor in tensors:
+        if tensor.graph is not Graph.DETACHED:
+            dead = {id(event): (event, by) for event, by in tensor.behind}
+            alive |= {id(event) for event in tensor.sources} - set(dead)
+            cut |= dead
+        elif tensor.cut in _OWN_CUTS:
+            cut |= {id(event): (event, tensor) for event in tensor.sources}
+    return tuple(pair for key, pair in cut.items() if key not in alive)
 
 
 def _made_within(run: Run, leaf: Tensor, node: ir.Node) -> bool:

@@ -153,6 +153,9 @@ class Tensor:
     masked: bool = False  # some of its positions were overwritten
     kept: object = None  # it is the output of an operation whose backward needs this output
     needs: frozenset[object] = frozenset()  # such outputs that its graph hangs on
+    behind: tuple[
+        tuple[Event, Tensor], ...
+    ] = ()  # forwards that it has a part in only through a cut, with what was cut
 
 
 Subscriber = Callable[[Event], None]
