@@ -19,6 +19,9 @@ except ImportError:  # a PyYAML built without libyaml
     from yaml import SafeLoader as _Base  # type: ignore[assignment]
 
 
+_TEXT = "tag:yaml.org,2002:str"
+
+
 class _Loader(_Base):
     """SafeLoader with the YAML 1.2 core booleans."""
 
@@ -94,7 +97,7 @@ def _convert(loader: Any, node: Any, path: str) -> Any:
         data: dict[str, Any] = {}
         lines: dict[str, int] = {}
         for key_node, value_node in node.value:
-            key = loader.construct_object(key_node)
+            key = key_node.value if key_node.tag == _TEXT else loader.construct_object(key_node)
             line = key_node.start_mark.line + 1
             if not isinstance(key, str):
                 raise KnowledgeError(f"{path}:{line}: key {key!r} is not a string; quote it")
@@ -105,4 +108,4 @@ def _convert(loader: Any, node: Any, path: str) -> Any:
         return Mapping(data, lines, node.start_mark.line + 1, path)
     if isinstance(node, yaml.SequenceNode):
         return [_convert(loader, item, path) for item in node.value]
-    return loader.construct_object(node)
+    return node.value if node.tag == _TEXT else loader.construct_object(node)  # most are texts, and there are many
