@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.specs as specs
+from lora_lint.interpreter import promotion
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.relevance import Relevance
 from lora_lint.interpreter.run import Run
@@ -148,7 +149,6 @@ def unknown_arguments(run: Run, func: FuncVal) -> dict[str, Sym]:
 def _annotated(run: Run, func: FuncVal) -> dict[str, Sym]:
     """Objects for parameters whose annotation names a library type."""
     import lora_lint.interpreter.evaluate as evaluation
-    import lora_lint.interpreter.methods as methods
 
     out: dict[str, Sym] = {}
     for param in func.node.params:
@@ -159,7 +159,7 @@ def _annotated(run: Run, func: FuncVal) -> dict[str, Sym]:
             spec = run.store.type_of(value.name)
             if spec is not None and spec.kind is not None and spec.kind.value in ("model", "optimizer", "accelerator"):
                 symbol = run.fresh(param, param.name)
-                methods.promote(run, symbol, spec.kind, value.name, None)
+                promotion.promote(run, symbol, spec.kind, value.name, None)
                 out[param.name] = symbol
     return out
 

@@ -14,7 +14,7 @@ import lora_lint.interpreter.items as items
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.params as params
 import lora_lint.interpreter.specs as specs
-from lora_lint.interpreter import definitions, encodings, generators, tensors
+from lora_lint.interpreter import comprehensions, definitions, encodings, generators, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import MAX_CONSTANT, compound, joined, parts_of, put_together
@@ -268,7 +268,7 @@ def _lambda(run: Run, node: ir.Lambda, scope: Scope) -> Value:
 
 
 def _comp(run: Run, node: ir.Comp, scope: Scope) -> Value:
-    return params.comprehension(run, node, scope)
+    return comprehensions.comprehension(run, node, scope)
 
 
 def counts(target: ir.Expr, computed: ir.Expr, value: Value) -> bool:

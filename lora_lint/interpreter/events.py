@@ -6,10 +6,9 @@ from typing import Any
 
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.forms as forms
-import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.params as params
 from lora_lint.apis.spec import Effect, Ref
-from lora_lint.interpreter import losses, records
+from lora_lint.interpreter import losses, promotion, records
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.environment import Env, Unset
 from lora_lint.interpreter.parameter_values import ParamIter, ParamSet
@@ -142,7 +141,7 @@ def _object(run: Run, role: str, value: Value, expr: ir.Expr | None) -> Obj | No
         return value
     if isinstance(value, Sym) and not value.data and role in _PROMOTED:
         kind, type_name = _PROMOTED[role]
-        return methods.promote(run, value, kind, type_name, expr)
+        return promotion.promote(run, value, kind, type_name, expr)
     return None
 
 

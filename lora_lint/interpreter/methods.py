@@ -13,9 +13,17 @@ import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.specs as specs
 from lora_lint.apis.spec import CallSpec
 from lora_lint.apis.tables import architectures
-from lora_lint.interpreter import builtin, containers, encodings, found_modules, module_classes, rows, tensors
+from lora_lint.interpreter import (
+    builtin,
+    containers,
+    encodings,
+    found_modules,
+    module_classes,
+    promotion,
+    rows,
+    tensors,
+)
 from lora_lint.interpreter.arguments import Args
-from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
@@ -39,39 +47,6 @@ from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.syntax import ir
 
-MODULE_TYPE = "torch.nn.Module"
-
-# Methods by which an unknown value shows what it is. Only names that nothing else has.
-_MODEL_METHODS = frozenset(
-    [
-        "parameters",
-        "named_parameters",
-        "requires_grad_",
-        "named_modules",
-        "gradient_checkpointing_enable",
-        "enable_input_require_grads",
-        "merge_and_unload",
-        "print_trainable_parameters",
-        "train",
-        "eval",
-        "load_adapter",
-        "set_adapter",
-        "disable_adapter",
-        "resize_token_embeddings",
-    ]
-)
-# (part of the user's name for it, methods, what it is then)
-_SHOWN: tuple[tuple[str, frozenset[str], Kind, str], ...] = (
-    (
-        "accelerator",
-        frozenset({"accumulate", "backward", "prepare", "unwrap_model", "clip_grad_norm_"}),
-        Kind.ACCELERATOR,
-        "accelerate.Accelerator",
-    ),
-    ("scaler", frozenset({"scale", "unscale_", "step", "update"}), Kind.SCALER, "torch.amp.GradScaler"),
-    ("opt", frozenset({"step", "zero_grad"}), Kind.OPTIMIZER, "torch.optim.Optimizer"),
-    ("", _MODEL_METHODS - {"requires_grad_"}, Kind.MODEL, MODULE_TYPE),
-)
 # Methods that a ModuleList or ModuleDict has of the list or dict inside it.
 _OF_COLLECTIONS = frozenset(["items", "values", "keys", "append", "extend", "insert", "update", "pop", "clear"])
 # Methods that give a gradient other numbers than its own.
@@ -83,7 +58,7 @@ def call_method(
     run: Run, receiver: Value, name: str, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None = None
 ) -> Value:
     """Call `receiver.name(args)`."""
-    if isinstance(receiver, LibMethod) and run.store.find_method(MODULE_TYPE, name):
+    if isinstance(receiver, LibMethod) and run.store.find_method(promotion.MODULE_TYPE, name):
         receiver = attributes.part_behind(run, receiver) or receiver
     if isinstance(receiver, Choice):
         real = [v for v in receiver.values if not isinstance(v, Const) or v.value is not None]
@@ -293,11 +268,19 @@ def _of_unknown(
         receiver.loader = None  # a batch of a class of its own may move in place
     if name == "requires_grad_" and param_loops.write_drawn(run, receiver, node):
         return receiver
-    shown = None if receiver.data else _shown(receiver, name)
+    shown = None if receiver.data else promotion.shown(receiver, name)
     if shown is not None:
-        return _of_object(run, promote(run, receiver, *shown, expr), name, args, node, scope, expr)
-    if name == "requires_grad_" and _looks_like_model(receiver) and not receiver.data:
-        return _of_object(run, promote(run, receiver, Kind.MODEL, MODULE_TYPE, expr), name, args, node, scope, expr)
+        return _of_object(run, promotion.promote(run, receiver, *shown, expr), name, args, node, scope, expr)
+    if name == "requires_grad_" and promotion.looks_like_model(receiver) and not receiver.data:
+        return _of_object(
+            run,
+            promotion.promote(run, receiver, Kind.MODEL, promotion.MODULE_TYPE, expr),
+            name,
+            args,
+            node,
+            scope,
+            expr,
+        )
     if name in _TENSOR_METHODS:
         tensor: Value = tensors.plain() if receiver.data else receiver
         spec = run.store.find_method(tensors.TYPE, name)
@@ -330,39 +313,6 @@ def _words(run: Run, text: Sym, default: Const, args: Args, node: ir.Node, scope
         Sym(("word", text.key, i), text.text, item) for i, item in enumerate(words.items) if isinstance(item, Const)
     ]
     return SeqVal("list", list(made))
-
-
-def _shown(receiver: Sym, name: str) -> tuple[Kind, str] | None:
-    """What a method call, with what the user calls the receiver, shows an unknown value to be."""
-    text = receiver.text.lower()
-    for word, methods, kind, type_name in _SHOWN:
-        if word in text and name in methods:
-            return kind, type_name
-    return None
-
-
-def _looks_like_model(receiver: Sym) -> bool:
-    text = receiver.text.lower()
-    return any(
-        word in text
-        for word in ("model", "net", "tower", "encoder", "decoder", "unet", "vae", "module", "lm", "backbone")
-    )
-
-
-def promote(run: Run, value: Sym, kind: Kind, type_name: str, expr: ir.Expr | None) -> Obj:
-    """Turn an unknown value into the object its use shows it to be; everything about its state stays unknown."""
-    if value.obj is None:
-        obj = Obj(kind, type_name, name=value.text or variable(expr))
-        obj.facts["promoted"] = True
-        obj.attrs.update({k: v for k, v in value.attrs.items() if not k.startswith("[")})
-        if kind is Kind.MODEL:
-            event = run.emit(Ev.CALL, expr)
-            havoc(obj, event)
-            obj.model.escaped = False
-        run.trace.objects.append(obj)
-        value.obj = obj
-        run.promoted.append(value)
-    return value.obj
 
 
 def _of_super(run: Run, value: Super, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:

@@ -10,8 +10,9 @@ import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.params as params
 from lora_lint.interpreter import filters, mentions
 from lora_lint.interpreter.arguments import Args
+from lora_lint.interpreter.frames import ParamLoop
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName, ParamSet
-from lora_lint.interpreter.run import ParamLoop, Run
+from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, Jump, Scope, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj, trainable
 from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Part, Tri
