@@ -219,7 +219,7 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
         return
     hot = run.program.hot_block(node.body)
     limit = 8 if hot or iteration.holds_callables(iterable) else 2
-    if iteration.every(iterable, node.body, hot):
+    if iteration.every(run, iterable, node.body, hot):
         limit = iteration.MAX_STORED
     items: list[Value] = []
     more = True

@@ -49,13 +49,13 @@ def is_known(value: Value) -> bool:
     return isinstance(value, (Const, FuncVal, Bound, Partial, LibMethod))
 
 
-def every(iterable: Value, body: tuple[ir.Stmt, ...], hot: bool) -> bool:
+def every(run: Run, iterable: Value, body: tuple[ir.Stmt, ...], hot: bool) -> bool:
     """Whether a loop goes over all of the known items, not only the first ones: where it touches nothing with a lifecycle it
-    is there for what it puts under the name of each, so that a missing turn is a missing value; elsewhere where it sets
-    attributes by name, or yields."""
+    is there for what it puts under the name of each, so that a missing turn is a missing value (one inside another loop works
+    on data); elsewhere where it sets attributes by name, or yields."""
     if not isinstance(iterable, (SeqVal, DictVal)) or not LOOP_TURNS < len(iterable.items) <= MAX_STORED:
         return False
-    return (not hot and not iterable.open) or any(
+    return not (hot or iterable.open or run.loops) or any(
         isinstance(node, ir.Op) and node.op == "yield"
         if not isinstance(node, ir.Call)
         else isinstance(node.func, ir.Name) and node.func.id == "setattr"

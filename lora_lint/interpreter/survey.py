@@ -46,12 +46,14 @@ def survey(unit: ir.Module, heat: Heat) -> Survey:
         node, around, tried = stack.pop()
         kind = type(node)
         inside: Sequence[ir.Node] = children(node)
-        if names := _named(node):
-            found.mentioned.update(names)
-            for one in around:
-                one.names.update(names)
-        if isinstance(node, ir.Call):
-            inside = node.args if names else inside
+        name = node.id if kind is ir.Name else node.name if kind is ir.Attr else None  # type: ignore[attr-defined]
+        if name is not None:
+            _mention(found, around, name)
+        elif isinstance(node, ir.Call):
+            if by_string := named_by_string(node):  # as good as if it were written out
+                inside = node.args
+                for part in by_string.split("."):
+                    _mention(found, around, part)
             cold = _is_cold(node, imported, heat)
             if cold:
                 found.cold.add(id(node))
@@ -84,14 +86,11 @@ def survey(unit: ir.Module, heat: Heat) -> Survey:
     return found
 
 
-def _named(node: ir.Node) -> tuple[str, ...]:
-    """The name or attribute that a node is, or those that a call names by a string: as good as if they were written out."""
-    if isinstance(node, ir.Name):
-        return (node.id,)
-    if isinstance(node, ir.Attr):
-        return (node.name,)
-    by_string = named_by_string(node) if isinstance(node, ir.Call) else ""
-    return tuple(by_string.split(".")) if by_string else ()
+def _mention(found: Survey, around: tuple[Definition, ...], name: str) -> None:
+    """Note a name or attribute, for the file and for all that it stands in."""
+    found.mentioned.add(name)
+    for one in around:
+        one.names.add(name)
 
 
 def _is_cold(node: ir.Call, imported: Names, heat: Heat) -> bool:

@@ -11,6 +11,7 @@ from lora_lint.syntax import ir
 _ONE = frozenset({"Expr", "Expr | None"})
 _PAIRS = "tuple[tuple[Expr | None, Expr], ...]"
 _MANY = frozenset(f"tuple[{kind}, ...]" for kind in ("Expr", "Stmt", "Arg", "Param", "Clause", "WithItem", "Handler"))
+_NAMES_AT = {"getattr": 1, "methodcaller": 0, "attrgetter": 0}  # the argument that names an attribute
 _SHAPES: dict[type[object], tuple[tuple[str, str], ...]] = {}
 
 
@@ -67,9 +68,11 @@ def last_name(node: ir.Expr) -> str:
 
 def named_by_string(node: ir.Call) -> str:
     """The attribute that a call names by a literal: `getattr(x, "step")`, `methodcaller("step")`. "" for other calls."""
-    place = {"getattr": 1, "methodcaller": 0, "attrgetter": 0}.get(last_name(node.func))
+    place = _NAMES_AT.get(last_name(node.func))
+    if place is None:
+        return ""
     plain = [arg.value for arg in node.args if arg.name is None and not arg.star]
-    name = plain[place] if place is not None and place < len(plain) else None
+    name = plain[place] if place < len(plain) else None
     return name.value if isinstance(name, ir.Const) and isinstance(name.value, str) else ""
 
 
