@@ -298,8 +298,9 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
     if name == "requires_grad":
         _write_requires_grad(run, value, new, node, scope)
         return
-    if name == "data" and isinstance(value, Element):
-        run.emit(Ev.CAST, node, {"model": value.model}, {"trained": True})
+    drawn = run.drawn.get(value.key) if isinstance(value, Sym) else value
+    if name == "data" and isinstance(drawn, (Element, ParamIter)):
+        run.emit(Ev.CAST, node, {"model": drawn.model}, {"trained": True})
         return
     if name == "data" and isinstance(value, Sym) and "grad" in value.text:
         run.gradient_given()

@@ -226,7 +226,7 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
     if not isinstance(iterable, Generator):
         with one_of:
             items, more = iteration.items_for_loop(run, iterable, node.iter, limit, 2 if hot else 1)
-        iteration.each_of(iterable, items, node.body, run.loc(node))
+        iteration.each_of(iterable, items, node.body, run.loc(node), scope)
     outer, run.loop = run.loop, run.loc(node)
     run.loops.append(run.loop)
     try:
@@ -253,6 +253,8 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
 def _told(run: Run, item: Value) -> bool:
     """Whether a path took an unknown item of a collection to be one certain value: which items come behind that one, the
     user alone knows (`for stage in stages: if stage == 2: ...`)."""
+    if isinstance(item, SeqVal) and item.kind == "tuple":
+        return any(_told(run, part) for part in item.items)
     return isinstance(item, Sym) and item.turn is None and run.oracle.value(item.key) is not None
 
 

@@ -12,12 +12,14 @@ from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Bound,
+    ClassVal,
     Const,
     DictVal,
     FuncVal,
     Generator,
     LibMethod,
     Partial,
+    Scope,
     SeqVal,
     Sym,
     Value,
@@ -93,13 +95,15 @@ def held_modules(value: Value) -> SeqVal | DictVal | None:
     return held if isinstance(held, (SeqVal, DictVal)) else None
 
 
-def each_of(iterable: Value, items: list[Value], body: tuple[ir.Stmt, ...], loop: Location) -> None:
+def each_of(iterable: Value, items: list[Value], body: tuple[ir.Stmt, ...], loop: Location, scope: Scope) -> None:
     """Mark the items of a list of modules, and the counters of a loop, that a loop treats all alike: nothing in its body is
-    told apart or counted."""
+    told apart or counted, nor in functions that it calls."""
     modules = modules_of(iterable)
     spliced = iterable.spliced if isinstance(iterable, SeqVal) else ()
     lists = spliced if modules is None else (modules,)
-    if (not lists and not any(isinstance(item, Sym) for item in items)) or any(map(_tells_apart, body)):
+    if not lists and not any(isinstance(item, Sym) for item in items):
+        return
+    if any(_tells_apart(statement, scope) for statement in body):
         return
     for i, item in enumerate(items):
         if isinstance(item, Obj) and _one_of(item, lists):
@@ -163,9 +167,27 @@ def _counts(number: Hashable, modules: Obj) -> bool:
     return False
 
 
-def _tells_apart(node: object) -> bool:
-    choices = (ir.If, ir.Cond, ir.While, ir.Try, ir.Jump, ir.AugAssign, ir.Return, ir.Raise)
-    return isinstance(node, choices) or any(map(_tells_apart, children(node)))
+def _tells_apart(node: ir.Node, scope: Scope, depth: int = 2) -> bool:
+    """Whether code chooses, counts or leaves. depth: of functions of the user's that it calls."""
+    if isinstance(node, _CHOICES) or (isinstance(node, ir.Return) and depth == 2):
+        return True
+    called = _function(node.func, scope) if isinstance(node, ir.Call) and depth else None
+    if called is not None and any(_tells_apart(each, called.scope, depth - 1) for each in children(called.node)):
+        return True
+    return any(_tells_apart(child, scope, depth) for child in children(node))
+
+
+def _function(func: ir.Expr, scope: Scope) -> FuncVal | None:
+    """The user's function that a call names, None for anything else."""
+    value = scope.lookup(func.id) if isinstance(func, ir.Name) else None
+    if isinstance(func, ir.Attr) and isinstance(func.value, ir.Name):
+        owner = scope.lookup(func.value.id)
+        cls = owner.user_class if isinstance(owner, Obj) else owner
+        value = cls.find(func.name) if isinstance(cls, ClassVal) else None
+    return value if isinstance(value, FuncVal) else None
+
+
+_CHOICES = (ir.If, ir.Cond, ir.While, ir.Try, ir.Jump, ir.AugAssign, ir.Raise)
 
 
 def item_of(run: Run, iterable: Value, node: ir.Node) -> Value:
