@@ -9,7 +9,7 @@ import ast
 import warnings
 from typing import Any
 
-from lora_lint.syntax import ir
+from lora_lint.syntax import ir, iterators
 from lora_lint.syntax.ast_base import STATEMENTS, Lowering, NotForAstError, expression, optional, statements
 from lora_lint.syntax.ast_expressions import OPERATORS, arguments, parameters
 
@@ -122,7 +122,7 @@ def _for(at: Lowering, node: ast.For | ast.AsyncFor, out: list[ir.Stmt]) -> None
 
 def _while(at: Lowering, node: ast.While, out: list[ir.Stmt]) -> None:
     test = expression(at, node.test)
-    out.append(ir.While(at.loc(node), test, statements(at, node.body), statements(at, node.orelse)))
+    out.append(iterators.loop(at.loc(node), test, statements(at, node.body), statements(at, node.orelse)))
 
 
 def _with(at: Lowering, node: ast.With | ast.AsyncWith, out: list[ir.Stmt]) -> None:

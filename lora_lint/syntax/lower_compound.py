@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import libcst as cst
 
-from lora_lint.syntax import ir
+from lora_lint.syntax import ir, iterators
 from lora_lint.syntax.dispatch import lower, lower_statements, statement
 from lora_lint.syntax.lower_expr import arguments, identifier, parameters
 from lora_lint.syntax.lower_match import lower_match
@@ -82,7 +82,7 @@ def _while(at: Cursor, node: cst.While, out: list[ir.Stmt]) -> None:
     test = lower(at, node.test)
     body = _suite(at, node.body)
     orelse = _else(at, node.orelse)
-    out.append(ir.While(at.loc(start), test, body, orelse))
+    out.append(iterators.loop(at.loc(start), test, body, orelse))
 
 
 @statement(cst.With)

@@ -13,18 +13,22 @@ from tests.disguises.base import (
     fixed,
     function,
     module,
-    parts,
     suspends,
 )
 from tests.disguises.scopes import DEFINITIONS, IMPORTS, globals_of_functions, loaded, stored
 
 COUNTERS = {"range", "enumerate", "zip", "itertools.count", "count"}
-# Nobody takes parameters out of their iterator by hand: these loops are over data.
+# Nobody takes parameters out of their iterator by hand, or through a generator: such loops are over data.
 OF_A_MODEL = {f"{named}{what}" for what in ("parameters", "modules", "children", "buffers") for named in ("", "named_")}
+OVER_DATA = {"every(ITEMS)"}
 
 
 def _counts(node: ast.For) -> bool:
     return isinstance(node.iter, ast.Call) and ast.unparse(node.iter.func) in COUNTERS
+
+
+def _of_a_model(node: ast.For) -> bool:
+    return not OF_A_MODEL.isdisjoint(n.attr for n in ast.walk(node.iter) if isinstance(n, ast.Attribute))
 
 
 def _leaves(node: ast.For) -> bool:
@@ -40,7 +44,7 @@ class _Loops(ast.NodeTransformer):
 
     def visit_For(self, node: ast.For) -> ast.AST:
         self.generic_visit(node)
-        if _counts(node):
+        if _counts(node) or (self.items in OVER_DATA and _of_a_model(node)):
             return node
         self.count += 1
         node.iter = expression(self.items.replace("ITEMS", ast.unparse(node.iter)))
@@ -74,9 +78,8 @@ class _Next(ast.NodeTransformer):
 
     def visit_For(self, node: ast.For) -> ast.AST | list[ast.stmt]:
         self.generic_visit(node)
-        methods = {n.attr for n in ast.walk(node.iter) if isinstance(n, ast.Attribute)}
         plain = isinstance(node.iter, (ast.Call, ast.Name))  # an attribute may be a list of modules
-        if not plain or _counts(node) or _leaves(node) or methods & OF_A_MODEL:
+        if not plain or _counts(node) or _leaves(node) or _of_a_model(node):
             return node
         self.count += 1
         new = f"turn_{self.count}"
@@ -113,21 +116,20 @@ def _carried(loop: ast.For) -> set[str]:
 @disguise
 def loop_bodies_as_functions(tree: ast.Module) -> ast.Module | None:
     """The body of each loop of a script is a function of its own, which gets the loop variables."""
-    head, body = parts(tree)
-    made: list[ast.stmt] = []
+    done: list[ast.stmt] = []
     shared = globals_of_functions(tree)
-    for place, loop in enumerate(body):
+    for place, loop in enumerate(tree.body):
+        done.append(loop)
         if not isinstance(loop, ast.For) or _leaves(loop) or suspends(loop):
             continue
         if any(isinstance(n, (*IMPORTS, *DEFINITIONS)) for n in ast.walk(loop)):
             continue
         targets = stored([loop.target])
-        elsewhere = {n for s in body[place + 1 :] for n in loaded(s)} | stored(body[:place]) | shared | _carried(loop)
+        after = {n for s in tree.body[place + 1 :] for n in loaded(s)}
+        elsewhere = after | stored(tree.body[:place]) | shared | _carried(loop)
         kept = sorted((stored(loop.body) - targets) & elsewhere)
         row = ", ".join(sorted(targets))
         statements = [ast.Global(kept), *loop.body] if kept else loop.body
-        made.append(function(f"turn_{place}({row})", statements))
+        done.insert(-1, function(f"turn_{place}({row})", statements))
         loop.body = module(f"turn_{place}({row})")
-    if not made or any(isinstance(s, ast.If) for s in tree.body):
-        return None
-    return fixed([*head, *made, *body])
+    return fixed(done) if len(done) > len(tree.body) else None

@@ -18,7 +18,7 @@ from tests.disguises.catalog import disguised
 from tests.disguises.exceptions import EXCEPTIONS, Known
 from tests.disguises.programs import Program, codes, codes_undisguised, programs, sample
 
-SAMPLE = 40
+SAMPLE = 36
 LEAST = 10  # programs that every disguise fits
 
 # Three programs that print what they do. Every disguise fits one of them at least.

@@ -333,3 +333,17 @@ def test_type_checking_blocks_are_ordinary() -> None:
         (("Import", "a", 0, None, None),),
         (),
     )
+
+
+def test_loop_that_asks_an_iterator_is_a_loop_over_it() -> None:
+    asking = "while {0}:\n try:\n  a = next({1})\n except {2}:\n  {3}\n b\n"
+    loop = only(asking.format("True", "x", "StopIteration", "break"))
+    assert loop == only("for a in x:\n b\n")
+    for other in (
+        ("c", "x", "StopIteration", "break"),
+        ("True", "iter(x)", "StopIteration", "break"),
+        ("True", "x, None", "StopIteration", "break"),
+        ("True", "x", "ValueError", "break"),
+        ("True", "x", "StopIteration", "continue"),
+    ):
+        assert only(asking.format(*other))[0] == "While"
