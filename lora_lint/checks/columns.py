@@ -93,7 +93,8 @@ def columns_dropped_before_collator(event: Event, trace: Trace) -> Iterator[Repo
     if trainer is None or event.args.get("drops") is not Tri.YES or _chooses_columns(trainer):
         return
     read = [e for e in event.args.get("touches", ()) if e.kind is Ev.FIELD and e.args.get("certain")]
-    dropped = [e for e in read if not e.args["row"].facts.get("tested") and e.args["name"] not in _kept(trainer)]
+    read = [e for e in read if not e.args["row"].facts.get("tested") and _handlers(e) <= _handlers(event)]
+    dropped = [e for e in read if e.args["name"] not in _kept(trainer)]
     if not dropped:
         return
     arguments = event.role("arguments")
@@ -106,6 +107,11 @@ def columns_dropped_before_collator(event: Event, trace: Trace) -> Iterator[Repo
         story=((dropped[0], "read in the collator here"),),
         plan=_keep_columns(arguments),
     )
+
+
+def _handlers(event: Event) -> int:
+    """How many handlers of exceptions an event stands in: the collator may handle that a row has no such field."""
+    return sum(context in ("try", "fallback") for context in event.contexts)
 
 
 def _chooses_columns(trainer: Obj) -> bool:

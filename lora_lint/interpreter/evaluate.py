@@ -172,7 +172,9 @@ def binary(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
         )
     keys = tuple(key_of(v) for v in values)
     if all(isinstance(v, (Const, Sym)) for v in values):
-        data = any(isinstance(v, Sym) and v.data for v in values)
+        # A graph may hang on an unknown operand: `weights[i] * penalty(x)` is no data.
+        unknowns = [v for v in values if isinstance(v, Sym)]
+        data = bool(unknowns) and all(v.data for v in unknowns)
         result = compound(("op", op, keys), values, describe(node) if isinstance(node, ir.Op) else "", data=data)
         if op in ("+", "-") and len(values) == 2 and isinstance(values[0], Sym) and values[0].turn is not None:
             added = constant(values[1])

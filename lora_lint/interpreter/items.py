@@ -113,7 +113,14 @@ def _of_dict(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value:
         return _made_on_demand(run, value, index, node)
     picked = picked_by_default(run, value, index, node) or _any_tool(run, list(value.items.values()))
     picked = picked or registered(run, value, index, node) or _data_by_default(run, value, index)
-    return run.fresh(node) if picked is None else picked
+    return run.fresh(node, data=_holds_numbers(value)) if picked is None else picked
+
+
+def _holds_numbers(value: DictVal) -> bool:
+    """Whether a dict holds nothing else than numbers the user wrote down: weights, sizes, rates. Whichever is meant, no
+    graph hangs on it."""
+    numbers = [v for v in value.items.values() if isinstance(v, Const) and type(v.value) in (int, float)]
+    return bool(numbers) and len(numbers) == len(value.items) and not value.open
 
 
 def _made_on_demand(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value:

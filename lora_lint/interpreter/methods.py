@@ -297,7 +297,7 @@ def _of_unknown(
     elif name in _GIVES and "grad" in receiver.text:
         run.gradient_given()
     if receiver.data:
-        return Sym(("method", receiver.key, name), data=True)
+        return tensors.of_data(run, receiver, name, args.values(), node)
     if name == "split" and receiver.default is not None and isinstance(receiver.default.value, str):
         return _words(run, receiver, receiver.default, args, node, scope)
     return calls.unknown_call(run, attributes.read(run, receiver, name, node, scope), args, node)

@@ -76,10 +76,14 @@ def method(run: Run, row: Obj, name: str, args: Args, node: ir.Node) -> Value:
     """A method of a row: the ones of dict."""
     first = args.first()
     if name in ("get", "pop") and isinstance(first, Const) and isinstance(first.value, str):
-        _read(run, row, first.value, node, certain=False)
+        # pop() of a field that is not there fails, unless it is given what to return then.
+        required = name == "pop" and len(list(args.values())) == 1 and not args.open_positional
+        _read(run, row, first.value, node, certain=required)
+        if not required:
+            row.facts["own"].add(first.value)  # the user reckons with a row that has no such field
         return Sym(("field", row.site, first.value), first.value, data=True)
-    if name == "update":
-        row.facts["tested"] = True
+    if name in ("update", "keys"):
+        row.facts["tested"] = True  # by what is asked of the keys
     if name in ("items", "keys", "values"):
         pair: list[Value] = [run.fresh(node), run.fresh(node, data=True)]
         return SeqVal("list", [SeqVal("tuple", pair) if name == "items" else pair[name == "values"]], open=True)

@@ -132,6 +132,48 @@ def _behind(tensors: Iterable[Tensor], forward: Event | None = None) -> tuple[tu
     return tuple(pair for key, pair in cut.items() if key not in alive)
 
 
+def of_data(run: Run, data: Sym, name: str, values: Iterable[Value], node: ir.Node) -> Value:
+    """The result of a method of data: data again, unless it computes with a tensor that may have a graph
+    (`batch["weight"].mul(losses)`)."""
+    operands = [] if name in _TAKES_FORM_ONLY else list(losses.leaves(values))
+    if any(isinstance(value, Tensor) and value.graph is not Graph.PLAIN for value in operands):
+        return combine(run, operands, node)
+    unknown = any(isinstance(value, Sym) and not _is_plain(value) for value in operands)
+    return Sym(("method", data.key, name), data=not (unknown and name.rstrip("_") in _ARITHMETIC))
+
+
+# Methods of a tensor that take from another one its place, its shape or its type, not its values.
+_TAKES_FORM_ONLY = frozenset(["to", "type_as", "view_as", "expand_as", "reshape_as"])
+# Methods of a tensor that compute with the values of their arguments.
+_ARITHMETIC = frozenset(
+    [
+        "add",
+        "sub",
+        "mul",
+        "multiply",
+        "div",
+        "divide",
+        "matmul",
+        "mm",
+        "bmm",
+        "mv",
+        "dot",
+        "inner",
+        "outer",
+        "pow",
+        "maximum",
+        "minimum",
+        "where",
+        "lerp",
+        "addmm",
+        "addcmul",
+        "addcdiv",
+        "baddbmm",
+        "masked_scatter",
+    ]
+)
+
+
 def _made_within(run: Run, leaf: Tensor, node: ir.Node) -> bool:
     """Whether a tensor that requires gradients of its own was made in this very expression, so that nothing else has it."""
     return leaf.leaf and leaf.made_at is not None and not leaf.name and run.loc(node).covers(leaf.made_at)
