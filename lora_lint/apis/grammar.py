@@ -22,6 +22,7 @@ An effect is a mapping with one verb:
                                              options for those of the command line,
                                              context: worker for code that runs in a data loader worker, forked for
                                              code that runs in another process, where it changes nothing in this one,
+                                             child for what the user starts in a process of its own (it may train),
                                              batched for code that gets several rows; a list of such names, too
   on: $object, method: m, args: […] …        the same with a method of the user's class, also through wrappers and in
                                              lists; named: {name: $x …} for keyword arguments

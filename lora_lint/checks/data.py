@@ -11,6 +11,8 @@ from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Tri
 from lora_lint.location import Location
 
+_ELSEWHERE = frozenset({"worker", "forked", "child"})
+
 
 def _forks(event: Event) -> bool:
     """Whether the loader certainly has worker processes, and none of them is spawned afresh."""
@@ -74,26 +76,33 @@ def cuda_in_forked_processes(event: Event, trace: Trace) -> Iterator[Report]:
     """A function that a library runs in forked processes uses CUDA, which this process has initialised."""
     if not _forks(event):
         return
-    initialised = next((e for e in trace.of(Ev.MOVE, Ev.LOAD) if e.args.get("device") == "cuda" and _is_here(e)), None)
+    pool = event.roles.get("object")
+    made = next((e for e in trace.before(event, Ev.WORKERS) if pool and e.roles.get("object") is pool), event)
+    before = (e for e in trace.before(made, Ev.MOVE, Ev.LOAD) if e.args.get("device") == "cuda" and _is_here(e))
+    initialised = next(before, None)
+    title = "map in this process"
+    own = "dataset" not in event.roles  # the user starts the processes
     for touch in event.args.get("touches", ()):
-        moves = touch.kind is Ev.TOUCH_CUDA and touch.args.get("move")
-        if _uses_cuda(touch) or (moves and initialised is not None):
+        moves = touch.args.get("move") if touch.kind is Ev.TOUCH_CUDA else own and touch.args.get("device") == "cuda"
+        if (_uses_cuda(touch) and not own) or (moves and not touch.maybe and initialised is not None):
             yield Report(
                 event,
                 "starts forked processes that use CUDA, which this process has initialised: they fail",
-                help="map in this process (without num_proc), or let multiprocess spawn the processes",
+                help='start them by spawn: get_context("spawn"), or set_start_method("spawn") under `__main__`'
+                if own
+                else "map in this process (without num_proc), or let multiprocess spawn the processes",
                 story=(
                     *(((initialised, "CUDA is initialised here"),) if initialised is not None else ()),
                     (touch, "used in the processes here"),
                 ),
-                plan=FixPlan(Applicability.UNSAFE, "map in this process", (DropKeyword(event.location, "num_proc"),)),
+                plan=None if own else FixPlan(Applicability.UNSAFE, title, (DropKeyword(event.location, "num_proc"),)),
             )
             return
 
 
 def _is_here(event: Event) -> bool:
     """Whether something certainly happens in this process."""
-    return not event.maybe and "forked" not in event.contexts and "worker" not in event.contexts
+    return not event.maybe and _ELSEWHERE.isdisjoint(event.contexts)
 
 
 def _uses_cuda(event: Event) -> bool:

@@ -61,8 +61,8 @@ def emit(run: Run, effect: Effect, env: Env, node: ir.Node, first: int, maybe: s
         _clip(args, roles)
         args["func"] = run.loc(node.func) if isinstance(node, ir.Call) else None
     elif kind in (Ev.LOADER, Ev.WORKERS):
-        context = "worker" if kind is Ev.LOADER else "forked"
-        args["touches"] = [e for e in run.trace.events[first:] if context in e.contexts]
+        contexts = {"worker"} if kind is Ev.LOADER else {"forked", "child"}
+        args["touches"] = [e for e in run.trace.events[first:] if not contexts.isdisjoint(e.contexts)]
     if kind in _NEEDS_NAMES and env.scope is not None:
         args["bound"] = records.bound(env.scope)
     prepared = roles["optimizer"].facts.get("prepared") if "optimizer" in roles else None
