@@ -184,6 +184,8 @@ def _optimizer(run: Run, roles: dict[str, Obj], args: dict[str, Any], node: ir.N
     captures = params.captures_of(run, given, node) if given is not None else None
     if args.get("adds"):
         held = optimizer.facts.get("captures")
+        if given is not None and params.are_own(given):
+            return
         optimizer.facts["captures"] = None if held is None or captures is None else [*held, *captures]
         return
     optimizer.facts["captures"] = captures

@@ -154,7 +154,7 @@ def captures_of(run: Run, value: Value, node: ir.Node) -> list[Capture] | None:
         return materialise(run, iterator, node).captures
     if isinstance(value, SeqVal):
         out: list[Capture] = []
-        others = [item for item in value.items if not (isinstance(item, Tensor) and item.leaf)]
+        others = [item for item in value.items if not are_own(item)]
         for item in others:
             inner = captures_of(run, item, node)
             if inner is None:
@@ -183,6 +183,15 @@ def captures_of(run: Run, value: Value, node: ir.Node) -> list[Capture] | None:
     if isinstance(value, Choice):
         return None
     return None
+
+
+def are_own(value: Value) -> bool:
+    """Whether a parameter, a list or a group of them is of no model: weights on their own."""
+    if isinstance(value, DictVal):
+        return "params" in value.items and are_own(value.items["params"])
+    if isinstance(value, SeqVal):
+        return not value.open and bool(value.items) and all(map(are_own, value.items))
+    return isinstance(value, Tensor) and value.leaf
 
 
 def subset(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSet:
