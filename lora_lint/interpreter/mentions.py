@@ -50,7 +50,7 @@ def in_expression(expr: ir.Expr, scope: Scope) -> Iterator[str]:
         stack.extend(children(node))
 
 
-def _numbered(text: ir.Op, whole: ir.Expr, scope: Scope) -> Iterator[str]:
+def _numbered(text: ir.Op, whole: ir.Expr | ir.FunctionDef, scope: Scope) -> Iterator[str]:
     """What an f-string with one number in it may be, the number being one that stands around it:
     `any(f"layers.{i}." in name for i in (20, 21))`."""
     parts = [
@@ -62,8 +62,8 @@ def _numbered(text: ir.Op, whole: ir.Expr, scope: Scope) -> Iterator[str]:
         yield "".join(str(number) if part is None else part for part in parts)
 
 
-def _numbers(expr: ir.Expr, scope: Scope) -> Iterator[int]:
-    """Whole numbers in an expression, and in the lists that its names stand for."""
+def _numbers(expr: ir.Expr | ir.FunctionDef, scope: Scope) -> Iterator[int]:
+    """Whole numbers in an expression or a function, and in the lists that its names stand for."""
     stack: list[object] = [expr]
     budget = _BUDGET
     while stack and budget:
@@ -106,17 +106,20 @@ def _strings(value: Value) -> Iterator[str]:
         if isinstance(value.node, ir.Lambda):
             yield from in_expression(value.node.body, Scope({}, value.scope.module))
         else:
-            yield from _plain(value.node.body)
+            yield from _plain(value.node, Scope({}, value.scope.module))
 
 
-def _plain(body: tuple[ir.Stmt, ...]) -> Iterator[str]:
-    """String constants in the conditions of a predicate function."""
-    stack: list[object] = list(body)
+def _plain(function: ir.FunctionDef, scope: Scope) -> Iterator[str]:
+    """Strings in the body of a function, also those that a number in there makes."""
+    stack: list[object] = list(function.body)
     budget = _BUDGET
     while stack and budget:
         budget -= 1
         node = stack.pop()
         if isinstance(node, ir.Const) and isinstance(node.value, str):
             yield node.value
-        elif not isinstance(node, ir.ExprStmt) or not isinstance(node.value, ir.Const):
+            continue
+        if isinstance(node, ir.Op) and node.op == "fstring":
+            yield from _numbered(node, function, scope)
+        if not isinstance(node, ir.ExprStmt) or not isinstance(node.value, ir.Const):
             stack.extend(children(node))  # but not of a docstring, which tells nothing apart
