@@ -67,6 +67,7 @@ class Args:
                     if isinstance(key, str):
                         self.keywords[key] = (item, None)
                 self.open_keywords = self.open_keywords or value.open
+                self.options = self.options or value.options
             else:
                 self.open_keywords = True
                 self.unpacked = (*self.unpacked, (value, variable(arg.value)))

@@ -347,8 +347,13 @@ def bind_parameters(
             )
             positional = []
         elif param.kind == "**":
-            others: dict[object, Value] = dict(keywords.items())
-            local.names[param.name] = DictVal(others, open=bool(args and (args.open_keywords or args.unknown)))
+            # Options that decorators declare are among them, also where another decorator's function passes all on.
+            own = {each.name for each in func.node.params}
+            others: dict[object, Value] = {k: v for k, v in func.defaults.items() if k not in own}
+            others.update(keywords)
+            local.names[param.name] = DictVal(
+                others, open=bool(args and (args.open_keywords or args.unknown)), options=bool(args and args.options)
+            )
         elif param.kind != "keyword" and positional:
             local.names[param.name] = positional.pop(0)
         elif param.name in keywords:

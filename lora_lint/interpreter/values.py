@@ -268,7 +268,7 @@ class DictVal:
     """A dict with constant keys. open: there may be more. unpacked: for keyword arguments, what `**` took the others from,
     with the name of the variable. dotted: its items are read as attributes too. origin: the configuration file it is read
     from, and where it stands in there. factory: makes what a missing key gets, as in a defaultdict. listed: its items as
-    a list, where those are known to go over modules."""
+    a list, where those are known to go over modules. options: what more there may be comes from the command line alone."""
 
     items: dict[object, Value]
     open: bool = False
@@ -277,6 +277,7 @@ class DictVal:
     origin: Hashable = None
     factory: Value = None
     listed: SeqVal | None = None
+    options: bool = False
 
     def forget(self, key: Value) -> None:
         """`del value[key]`: where the key is not known, some other one is gone."""
