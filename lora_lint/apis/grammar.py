@@ -101,6 +101,7 @@ DERIVATIONS = frozenset(
         "adapter",
         "parts",
         "architecture",
+        "by-default",
         "negated",
         "grad-enabled",
         "precision",

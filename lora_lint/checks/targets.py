@@ -39,7 +39,7 @@ def target_modules_mismatch(event: Event, trace: Trace) -> Iterator[Report]:
         missing = [name for name in missing if name in counted]
     if missing and not _for_many_families(listed, missing):
         none = len(missing) == len(listed)
-        yield Report(
+        report = Report(
             config.event,
             f"{_quoted(missing)} {'fits' if len(missing) == 1 else 'fit'} no module of {_model(model.root)}: "
             + ("no layer gets an adapter" if none else "those layers get no adapter, silently"),
@@ -49,6 +49,13 @@ def target_modules_mismatch(event: Event, trace: Trace) -> Iterator[Report]:
             plan=_name_modules(config, listed, missing, family),
             unless=frozenset() if none else frozenset({(SHARED_CONFIG, config.site)}),
         )
+        if not (_by_default(model.root) and any(guard.default for guard in report.conditions())):
+            yield report
+
+
+def _by_default(root: Obj) -> bool:
+    """Whether the checkpoint is the default of an option: with that of another option it need not go together."""
+    return root.event is not None and root.event.args.get("by-default") is True
 
 
 def finds_targets(adapter: Adapter, child: Obj, path: str) -> bool:

@@ -9,7 +9,7 @@ from lora_lint.apis.tables import architectures
 from lora_lint.interpreter import conditions, config_files, elements
 from lora_lint.interpreter.containers import device_of
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, SeqVal, Sym, Value, key_of
+from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, SeqVal, Setting, Sym, Value, key_of
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Tensor
 from lora_lint.lifecycle.vocabulary import Graph, Kind, Mode, Quant, Tri
@@ -392,6 +392,7 @@ _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "adapter": _adapter,
     "parts": lambda run, inputs: None,
     "architecture": _architecture,
+    "by-default": lambda run, inputs: isinstance(inputs[0], Setting) and not inputs[0].symbol.fixed,
     "negated": _negated,
     "grad-enabled": _grad_enabled,
     "precision": _precision,
