@@ -37,7 +37,7 @@ def adapter_config_never_applied(event: Event, trace: Trace) -> Iterator[Report]
     """A PEFT config was made, a model without any adapter was trained."""
     for made in trace.of(Ev.CONFIGURE):
         config = made.role("config")
-        if config is None or config.site is None:
+        if config is None or config.site is None or _passed_over(made, trace):
             continue
         for training in trace.of(*TRAINING):
             models = [model for model in trained(training) if not _beside_loaded(model, trace)]
@@ -52,6 +52,16 @@ def adapter_config_never_applied(event: Event, trace: Trace) -> Iterator[Report]
                     unless=frozenset({("config-used", config.site)}),
                 )
                 break
+
+
+def _passed_over(made: Event, trace: Trace) -> bool:
+    """Whether a config is one of several that one statement makes, like a table of recipes, and another one is to be told:
+    the one that was picked by a name, or else the first."""
+    if made.statement is None:
+        return False
+    together = [e for e in trace.of(Ev.CONFIGURE) if e.statement == made.statement and e.location != made.location]
+    named = [e for e in (made, *together) if (config := e.role("config")) is not None and config.name]
+    return any(e.seq < made.seq for e in together) if not named else made not in named
 
 
 def _beside_loaded(model: Obj, trace: Trace) -> bool:
