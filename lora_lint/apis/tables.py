@@ -61,6 +61,7 @@ class Architectures:
     block_counts: tuple[str, ...]
     stands_in: PyMapping[str, str]
     own_padding: tuple[str, ...]
+    single_layers: tuple[str, ...]
     publishers: tuple[str, ...]
     native: tuple[str, ...]
     end_tokens: PyMapping[str, str]
@@ -144,6 +145,7 @@ _ARCHITECTURE_KEYS = frozenset(
         "block_counts",
         "stands_in",
         "own_padding",
+        "single_layers",
         "publishers",
         "native",
         "end_tokens",
@@ -180,6 +182,7 @@ def architectures() -> Architectures:
         block_counts=names(table.data["block_counts"]),
         stands_in={key: str(value) for key, value in table.data["stands_in"].data.items()},
         own_padding=names(table.data["own_padding"]),
+        single_layers=names(table.data["single_layers"]),
         publishers=names(table.data["publishers"]),
         native=names(table.data["native"]),
         end_tokens={key: str(value) for key, value in table.data["end_tokens"].data.items()},

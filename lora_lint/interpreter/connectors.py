@@ -11,16 +11,29 @@ from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, ALL_PARTS, Tri
 
 
 def free_of_adapters(model: Obj, module: str) -> bool:
-    """Whether a module is one that joins two towers, and every adapter of the model certainly has its layers elsewhere:
-    all of its targets are named, and none of them exists in there."""
-    name = next((part for part in reversed(module.split(".")) if part in architectures().connectors), None)
-    if name is None or not model.model.adapters or not model.model.adapters_known:
+    """Whether a module is one that joins two towers, or one embedding or head over the vocabulary, and every adapter
+    of the model certainly has its layers elsewhere: all of its targets are named, and none of them exists in there."""
+    if not model.model.adapters or not model.model.adapters_known:
         return False
-    layers = {name, *architectures().connectors[name]}
+    known, parts = architectures(), module.split(".")
+    name = next((part for part in reversed(parts) if part in known.connectors), None)
+    if name is None and (parts[-1] not in known.single_layers or any(_copies(a.config) for a in model.model.adapters)):
+        return False
+    layers = {name, *known.connectors[name]} if name is not None else {parts[-1]}
     return all(
         targets is not None and layers.isdisjoint(part for target in targets for part in target.split("."))
         for targets in (targets_of(adapter.config) for adapter in model.model.adapters)
     )
+
+
+def _copies(config: Obj | None) -> bool:
+    """Whether an adapter may have modules or rows of an embedding of its own."""
+    own = ("modules_to_save", "trainable_token_indices")
+    return config is None or any(not _is_none(config.facts.get(name)) for name in own)
+
+
+def _is_none(value: Any) -> bool:
+    return value is None or (isinstance(value, Const) and value.value is None)
 
 
 def thawed(model: Obj | None, args: dict[str, Any]) -> dict[str, Any]:
