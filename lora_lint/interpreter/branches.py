@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import lora_lint.interpreter.conditions as conditions
@@ -166,13 +166,18 @@ def _touches_objects(run: Run, node: ir.If, scope: Scope) -> bool:
 
 def _join_arms(run: Run, node: ir.If, scope: Scope) -> None:
     """Run both arms of a condition that decides nothing about the lifecycle, and join what they assign."""
-    names = _assigned((*node.body, *node.orelse))
-    before = {name: scope.names[name] for name in names if name in scope.names}
-    results: list[dict[str, Value]] = []
+    body = (*node.body, *node.orelse)
+    places: list[tuple[dict[str, Value], str]] = [(scope.names, name) for name in _assigned(body)]
+    for owner, name in _attributes(body, scope):
+        run.keep(owner.attrs, name)
+        places.append((owner.attrs, name))
+    before = [values.get(name) for values, name in places]
+    results: list[list[Value | None]] = []
     for arm in (node.body, node.orelse):
-        for name in names:
-            scope.names.pop(name, None)
-        scope.names.update(before)
+        for (values, name), value in zip(places, before, strict=True):
+            values.pop(name, None)
+            if value is not None:
+                values[name] = value
         try:
             execution.block(run, arm, scope)
         except Jump as jump:
@@ -180,13 +185,22 @@ def _join_arms(run: Run, node: ir.If, scope: Scope) -> None:
                 raise
             if jump.kind == "break":
                 run.witnesses.add((BROKEN_OFF, run.loop))
-        results.append({name: scope.names[name] for name in names if name in scope.names})
-    for name in names:
-        values = [r[name] for r in results if name in r]
-        if len(values) == 2:
-            scope.names[name] = _either(*values)
-        elif values:
-            scope.names[name] = values[0]
+        results.append([values.get(name) for values, name in places])
+    for (values, name), one, other in zip(places, *results, strict=True):
+        found = [value for value in (one, other) if value is not None]
+        if found:
+            values[name] = _either(*found) if len(found) == 2 else found[0]
+
+
+def _attributes(body: Iterable[ir.Stmt], scope: Scope) -> list[tuple[Obj, str]]:
+    """Attributes of known objects that statements assign: `self.loss = …`."""
+    found: dict[tuple[int, str], tuple[Obj, str]] = {}
+    for target in _targets(body):
+        if isinstance(target, ir.Attr) and isinstance(target.value, ir.Name) and target.name != "requires_grad":
+            owner = scope.lookup(target.value.id)
+            if isinstance(owner, Obj) and owner.kind is Kind.OBJECT:
+                found[id(owner), target.name] = owner, target.name
+    return list(found.values())
 
 
 def _either(a: Value, b: Value) -> Value:
@@ -198,7 +212,11 @@ def _either(a: Value, b: Value) -> Value:
 
 def _assigned(body: Iterable[ir.Stmt]) -> list[str]:
     """Names that statements bind, nested blocks included."""
-    out: dict[str, None] = {}
+    return list(dict.fromkeys(target.id for target in _targets(body) if isinstance(target, ir.Name)))
+
+
+def _targets(body: Iterable[ir.Stmt]) -> Iterator[ir.Expr]:
+    """What statements assign to, nested blocks included."""
     stack: list[Any] = list(body)
     while stack:
         node = stack.pop()
@@ -206,8 +224,8 @@ def _assigned(body: Iterable[ir.Stmt]) -> list[str]:
             stack.extend(node.targets)
         elif isinstance(node, ir.AugAssign):
             stack.append(node.target)
-        elif isinstance(node, ir.Name):
-            out[node.id] = None
+        elif isinstance(node, (ir.Name, ir.Attr)):
+            yield node
         elif isinstance(node, ir.Seq):
             stack.extend(node.items)
         elif isinstance(node, (ir.If, ir.For, ir.While)):
@@ -219,7 +237,6 @@ def _assigned(body: Iterable[ir.Stmt]) -> list[str]:
             stack.extend(item.target for item in node.items if item.target is not None)
         elif isinstance(node, ir.Try):
             stack.extend([*node.body, *node.orelse, *node.final, *(s for h in node.handlers for s in h.body)])
-    return list(out)
 
 
 def _weakly(run: Run, node: ir.If, scope: Scope) -> None:

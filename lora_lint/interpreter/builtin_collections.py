@@ -65,7 +65,9 @@ def _items(run: Run, value: Value, node: ir.Node) -> tuple[list[Value], bool]:
     if isinstance(value, DictVal):
         return [containers.key_value(k) for k in value.items], value.open
     if isinstance(value, Generator):
-        return generators.collect(run, value, node), True
+        produced = generators.collect(run, value, node, iteration.MAX_STORED)
+        every = all(map(iteration.is_known, produced)) and len({key_of(item) for item in produced}) == len(produced)
+        return (produced, False) if every and produced else (produced[:4], True)
     if isinstance(value, Const) and isinstance(value.value, (str, tuple)) and len(value.value) < 50:
         return [Const(item) for item in value.value], False
     if isinstance(value, (ParamIter, ParamSet)):

@@ -114,6 +114,8 @@ def call_value(run: Run, callee: Value, args: Args, node: ir.Node, scope: Scope)
         real = [v for v in callee.values if not isinstance(v, Const)]
         if len(real) == 1:
             return call_value(run, real[0], args, node, scope)
+        if all(isinstance(v, LibMethod) for v in real):  # `step = optimizers[task].step`
+            return methods.call_each(run, real, args, node, scope)
     if isinstance(callee, Sym) and callee.read_of is not None:
         return methods.call_read(run, *callee.read_of, args, node, scope)
     return unknown_call(run, callee, args, node)

@@ -168,8 +168,10 @@ def _counts(number: Hashable, modules: Obj) -> bool:
 
 
 def _tells_apart(node: ir.Node, scope: Scope, depth: int = 2) -> bool:
-    """Whether code chooses, counts or leaves. depth: of functions of the user's that it calls."""
+    """Whether code chooses, counts or leaves, or calls what it looks up. depth: of functions of the user's that it calls."""
     if isinstance(node, _CHOICES) or (isinstance(node, ir.Return) and depth == 2):
+        return True
+    if isinstance(node, ir.Call) and isinstance(node.func, ir.Item):
         return True
     called = _function(node.func, scope) if isinstance(node, ir.Call) and depth else None
     if called is not None and any(_tells_apart(each, called.scope, depth - 1) for each in children(called.node)):

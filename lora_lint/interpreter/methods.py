@@ -63,13 +63,7 @@ def call_method(
     if isinstance(receiver, Choice):
         real = [v for v in receiver.values if not isinstance(v, Const) or v.value is not None]
         with run.one_of(real):
-            results = [call_method(run, v, name, args, node, scope, expr) for v in real[:3]]
-        if not results:
-            return run.fresh(node)
-        result = results[0]
-        for other in results[1:]:
-            result = join(result, other)
-        return result
+            return _either(run, [call_method(run, v, name, args, node, scope, expr) for v in real[:3]], node)
     if isinstance(receiver, Obj):
         return _of_object(run, receiver, name, args, node, scope, expr)
     if isinstance(receiver, Tensor):
@@ -99,6 +93,20 @@ def call_method(
         calls.escape(run, args, node)
         return run.fresh(node)
     return calls.call_value(run, callee, args, node, scope)
+
+
+def call_each(run: Run, bound: list[Value], args: Args, node: ir.Node, scope: Scope) -> Value:
+    """Call the same method of one of several objects, whichever it is."""
+    found = [method for method in bound if isinstance(method, LibMethod)]
+    with run.one_of([method.receiver for method in found]):
+        return _either(run, [call_bound(run, method, args, node, scope) for method in found[:3]], node)
+
+
+def _either(run: Run, results: list[Value], node: ir.Node) -> Value:
+    result = results[0] if results else run.fresh(node)
+    for other in results[1:]:
+        result = join(result, other)
+    return result
 
 
 def call_bound(run: Run, method: LibMethod, args: Args, node: ir.Node, scope: Scope) -> Value:

@@ -41,7 +41,7 @@ class Run:
         """patience: steps after which the run ends when nothing of the lifecycle has happened yet."""
         self.program = program
         self._places = program.places
-        self._limit = min(patience, MAX_STEPS)
+        self.limit = min(patience, MAX_STEPS)
         self.store = program.store
         self.oracle = oracle
         self.trace = Trace()
@@ -141,21 +141,21 @@ class Run:
     def step(self) -> None:
         """Count one step of work; OutOfBudget when this path had enough."""
         self.steps += 1
-        if self.steps > self._limit:
+        if self.steps > self.limit:
             if self.importing or self.steps > MAX_STEPS or not self.program.is_eventful(self.trace):
                 raise OutOfBudget
-            self._limit = MAX_STEPS
+            self.limit = MAX_STEPS
 
     def begin_part(self, limit: int) -> tuple[int, int]:
         """What follows has its own limit of steps; gives what `end_part` needs."""
-        before = self.steps, self._limit
-        self.steps, self._limit = 0, limit
+        before = self.steps, self.limit
+        self.steps, self.limit = 0, limit
         return before
 
     def end_part(self, before: tuple[int, int]) -> int:
         """Go on with the steps of before the part; how many it took."""
         taken = self.steps
-        self.steps, self._limit = before
+        self.steps, self.limit = before
         return taken
 
     def too_deep(self) -> None:

@@ -34,8 +34,4 @@ EXCEPTIONS = (
         ("loops_that_count",), "LL103", "LL103", "a counted generator of parameters is not filtered by its conditions"
     ),
     Known(("result_kept",), "LL203", "LL203", "set_grad_enabled(False) that is kept may be a context for later"),
-    # A finding where there was silence:
-    Known(("by_a_bound_method",), "LL304", "LL304", "one of many optimizers, by a name for its bound step"),
-    Known(("loops_that_count",), "LL107", "LL107", "a counted generator over the items of a dict gives two of them"),
-    Known(("on_an_object",), "LL202", "LL202", "a backward in one arm of several, with its loss kept on self"),
 )
