@@ -9,10 +9,11 @@ import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.dispatch as dispatch
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.execute as execution
+import lora_lint.interpreter.instances as instances
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.specs as specs
-from lora_lint.interpreter import builtin, containers, encodings, enums, losses, outdated, records, tensors
+from lora_lint.interpreter import builtin, containers, encodings, losses, outdated, records, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import compound
@@ -97,7 +98,7 @@ def call_value(run: Run, callee: Value, args: Args, node: ir.Node, scope: Scope)
             return methods.call_own(run, callee.receiver, callee.func, args, node, scope, None)
         return call_function(run, callee.func, [(None, callee.receiver), *flat(args)], node, args)
     if isinstance(callee, ClassVal):
-        return instantiate(run, callee, args, node)
+        return instances.instantiate(run, callee, args, node)
     if isinstance(callee, LibRef):
         return call_library(run, callee.name, args, node, scope)
     if isinstance(callee, LibMethod):
@@ -260,7 +261,7 @@ def _stable(args: Args) -> bool:
     return all(isinstance(value, (Const, Sym)) for value in args.values())
 
 
-# --- user functions and classes ---------------------------------------------------------------------------------------
+# --- user functions ---------------------------------------------------------------------------------------------------
 
 
 def evaluate_defaults(run: Run, parameters: tuple[ir.Param, ...], scope: Scope) -> dict[str, Value]:
@@ -367,48 +368,3 @@ def bind_parameters(
             value.default = records.default_of(func.defaults.get(param.name))
             value.option = param.name if args and args.options else ""
             local.names[param.name] = value
-
-
-def instantiate(run: Run, cls: ClassVal, args: Args, node: ir.Node) -> Value:
-    """A new instance of a user class; of an enum, the member that is asked for."""
-    if (first := args.first()) is not None and (member := enums.by_value(cls, first)) is not None:
-        return member
-    base = cls.library_base()
-    type_spec = run.store.type_of(base) if base else None
-    kind = type_spec.kind if type_spec is not None and type_spec.kind is not None else Kind.OBJECT
-    obj = run.make(kind, base if type_spec is not None else cls.node.name, node)
-    obj.user_class = cls
-    obj.name = cls.node.name
-    if kind is Kind.MODEL:
-        run.emit(
-            Ev.LOAD,
-            node,
-            {"model": obj},
-            {"random": True, "mode": specs.MODE_TRAIN, "quantization": specs.QUANT_NONE},
-            by=base,
-        )
-        obj.state = obj.model
-    init = cls.find("__init__")
-    if isinstance(init, FuncVal):
-        call_function(run, init, [(None, obj), *flat(args)], node, args)
-    elif records.is_record(cls):
-        records.fill(run, obj, cls, args, node)
-        after = cls.find("__post_init__")
-        if isinstance(after, FuncVal):
-            call_function(run, after, [(None, obj)], node)
-        if base and run.store.find_method(
-            base, "__init__"
-        ):  # its fields are arguments of the library's constructor too
-            specs.initialise(run, obj, base, args, node)
-    elif base and run.store.find_method(base, "__init__"):
-        specs.initialise(run, obj, base, args, node)
-    else:
-        records.fill_some(obj, cls, args)
-    if cls.opaque():
-        escape(run, args, node)
-    return obj
-
-
-def text_of(node: ir.Node) -> str:
-    """Text of a node for messages."""
-    return describe(node) if isinstance(node, ir.Call) else ""

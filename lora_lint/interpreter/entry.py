@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.specs as specs
-from lora_lint.interpreter import promotion
+from lora_lint.interpreter import instances, promotion
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.relevance import Relevance
 from lora_lint.interpreter.run import Run
@@ -109,7 +109,7 @@ def start(run: Run, module: ModuleVal, one: Entry) -> None:
     if method.static:
         _call(run, method, [], one.node)
         return
-    receiver: Value = cls if method.of_class else calls.instantiate(run, cls, Args(), one.node)
+    receiver: Value = cls if method.of_class else instances.instantiate(run, cls, Args(), one.node)
     if one.name != "__init__":
         _call(run, method, [(None, receiver)], one.node)
 
@@ -121,7 +121,7 @@ def _live(run: Run, cls: ClassVal, node: ir.Node) -> None:
     methods = [m for name, m in cls.attrs.items() if isinstance(m, FuncVal) and name in theirs]
     if any(run.program.was_run(method.node) for method in methods):
         return
-    obj = calls.instantiate(run, cls, Args(), node)
+    obj = instances.instantiate(run, cls, Args(), node)
     if isinstance(obj, Obj):
         specs.run_protocol(run, obj, node, run.module.scope)
 

@@ -34,11 +34,9 @@ from lora_lint.interpreter.values import (
     Value,
 )
 from lora_lint.lifecycle.heap import Obj, havoc
-from lora_lint.lifecycle.vocabulary import Ev, Kind, Mode, Quant, Verb
+from lora_lint.lifecycle.vocabulary import Ev, Kind, Verb
 from lora_lint.syntax import ir
 
-MODE_TRAIN = Mode.TRAIN
-QUANT_NONE = Quant.NONE
 _SELF = Ref("self")
 
 
