@@ -29,7 +29,7 @@ def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
     first = evaluation.evaluate(run, node.clauses[0].iter, scope)
     if isinstance(first, ParamSet) and len(first.captures) == 1:
         first = params.iterators(first)[0][0]
-    first = params.gathered(run, first) or first
+    first = params.of_list(run, first) or first
     inside = isinstance(first, ParamIter) and first.modules and node.kind in ("list", "set")
     if isinstance(first, ParamIter) and (len(node.clauses) == 1 or inside):
         if node.kind == "generator":
@@ -135,7 +135,7 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
                 len(run.trace.events),
                 run.loc(node),
                 run.statement,
-                params._told_apart(chosen),
+                params.told_apart(chosen),
                 tuple(dict.fromkeys(extras)),
                 tuple(dict.fromkeys(inside)),
             )

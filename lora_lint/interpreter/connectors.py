@@ -1,11 +1,12 @@
-"""Modules that join the towers of a multimodal model: whether the adapters of a model reach into them."""
+"""Modules that join the towers of a multimodal model, single embeddings and heads: whether the adapters of a model reach into
+them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from lora_lint.apis.tables import architectures
-from lora_lint.interpreter.values import Const, SeqVal
+from lora_lint.interpreter.values import NONE, Const, SeqVal, is_none
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, ALL_PARTS, Tri
 
@@ -29,11 +30,7 @@ def free_of_adapters(model: Obj, module: str) -> bool:
 def _copies(config: Obj | None) -> bool:
     """Whether an adapter may have modules or rows of an embedding of its own."""
     own = ("modules_to_save", "trainable_token_indices")
-    return config is None or any(not _is_none(config.facts.get(name)) for name in own)
-
-
-def _is_none(value: Any) -> bool:
-    return value is None or (isinstance(value, Const) and value.value is None)
+    return config is None or any(not is_none(config.facts.get(name) or NONE) for name in own)
 
 
 def thawed(model: Obj | None, args: dict[str, Any]) -> dict[str, Any]:

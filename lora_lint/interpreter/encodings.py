@@ -9,7 +9,7 @@ from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.containers import device_of
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Choice, Const, SeqVal, Sym, Value
+from lora_lint.interpreter.values import Choice, Const, SeqVal, Sym, Value, is_slice
 from lora_lint.lifecycle.trace import Encoding, Labels, Tensor
 from lora_lint.lifecycle.vocabulary import Ev, Graph, Tri
 from lora_lint.syntax import ir
@@ -63,7 +63,7 @@ def item(batch: Tensor, name: object) -> Tensor:
 def cut(ids: Tensor, index: Value) -> Tensor:
     """`ids[index]`: a computed end or a mask may leave the padding out."""
     parts = index.items if isinstance(index, SeqVal) else [index]
-    computed = any(isinstance(part, Tensor) or (isinstance(part, Sym) and part.text == "slice") for part in parts)
+    computed = any(isinstance(part, Tensor) or (isinstance(part, Sym) and is_slice(part)) for part in parts)
     return replace(ids, masked=True) if computed else ids
 
 

@@ -209,7 +209,7 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
     if isinstance(iterable, Choice):
         iterable = next((v for v in iterable.values if not isinstance(v, Const)), iterable)
     if not run.param_loops:
-        iterable = params.gathered(run, iterable) or iterable
+        iterable = params.of_list(run, iterable) or iterable
     if isinstance(iterable, (ParamIter, ParamSet)):
         param_loops.loop(run, node, iterable, scope)
         return

@@ -26,6 +26,7 @@ from lora_lint.interpreter.values import (
     SeqVal,
     Sym,
     Value,
+    is_slice,
     join,
     key_of,
 )
@@ -84,7 +85,7 @@ def _of_sequence(run: Run, value: SeqVal, index: Value, node: ir.Node) -> Value:
             return value.items[index.value]
     if isinstance(index, Const) and isinstance(index.value, slice):
         return SeqVal(value.kind, list(value.items) if value.open else value.items[index.value], value.open)
-    if isinstance(index, Sym) and index.key and index.text == "slice":
+    if isinstance(index, Sym) and is_slice(index):
         models = [item for item in value.items if isinstance(item, Obj) and item.kind is Kind.MODEL]
         calls.escape(run, Args([(model, None) for model in models]), node)  # nobody knows which are meant
         return SeqVal(value.kind, list(value.items), open=True)

@@ -23,6 +23,7 @@ from lora_lint.interpreter.values import (
     SeqVal,
     Sym,
     Value,
+    is_slice,
     key_of,
 )
 from lora_lint.interpreter.walk import children, nodes_in
@@ -130,7 +131,7 @@ def modules_of(iterable: Value) -> Obj | None:
 
 def module_at(run: Run, modules: Obj, index: Value) -> Obj:
     """`layers[i]`: each of them in turn, where a loop counts through all and treats them alike; one of them elsewhere."""
-    if _is_slice(index):  # some of them, still a list
+    if is_slice(index):  # some of them, still a list
         return Obj(Kind.MODEL, "torch.nn.Module", modules.site, parent=modules, path="*", facts={"slice": True})
     turn = index.turn if isinstance(index, Sym) else None
     every = turn is not None and turn.alike is not None and turn.alike == run.loop
@@ -143,12 +144,6 @@ def length(value: Value) -> Hashable:
     """The identity of the number of items in a value; a list of modules has as many wherever it is read."""
     modules = modules_of(value)
     return ("len", key_of(value)) if modules is None else ("len", "modules", id(modules.root), modules.full_path)
-
-
-def _is_slice(index: Value) -> bool:
-    if isinstance(index, Const):
-        return isinstance(index.value, slice)
-    return isinstance(index, Sym) and index.text == "slice"
 
 
 def _counts(number: Hashable, modules: Obj) -> bool:

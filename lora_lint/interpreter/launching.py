@@ -18,7 +18,9 @@ def started(run: Run, launches: Sequence[Launch], at: Location) -> None:
     commands give the same. API specs read them as attributes of `$process`."""
     run.process.facts["started"] = [one.arguments for one in launches]
     many = [one for one in launches if one.processes is not None and one.processes > 1]
-    run.trace.left = lambda option: any(not one.may_set(option) for one in many or launches) if launches else None
+    if launches:
+        # Where some of them start several processes, those are what the option matters to.
+        run.trace.left = lambda option: any(not one.may_set(option) for one in many or launches)
     several = next(iter(many), None)
     if several is not None:
         how = f"{several.where} starts it as {several.processes} processes"

@@ -279,16 +279,6 @@ def _of_unknown(
     shown = None if receiver.data else promotion.shown(receiver, name)
     if shown is not None:
         return _of_object(run, promotion.promote(run, receiver, *shown, expr), name, args, node, scope, expr)
-    if name == "requires_grad_" and promotion.looks_like_model(receiver) and not receiver.data:
-        return _of_object(
-            run,
-            promotion.promote(run, receiver, Kind.MODEL, promotion.MODULE_TYPE, expr),
-            name,
-            args,
-            node,
-            scope,
-            expr,
-        )
     if name in _TENSOR_METHODS:
         tensor: Value = tensors.plain() if receiver.data else receiver
         spec = run.store.find_method(tensors.TYPE, name)

@@ -28,8 +28,6 @@ from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, ALL_PARTS, Part, Tri
 from lora_lint.syntax import ir
 
-MAX_CONSTANTS = 40  # items of a known list that a comprehension goes over
-
 
 def materialise(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSet:
     """Consume an iterator over parameters now: what the model holds at this moment."""
@@ -50,14 +48,14 @@ def materialise(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSe
             else:
                 parts[part] = Tri.YES if every else Tri.NO
         adapters = tuple(member.model.adapters)
-        told = _told_apart(chosen)
+        told = told_apart(chosen)
         captures.append(
             Capture(member, member.full_path, parts, adapters, len(run.trace.events), place, run.statement, told)
         )
     return ParamSet(captures, value.named, value.modules)
 
 
-def _told_apart(chosen: list[tuple[Element, Tri]]) -> dict[int, Tri]:
+def told_apart(chosen: list[tuple[Element, Tri]]) -> dict[int, Tri]:
     """Which adapters a filter keeps, by their ids."""
     found: dict[int, Tri] = {}
     for element, answer in chosen:
@@ -128,8 +126,8 @@ def listed(iterator: ParamIter, element: Element) -> Tri:
     return Tri.of(None if all(each.doubt for each in found) else True)
 
 
-def gathered(run: Run, value: Value) -> ParamIter | None:
-    """What a list goes over that was filled in a loop over parameters or modules, or by a comprehension; None for all other
+def of_list(run: Run, value: Value) -> ParamIter | None:
+    """What a list holds that was filled in a loop over parameters or modules, or by a comprehension; None for all other
     values."""
     whole = value.whole if isinstance(value, SeqVal) and value.items else None
     if not isinstance(whole, ParamIter):
@@ -150,7 +148,7 @@ def captures_of(run: Run, value: Value, node: ir.Node) -> list[Capture] | None:
     """All parameters in what an optimizer is given: an iterator, a list, groups. None when something is unknown."""
     if isinstance(value, (ParamIter, ParamSet)):
         return materialise(run, value, node).captures
-    if (iterator := gathered(run, value)) is not None:
+    if (iterator := of_list(run, value)) is not None:
         return materialise(run, iterator, node).captures
     if isinstance(value, SeqVal):
         out: list[Capture] = []

@@ -16,7 +16,6 @@ _MODEL_METHODS = frozenset(
     [
         "parameters",
         "named_parameters",
-        "requires_grad_",
         "named_modules",
         "gradient_checkpointing_enable",
         "enable_input_require_grads",
@@ -40,8 +39,10 @@ _SHOWN: tuple[tuple[str, frozenset[str], Kind, str], ...] = (
     ),
     ("scaler", frozenset({"scale", "unscale_", "step", "update"}), Kind.SCALER, "torch.amp.GradScaler"),
     ("opt", frozenset({"step", "zero_grad"}), Kind.OPTIMIZER, "torch.optim.Optimizer"),
-    ("", _MODEL_METHODS - {"requires_grad_"}, Kind.MODEL, MODULE_TYPE),
+    ("", _MODEL_METHODS, Kind.MODEL, MODULE_TYPE),
 )
+# Parts of what people call models. Tensors have `requires_grad_` too.
+_MODEL_WORDS = ("model", "net", "tower", "encoder", "decoder", "unet", "vae", "module", "lm", "backbone")
 
 
 def shown(receiver: Sym, name: str) -> tuple[Kind, str] | None:
@@ -50,16 +51,9 @@ def shown(receiver: Sym, name: str) -> tuple[Kind, str] | None:
     for word, methods, kind, type_name in _SHOWN:
         if word in text and name in methods:
             return kind, type_name
+    if name == "requires_grad_" and any(word in text for word in _MODEL_WORDS):
+        return Kind.MODEL, MODULE_TYPE
     return None
-
-
-def looks_like_model(receiver: Sym) -> bool:
-    """Whether the user calls an unknown value what people call models."""
-    text = receiver.text.lower()
-    return any(
-        word in text
-        for word in ("model", "net", "tower", "encoder", "decoder", "unet", "vae", "module", "lm", "backbone")
-    )
 
 
 def promote(run: Run, value: Sym, kind: Kind, type_name: str, expr: ir.Expr | None) -> Obj:

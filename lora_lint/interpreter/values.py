@@ -320,6 +320,13 @@ def is_none(value: Value) -> bool:
     return isinstance(value, Const) and value.value is None
 
 
+def is_slice(index: Value) -> bool:
+    """Whether an index is `start:stop:step`, also where these are not known."""
+    if isinstance(index, Const):
+        return isinstance(index.value, slice)
+    return isinstance(index, Sym) and isinstance(index.key, tuple) and index.key[:1] == ("slice",)
+
+
 def constant(value: Value) -> object:
     """The Python constant behind a value, or NotImplemented when it is not one."""
     return value.value if isinstance(value, Const) else NotImplemented

@@ -155,7 +155,7 @@ class Tensor:
     needs: frozenset[object] = frozenset()  # such outputs that its graph hangs on
     behind: tuple[
         tuple[Event, Tensor], ...
-    ] = ()  # forwards that it has a part in only through a cut, with what was cut
+    ] = ()  # forwards that have a part in it through a cut only, with what was cut
 
 
 Subscriber = Callable[[Event], None]
