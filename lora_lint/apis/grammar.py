@@ -9,8 +9,10 @@ A call has `params` (in order; `"*rest"` and `"**kwargs"` as in Python, what fol
 `effects` and `source`.
 
 A type has `bases`, `kind`, `match` (globs of class names), `pure` and `changes` (globs of methods without an effect,
-and of methods that may change anything), `attributes` (name -> form), `protocol` (effects: what the framework does with
-an instance of a user subclass, `$self`), `versions`, `home`, and `group: true` when no class has its name.
+and of methods that may change anything), `computes` and `conforms` (globs of methods of a tensor that make their result of the
+values of their arguments, or only take a place, a shape or a type from them), `attributes` (name -> form), `protocol`
+(effects: what the framework does with an instance of a user subclass, `$self`), `versions`, `home`, and `group: true`
+when no class has its name.
 
 An effect is a mapping with one verb:
   new: NAME, kind: …, type: …, facts: {…}    make an object, bind it as $NAME; the first one is the constructor's own

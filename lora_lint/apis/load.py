@@ -90,6 +90,8 @@ _TYPE_KEYS = frozenset(
         "attributes",
         "protocol",
         "changes",
+        "computes",
+        "conforms",
         "source",
         "group",
         "home",
@@ -125,6 +127,8 @@ def _type(entry: Mapping, path: str) -> TypeSpec:
         home=str(entry.data.get("home", "")),
         versions=_versions(entry),
         overrides=tuple(_override(item) for item in _mappings(entry, "overrides")),
+        computes=_strings(entry, "computes"),
+        conforms=_strings(entry, "conforms"),
     )
 
 

@@ -78,8 +78,9 @@ class CallSpec:
 @dataclass(frozen=True, slots=True)
 class TypeSpec:
     """A library type. match: globs of class names that are of this type. pure: globs of methods without effect on any
-    facet. changes: globs of methods that may change anything. attributes: name -> return form. protocol: what a
-    framework does with an instance of a user subclass, the instance being `$self`.
+    facet. changes: globs of methods that may change anything. computes, conforms: globs of methods of a tensor whose result is
+    made of the values of their arguments, or takes from these its place, shape or type alone. attributes: name -> return
+    form. protocol: what a framework does with an instance of a user subclass, the instance being `$self`.
     group: no class has this name, it stands for the classes that match. home: full name in the newest release, where
     that is another one. versions: releases that have it."""
 
@@ -96,6 +97,8 @@ class TypeSpec:
     home: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     overrides: tuple[Override, ...] = ()
+    computes: tuple[str, ...] = ()
+    conforms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

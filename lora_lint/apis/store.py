@@ -43,6 +43,8 @@ class ApiStore:
         self.attribute = lru_cache(maxsize=4096)(self._attribute)
         self.changes = lru_cache(maxsize=4096)(self._changes)
         self.pure = lru_cache(maxsize=4096)(self._pure)
+        self.computes = lru_cache(maxsize=1024)(self._computes)
+        self.conforms = lru_cache(maxsize=1024)(self._conforms)
         self.default = lru_cache(maxsize=8192)(self._default)
 
     @classmethod
@@ -145,6 +147,14 @@ class ApiStore:
     def _changes(self, type_name: str, method: str) -> bool:
         """Whether a method the type does not list is named like one that changes state."""
         return any(fnmatchcase(method, glob) for spec in self.mro(type_name) for glob in spec.changes)
+
+    def _computes(self, type_name: str, method: str) -> bool:
+        """Whether a method makes its result of the values of its arguments."""
+        return any(fnmatchcase(method, glob) for spec in self.mro(type_name) for glob in spec.computes)
+
+    def _conforms(self, type_name: str, method: str) -> bool:
+        """Whether a method takes from its arguments a place, a shape or a type, not their values."""
+        return any(fnmatchcase(method, glob) for spec in self.mro(type_name) for glob in spec.conforms)
 
     def protocol(self, type_name: str) -> tuple[Effect, ...]:
         """What the framework does with an instance of a user subclass."""

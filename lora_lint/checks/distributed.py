@@ -10,7 +10,7 @@ from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import TRAINING, argument, learns, loss_of, maker, name_of, trained
 from lora_lint.checks.frozen import head_goes_on
 from lora_lint.checks.heads import trains_head
-from lora_lint.checks.values import literal
+from lora_lint.checks.values import literal, option_of
 from lora_lint.checks.wrappers import call_wrapper, decide_first, entered, is_wrapper, wrap_later, wrapper_of
 from lora_lint.findings import Applicability, FixPlan, ReplaceText, SetKeyword
 from lora_lint.lifecycle.heap import Obj, TrainOp, adapters_of, covers
@@ -56,7 +56,7 @@ def device_map_auto_in_distributed(event: Event, trace: Trace) -> Iterator[Repor
         if use is None or evidence is None:
             continue
         where, note = evidence
-        option = getattr(getattr(value, "symbol", None), "option", "")
+        option = option_of(value)
         default = f" (the default of {option})" if option else ""
         yield Report(
             load,

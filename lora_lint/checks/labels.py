@@ -9,7 +9,7 @@ from typing import Any
 from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import TRAINING, argument, trained
-from lora_lint.checks.values import GAP, given, literal, text_of
+from lora_lint.checks.values import GAP, by_default, given, literal, text_of
 from lora_lint.findings import Applicability, FixPlan, InsertStatement, Intent, ReplaceText
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
@@ -121,7 +121,7 @@ def _key(value: Any) -> Any:
 
 
 def _own_tokens(tokenizer: Obj, name: str) -> tuple[Any, ...]:
-    """The identities that a special token which the checkpoint brings may have (`derive.py`)."""
+    """The identities that a special token which the checkpoint brings may have (`special_tokens.py`)."""
     source = tokenizer.facts.get("source")
     return tuple(("token", it, name) for it in (tokenizer.site, _key(source), ("const", "str", literal(source))))
 
@@ -192,7 +192,7 @@ def _row_by_row(training: Event, trace: Trace) -> bool:
     if training.kind is Ev.TRAIN and trainer is not None:
         arguments = trainer.attrs.get("args")
         size = argument(arguments, "per_device_train_batch_size") if isinstance(arguments, Obj) else None
-        return bool(_by_default(size) == 1)
+        return bool(by_default(size) == 1)
     loaders = [event.role("loader") for event in trace.of(Ev.LOADER)]
     return bool(loaders) and all(loader is not None and _loads_one(loader.root.facts) for loader in loaders)
 
@@ -200,12 +200,7 @@ def _row_by_row(training: Event, trace: Trace) -> bool:
 def _loads_one(facts: dict[str, Any]) -> bool:
     """Whether a data loader gives single rows, as it does when it is told nothing."""
     sampled = "batch_sampler" in facts and given(facts, "batch_sampler")
-    return not sampled and ("batch_size" not in facts or bool(_by_default(facts["batch_size"]) == 1))
-
-
-def _by_default(value: Any) -> Any:
-    """A setting, as the user's own default has it."""
-    return literal(getattr(value, "default", None) or value)
+    return not sampled and ("batch_size" not in facts or bool(by_default(facts["batch_size"]) == 1))
 
 
 def _masks_elsewhere(training: Event, trace: Trace) -> bool:

@@ -49,12 +49,12 @@ def target_modules_mismatch(event: Event, trace: Trace) -> Iterator[Report]:
             plan=_name_modules(config, listed, missing, family),
             unless=frozenset() if none else frozenset({(SHARED_CONFIG, config.site)}),
         )
-        if not (_by_default(model.root) and any(guard.default for guard in report.conditions())):
+        if not (_loaded_by_default(model.root) and any(guard.default for guard in report.conditions())):
             yield report
 
 
-def _by_default(root: Obj) -> bool:
-    """Whether the checkpoint is the default of an option: with that of another option it need not go together."""
+def _loaded_by_default(root: Obj) -> bool:
+    """Whether the checkpoint is the default of an option: it need not go together with what another option gives."""
     return root.event is not None and root.event.args.get("by-default") is True
 
 

@@ -14,6 +14,9 @@ from lora_lint.lifecycle.heap import EACH, Obj, TrainOp
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Part, Tri
 
+# Layers of torch with no module inside them.
+_PLAIN = re.compile(r"torch\.nn\.(\w+\.)*(Linear|Bilinear|Embedding|Conv\d?d|\w*Norm(\dd)?)$")
+
 
 @check("LL117", on=TRAINING)
 def thaw_lost_on_injection(event: Event, trace: Trace) -> Iterator[Report]:
@@ -101,13 +104,10 @@ def _names_in(member: Obj, model: Obj) -> frozenset[str] | None:
     found = set(path.split("."))
     for part, name in ((member.root, path), *member.inside()):
         own, kind = part.root.user_class, part.root.type
-        if own.opaque() if own is not None else not (kind.startswith("torch.nn.") and _PLAIN.search(kind)):
+        if own.opaque() if own is not None else _PLAIN.match(kind) is None:
             return None
         found.update(name.split("."), part.root.attrs)
     return frozenset(found)
-
-
-_PLAIN = re.compile(r"\.(Linear|Bilinear|Embedding|Conv\d?d|\w*Norm(\dd)?)$")
 
 
 def _kept(member: Obj, op: TrainOp, inside: frozenset[str] | None = None) -> bool:

@@ -14,6 +14,16 @@ def literal(value: Any) -> Any:
     return value.value if hasattr(value, "value") else MISSING
 
 
+def by_default(value: Any) -> Any:
+    """The Python constant behind a value or, where the user can set it, behind the user's own default for it; else MISSING."""
+    return literal(getattr(value, "default", None) or value)
+
+
+def option_of(value: Any) -> str:
+    """The option of a command line whose default a value is, "" when it is none."""
+    return str(getattr(getattr(value, "symbol", None), "option", ""))
+
+
 def given(facts: dict[str, Any], name: str) -> bool:
     """Whether an argument was given, and not as None."""
     return name in facts and literal(facts[name]) is not None

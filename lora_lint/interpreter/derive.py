@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any
 
 from lora_lint.apis.tables import architectures
-from lora_lint.interpreter import conditions, config_files, elements
+from lora_lint.interpreter import conditions, config_files, elements, special_tokens
 from lora_lint.interpreter.containers import device_of
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, SeqVal, Setting, Sym, Value, key_of
+from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, SeqVal, Setting, Sym, Value, default_text
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Tensor
 from lora_lint.lifecycle.vocabulary import Graph, Kind, Mode, Quant, Tri
@@ -228,61 +228,10 @@ def _architecture(run: Run, inputs: list[Value]) -> str:
     return ""
 
 
-def _by_default(value: object) -> object:
-    """The constant that a value is, or is by the user's own default; nothing for an unknown."""
-    known = value.default if isinstance(value, Sym) else value
-    return known.value if isinstance(known, Const) else ""
-
-
 def _published_base(run: Run, inputs: list[Value]) -> Tri:
     """Whether a checkpoint is surely a base model; a folder or a repository of the user's may hold an adapter."""
-    owner, slash, _ = str(_by_default(inputs[0])).partition("/")
+    owner, slash, _ = default_text(inputs[0]).partition("/")
     return Tri.YES if slash and owner in architectures().publishers else Tri.UNKNOWN
-
-
-def _token(run: Run, inputs: list[Value]) -> Value:
-    """A special token of a tokenizer: an unknown of its own, but a padding token that is surely there is a constant."""
-    tokenizer, wanted = inputs
-    if not isinstance(tokenizer, Obj) or not isinstance(wanted, Const):
-        return Sym(("token", id(tokenizer)))
-    source = tokenizer.facts.get("source")
-    name = str(_by_default(source)).lower()
-    if wanted.value in ("pad_token", "pad_token_id") and any(family in name for family in architectures().own_padding):
-        return Const("[padding]")
-    return _own_token(tokenizer, str(wanted.value))
-
-
-def _own_token(tokenizer: Obj, name: str) -> Value:
-    """A special token (or its id) that the user's code has set, or that the checkpoint brings."""
-    return tokenizer.attrs.setdefault(name, Sym(("token", _identity(tokenizer), name), name))
-
-
-def _identity(tokenizer: Obj) -> Hashable:
-    """What tells the special tokens of tokenizers apart: the checkpoint, where it is known."""
-    source = tokenizer.facts.get("source")
-    return key_of(source) if isinstance(source, (Const, Sym)) else tokenizer.site
-
-
-_END_TOKENS = ("bos_token", "eos_token", "unk_token")
-
-
-def _special_tokens(run: Run, inputs: list[Value]) -> Value:
-    """`tokenizer.special_tokens_map`: those that are there, whichever they are."""
-    (tokenizer,) = inputs
-    if not isinstance(tokenizer, Obj):
-        return Sym(("token", id(tokenizer)))
-    return DictVal({name: _own_token(tokenizer, name) for name in _END_TOKENS}, open=True)
-
-
-def _token_and_id(run: Run, inputs: list[Value]) -> Value:
-    """The id of a special token, or the special token of an id; alone or as the only one in a list."""
-    tokenizer, wanted = inputs
-    alone = wanted.items[0] if isinstance(wanted, SeqVal) and len(wanted.items) == 1 and not wanted.open else wanted
-    key = alone.key if isinstance(alone, Sym) else None
-    if not isinstance(tokenizer, Obj) or not isinstance(key, tuple) or key[:2] != ("token", _identity(tokenizer)):
-        return Sym(("token-form", key_of(tokenizer), key_of(wanted)), "")
-    name = str(key[2])
-    return _own_token(tokenizer, name.removesuffix("_id") if name.endswith("_id") else f"{name}_id")
 
 
 def _native(run: Run, inputs: list[Value]) -> Tri:
@@ -398,9 +347,9 @@ _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "precision": _precision,
     "prefix": lambda run, inputs: elements.name_prefix(inputs[0]) if isinstance(inputs[0], Obj) else None,
     "native": _native,
-    "token": _token,
-    "special-tokens": _special_tokens,
-    "token-and-id": _token_and_id,
+    "token": special_tokens.named,
+    "special-tokens": special_tokens.all_of,
+    "token-and-id": special_tokens.other_form,
     "checkpointing-hook": _checkpointing_hook,
     "path": lambda run, inputs: config_files.joined(inputs),
     "place": lambda run, inputs: config_files.place(inputs[0]),

@@ -58,12 +58,14 @@ def every(run: Run, iterable: Value, body: tuple[ir.Stmt, ...], hot: bool) -> bo
     on data); elsewhere where it sets attributes by name, or yields."""
     if not isinstance(iterable, (SeqVal, DictVal)) or not LOOP_TURNS < len(iterable.items) <= MAX_STORED:
         return False
-    return not (hot or iterable.open or run.loops) or any(
-        isinstance(node, ir.Op) and node.op == "yield"
-        if not isinstance(node, ir.Call)
-        else isinstance(node.func, ir.Name) and node.func.id == "setattr"
-        for node in nodes_in(body)
-    )
+    return not (hot or iterable.open or run.loops) or any(map(_hands_on, nodes_in(body)))
+
+
+def _hands_on(node: ir.Node) -> bool:
+    """`setattr(…)` or `yield`."""
+    if isinstance(node, ir.Call):
+        return isinstance(node.func, ir.Name) and node.func.id == "setattr"
+    return isinstance(node, ir.Op) and node.op == "yield"
 
 
 def items_for_loop(
@@ -162,10 +164,14 @@ def _counts(number: Hashable, modules: Obj) -> bool:
     return False
 
 
-def _tells_apart(node: ir.Node, scope: Scope, depth: int = 2) -> bool:
-    """Whether code chooses, counts or leaves, or calls what it looks up. depth: of functions of the user's that it calls."""
-    if isinstance(node, _CHOICES) or (isinstance(node, ir.Return) and depth == 2):
-        return True
+_CHOICES = (ir.If, ir.Cond, ir.While, ir.Try, ir.Jump, ir.AugAssign, ir.Raise)
+_DEPTH = 2  # of functions of the user's that a loop calls
+
+
+def _tells_apart(node: ir.Node, scope: Scope, depth: int = _DEPTH) -> bool:
+    """Whether code chooses, counts or leaves, or calls what it looks up. depth: of functions it calls that are looked into."""
+    if isinstance(node, _CHOICES) or (isinstance(node, ir.Return) and depth == _DEPTH):
+        return True  # a return inside a function ends no loop around the call
     if isinstance(node, ir.Call) and isinstance(node.func, ir.Item):
         return True
     called = _function(node.func, scope) if isinstance(node, ir.Call) and depth else None
@@ -182,9 +188,6 @@ def _function(func: ir.Expr, scope: Scope) -> FuncVal | None:
         cls = owner.user_class if isinstance(owner, Obj) else owner
         value = cls.find(func.name) if isinstance(cls, ClassVal) else None
     return value if isinstance(value, FuncVal) else None
-
-
-_CHOICES = (ir.If, ir.Cond, ir.While, ir.Try, ir.Jump, ir.AugAssign, ir.Raise)
 
 
 def item_of(run: Run, iterable: Value, node: ir.Node) -> Value:

@@ -19,6 +19,9 @@ from lora_lint.location import Location
 from lora_lint.syntax import ir
 
 EXIT_STACK = "contextlib.ExitStack"
+_ENTERING = frozenset({"__enter__", "__aenter__"})
+_LEAVING = frozenset({"__exit__", "__aexit__"})
+_CLOSING = frozenset({"close", "aclose"})
 
 
 def with_(run: Run, node: ir.With, scope: Scope) -> None:
@@ -66,11 +69,6 @@ def _let_go(run: Run, owner: Obj) -> None:
     """What was entered by hand, itself or on a stack, is left again."""
     for entering in run.by_hand:
         entering[:] = [one for one in entering if one[2] is not owner]
-
-
-_ENTERING = frozenset({"__enter__", "__aenter__"})
-_LEAVING = frozenset({"__exit__", "__aexit__"})
-_CLOSING = frozenset({"close", "aclose"})
 
 
 def stack_method(run: Run, obj: Obj, name: str, args: Args, node: ir.Node) -> Value:

@@ -183,7 +183,8 @@ def called_at(node: ir.Node, cold: bool = False) -> Iterator[str]:
                 yield func.value.id
         elif isinstance(func, ir.Name):
             yield func.id
-        yield named_by_string(node).rpartition(".")[2]
+        if by_string := named_by_string(node):
+            yield by_string.rpartition(".")[2]
         for arg in node.args:  # functions handed over: partial(get_peft_model, …)
             if isinstance(arg.value, ir.Name):
                 yield arg.value.id

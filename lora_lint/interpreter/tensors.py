@@ -15,18 +15,18 @@ from lora_lint.location import Location
 from lora_lint.syntax import ir
 
 TYPE = "torch.Tensor"
+_OWN_CUTS = frozenset({Cut.DETACH, Cut.ITEM, Cut.DATA, Cut.NUMPY, Cut.REBUILT})  # by code of the user
 
 
 def attached(run: Run, event: Event | None, node: ir.Node, inputs: Iterable[Value] = ()) -> Tensor:
     """The result of a forward: on the graph, unless gradients are off here. It hangs on the
     forwards behind its inputs too."""
     sources = (event,) if event is not None else ()
-    inputs = list(inputs)
-    before = (t for t in losses.leaves(inputs) if isinstance(t, Tensor) and t.graph in (Graph.ATTACHED, Graph.UNKNOWN))
+    tensors = [leaf for leaf in losses.leaves(inputs) if isinstance(leaf, Tensor)]
+    before = (tensor for tensor in tensors if tensor.graph in (Graph.ATTACHED, Graph.UNKNOWN))
     sources = tuple(dict.fromkeys((*sources, *(source for tensor in before for source in tensor.sources))))
     alone = event if sources == (event,) else None
-    result = Tensor(Graph.ATTACHED, sources, output_of=alone)
-    result.behind = _behind((t for t in losses.leaves(inputs) if isinstance(t, Tensor)), event)
+    result = Tensor(Graph.ATTACHED, sources, output_of=alone, behind=_behind(tensors, event))
     return _under_grad_mode(run, result, node)
 
 
@@ -115,9 +115,6 @@ def _is_plain(value: Sym) -> bool:
     return value.data or (value.default is not None and value.default.value is not None)
 
 
-_OWN_CUTS = frozenset({Cut.DETACH, Cut.ITEM, Cut.DATA, Cut.NUMPY, Cut.REBUILT})
-
-
 def _behind(tensors: Iterable[Tensor], forward: Event | None = None) -> tuple[tuple[Event, Tensor], ...]:
     """The forwards that have a part in some tensors only through what the user's own code cut from its graph."""
     cut: dict[int, tuple[Event, Tensor]] = {}
@@ -135,43 +132,11 @@ def _behind(tensors: Iterable[Tensor], forward: Event | None = None) -> tuple[tu
 def of_data(run: Run, data: Sym, name: str, values: Iterable[Value], node: ir.Node) -> Value:
     """The result of a method of data: data again, unless it computes with a tensor that may have a graph
     (`batch["weight"].mul(losses)`)."""
-    operands = [] if name in _TAKES_FORM_ONLY else list(losses.leaves(values))
+    operands = [] if run.store.conforms(TYPE, name) else list(losses.leaves(values))
     if any(isinstance(value, Tensor) and value.graph is not Graph.PLAIN for value in operands):
         return combine(run, operands, node)
     unknown = any(isinstance(value, Sym) and not _is_plain(value) for value in operands)
-    return Sym(("method", data.key, name), data=not (unknown and name.rstrip("_") in _ARITHMETIC))
-
-
-# Methods of a tensor that take from another one its place, its shape or its type, not its values.
-_TAKES_FORM_ONLY = frozenset(["to", "type_as", "view_as", "expand_as", "reshape_as"])
-# Methods of a tensor that compute with the values of their arguments.
-_ARITHMETIC = frozenset(
-    [
-        "add",
-        "sub",
-        "mul",
-        "multiply",
-        "div",
-        "divide",
-        "matmul",
-        "mm",
-        "bmm",
-        "mv",
-        "dot",
-        "inner",
-        "outer",
-        "pow",
-        "maximum",
-        "minimum",
-        "where",
-        "lerp",
-        "addmm",
-        "addcmul",
-        "addcdiv",
-        "baddbmm",
-        "masked_scatter",
-    ]
-)
+    return Sym(("method", data.key, name), data=not (unknown and run.store.computes(TYPE, name.rstrip("_"))))
 
 
 def _made_within(run: Run, leaf: Tensor, node: ir.Node) -> bool:

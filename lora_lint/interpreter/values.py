@@ -332,6 +332,12 @@ def constant(value: Value) -> object:
     return value.value if isinstance(value, Const) else NotImplemented
 
 
+def default_text(value: object) -> str:
+    """The text that a value is, or is by the user's own default; "" for anything else."""
+    known = value.default if isinstance(value, Sym) else value
+    return known.value if isinstance(known, Const) and isinstance(known.value, str) else ""
+
+
 def choices(value: Value) -> tuple[Value, ...]:
     """The possible values: those of a Choice, or the value itself."""
     return value.values if isinstance(value, Choice) else (value,)
