@@ -100,15 +100,13 @@ def _own_embedding(module: Obj) -> bool:
     """Whether the user put another embedding into a module or, as far as its parts were looked at, into these: it may learn."""
     if any(name in architectures().embeddings for name in module.attrs):
         return True
-    parts = (value for name, value in module.facts.items() if name.startswith("submodule:"))
-    return any(_own_embedding(part) for part in parts if isinstance(part, Obj))
+    return any(map(_own_embedding, module.parts()))
 
 
 def _as_loaded(module: Obj) -> bool:
     """Whether the user put nothing of their own into a module or, as far as its parts were looked at, into these."""
     own = (value for value in module.attrs.values() if getattr(value, "kind", None) is not Kind.MODEL_CONFIG)
-    parts = (value for name, value in module.facts.items() if name.startswith("submodule:"))
-    return next(own, None) is None and all(_as_loaded(part) for part in parts if isinstance(part, Obj))
+    return next(own, None) is None and all(map(_as_loaded, module.parts()))
 
 
 def _switched_on(model: Obj, trace: Trace) -> Event | None:

@@ -73,7 +73,7 @@ def cuda_workers_without_spawn(event: Event, trace: Trace) -> Iterator[Report]:
 
 @check("LL402", on=Ev.WORKERS)
 def cuda_in_forked_processes(event: Event, trace: Trace) -> Iterator[Report]:
-    """A function that a library runs in forked processes uses CUDA, which this process has initialised."""
+    """A function that runs in processes which the user or a library forks uses CUDA, which this process has initialised."""
     if not _forks(event):
         return
     pool = event.roles.get("object")

@@ -247,18 +247,12 @@ def _submodule_or_data(run: Run, obj: Obj, name: str) -> Value:
         if name == "device" and obj.model.device != "unknown":
             return Const(obj.model.device)
         return Sym(("attr", ("obj", obj.root.site), name), name)
-    key = f"submodule:{name}"
     if name.endswith("config"):
         made = Obj(Kind.MODEL_CONFIG, "transformers.PretrainedConfig", obj.site)
         obj.attrs[name] = made
         return made
-    found = obj.facts.get(key)
-    if found is None:
-        # What holds the whole network has the methods of the network: `peft_model.base_model` passes them on.
-        kind = obj.root.type if name in WHOLE_PATHS and obj.root.type else "torch.nn.Module"
-        found = Obj(Kind.MODEL, kind, obj.site, parent=obj, path=name)
-        obj.facts[key] = found
-    return found
+    # What holds the whole network has the methods of the network: `peft_model.base_model` passes them on.
+    return obj.part(name, obj.root.type if name in WHOLE_PATHS and obj.root.type else "torch.nn.Module")
 
 
 def item_of_object(run: Run, obj: Obj, index: Value, node: ir.Node) -> Value:
@@ -340,7 +334,7 @@ def _write_object(run: Run, value: Obj, name: str, new: Value, node: ir.Attr) ->
     if isinstance(new, (FuncVal, Bound)) and value.kind is Kind.MODEL and run.store.find_method(value.type, name):
         _override(run, value, name, new, node)
     value.attrs[name] = new
-    value.facts.pop(f"submodule:{name}", None)
+    value.replaced(name)
     if value.kind is Kind.MODEL and value.user_class is None:
         run.use(new)  # a part of the model from now on
     if value.kind is Kind.TOKENIZER and not name.startswith("_"):

@@ -204,10 +204,10 @@ def _submodule(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Any
     path = form_value(run, fields["path"], env, node)
     if not isinstance(model, Obj):
         return run.fresh(node)
-    text = path.value if isinstance(path, Const) and isinstance(path.value, str) else "*"
-    part = Obj(Kind.MODEL, str(fields.get("type", "torch.nn.Module")), model.site, parent=model, path=text)
-    # One object whenever it is asked for: what the user puts into it is there the next time.
-    return part if text == "*" else model.facts.setdefault(f"submodule:{text}", part)
+    kind = str(fields.get("type", "torch.nn.Module"))
+    if isinstance(path, Const) and isinstance(path.value, str) and path.value != "*":
+        return model.part(path.value, kind)
+    return Obj(Kind.MODEL, kind, model.site, parent=model, path="*")
 
 
 def _unpack(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:

@@ -9,7 +9,6 @@ from lora_lint.interpreter.parameter_values import PARAMETERS, Element, ParamIte
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, DictVal, Value
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.vocabulary import Kind
 
 
 def module_of(element: Element) -> Obj | None:
@@ -56,8 +55,5 @@ def only(value: ParamIter | ParamSet, index: Value) -> Obj | None:
 
 
 def _at(model: Obj, path: str) -> Obj | None:
-    if not path or any(step.isdigit() for step in path.split(".")):
-        return None
-    part = Obj(Kind.MODEL, "torch.nn.Module", model.site, parent=model, path=path)
-    found = model.facts.setdefault(f"submodule:{path}", part)
-    return found if isinstance(found, Obj) else None
+    """The module at a path; None where that is one of several blocks."""
+    return model.part(path) if path and not any(step.isdigit() for step in path.split(".")) else None

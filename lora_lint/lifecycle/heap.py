@@ -103,12 +103,15 @@ class Copy:
     path: str = ""
 
 
+_PART = "submodule:"  # facts of this name are modules inside a model
+
+
 @dataclass(eq=False, slots=True)
 class Obj:
     """An object of the program.
 
     type: qualified name of its library type, or the user's class name. name: the variable it was first bound to.
-    uses: sequence number of the last use, for "result never used" rules.
+    last_use: sequence number of the last use, for "result never used" rules.
     """
 
     kind: Kind
@@ -154,6 +157,22 @@ class Obj:
         if root.state is None:
             root.state = ModelState()
         return root.state
+
+    def part(self, path: str, type_name: str = "torch.nn.Module") -> Obj:
+        """The module at a path of this model: one object whenever it is asked for, so that what the user puts into it is
+        there the next time."""
+        found: Obj | None = self.facts.get(_PART + path)
+        if found is None:
+            found = self.facts[_PART + path] = Obj(Kind.MODEL, type_name, self.site, parent=self, path=path)
+        return found
+
+    def parts(self) -> list[Obj]:
+        """The modules of this model that were asked for by their paths."""
+        return [value for name, value in self.facts.items() if name.startswith(_PART)]
+
+    def replaced(self, path: str) -> None:
+        """The module at a path is another one from now on."""
+        self.facts.pop(_PART + path, None)
 
     def inside(self) -> Iterator[tuple[Obj, str]]:
         """Models held in attributes of this object's root (user modules), each root once, with its attribute path."""

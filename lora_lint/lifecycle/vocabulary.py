@@ -95,7 +95,7 @@ class Ev(str, Enum):
     MERGE = "merge"
     UNLOAD = "unload"
     LOADER = "loader"
-    WORKERS = "workers"  # processes that run a function of the user for a library
+    WORKERS = "workers"  # processes that run a function of the user, for a library or for the user
     ARGUMENTS = "arguments"
     CALL = "call"
     TOUCH_CUDA = "touch-cuda"
