@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from lora_lint.interpreter import builtin_collections, iteration
@@ -43,6 +44,8 @@ def _clone(run: Run, obj: Obj, node: ir.Node, seen: dict[int, Obj] | None) -> Ob
         seen[id(root)] = new
     new.user_class, new.facts, new.attrs = obj.user_class, dict(root.facts), dict(obj.attrs)
     new.event = obj.event
+    if seen is not None:
+        _copy_parts([obj] if obj.full_path else [root, obj], new)
     if obj.kind is Kind.ADAPTER_CONFIG:
         run.witnesses.add(("config-used", obj.site))
     if obj.kind is Kind.MODEL:
@@ -61,6 +64,17 @@ def _clone(run: Run, obj: Obj, node: ir.Node, seen: dict[int, Obj] | None) -> Ob
         state.wraps = []  # a copy of what a wrapper holds is not wrapped
         new.state = state
     return new
+
+
+def _copy_parts(olds: Iterable[Obj], new: Obj) -> None:
+    """Give a copied model modules of its own in the place of those that it has by its facts: what the user put into these is in
+    the copy too."""
+    for part in new.parts():
+        new.replaced(part.path)
+    for part in [part for old in olds for part in old.parts()]:
+        copied = new.part(part.path, part.type)
+        copied.attrs.update(part.attrs)
+        _copy_parts([part], copied)
 
 
 def _updates(value: Value) -> bool:
