@@ -225,6 +225,12 @@ def _unknown_model_method(run: Run, obj: Obj, name: str, args: Args, node: ir.No
         return run.fresh(node)
     if name in architectures().embeddings and obj.root.user_class is None:
         return calls.call_value(run, attributes.read(run, obj, name, node), args, node, scope)  # a part, not a method
+    if (
+        obj.full_path
+        and run.store.find_method(tensors.TYPE, name)
+        and not run.store.find_method(promotion.MODULE_TYPE, name)
+    ):
+        return run.fresh(node)  # a weight, not a module: `clip.logit_scale.exp()`
     event = run.emit(Ev.FORWARD, node, {"model": obj})
     return tensors.attached(run, event, node, args.values())
 

@@ -84,8 +84,11 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
     sources = tuple(dict.fromkeys(source for tensor in tensors for source in tensor.sources))
     hack = next((t for t in tensors if t.hack_at is not None), None)
     cuts = [t for t in tensors if t.graph is Graph.DETACHED]
-    # A reference is computed without gradients on purpose: of several cuts, one in the user's own code is to blame.
-    first_cut = next((t for t in cuts if t.cut is not Cut.NO_GRAD), cuts[0] if cuts else None)
+    # A reference is computed without gradients on purpose: of several cuts, one in the user's own code is to blame, but not
+    # a number that hangs on no forward (a temperature read of a weight) beside an output. Where all ran without gradients,
+    # that is the first operand: what a model computes stands before what it is compared with (`leaves` goes backwards).
+    blamed = [t for t in cuts if t.sources or not t.number] or cuts
+    first_cut = next((t for t in blamed if t.cut is not Cut.NO_GRAD), blamed[-1] if blamed else None)
     on_graph = [t for t in tensors if t.graph is Graph.ATTACHED]
     if first_cut is not None and sources and all(_made_within(run, t, node) for t in on_graph):
         on_graph = []  # nobody can ever ask for the gradients of such leaves: they only make a backward run
