@@ -199,8 +199,9 @@ def _row_by_row(training: Event, trace: Trace) -> bool:
 
 def _loads_one(facts: dict[str, Any]) -> bool:
     """Whether a data loader gives single rows, as it does when it is told nothing."""
-    sampled = "batch_sampler" in facts and given(facts, "batch_sampler")
-    return not sampled and ("batch_size" not in facts or bool(by_default(facts["batch_size"]) == 1))
+    return not given(facts, "batch_sampler") and (
+        "batch_size" not in facts or bool(by_default(facts["batch_size"]) == 1)
+    )
 
 
 def _masks_elsewhere(training: Event, trace: Trace) -> bool:

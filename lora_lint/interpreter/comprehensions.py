@@ -51,17 +51,14 @@ def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
     if node.kind == "dict":
         items: dict[object, Value] = {}
         for key, value in out:
-            items[
-                key.value if isinstance(key, Const) and isinstance(key.value, (str, int)) else ("unknown", len(items))
-            ] = value
+            known = isinstance(key, Const) and isinstance(key.value, (str, int))
+            items[key.value if isinstance(key, Const) and known else ("unknown", len(items))] = value
         return DictVal(items, open=True)
-    if (
-        isinstance(first, Tensor)
-        and (copy := encodings.rows_copied(first, node, [value for _, value in out])) is not None
-    ):
+    values = [value for _, value in out]
+    if isinstance(first, Tensor) and (copy := encodings.rows_copied(first, node, values)) is not None:
         return copy
     whole = iteration.modules_of(first) if _unchanged(node) else None
-    return SeqVal("set" if node.kind == "set" else "list", [value for _, value in out], opened, whole)
+    return SeqVal("set" if node.kind == "set" else "list", values, opened, whole)
 
 
 def _unchanged(node: ir.Comp) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import lora_lint.interpreter.calls as calls
+import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.specs as specs
 from lora_lint.interpreter import instances, promotion
 from lora_lint.interpreter.arguments import Args
@@ -148,8 +149,6 @@ def unknown_arguments(run: Run, func: FuncVal) -> dict[str, Sym]:
 
 def _annotated(run: Run, func: FuncVal) -> dict[str, Sym]:
     """Objects for parameters whose annotation names a library type."""
-    import lora_lint.interpreter.evaluate as evaluation
-
     out: dict[str, Sym] = {}
     for param in func.node.params:
         if param.annotation is None or param.default is not None:

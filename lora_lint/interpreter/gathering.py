@@ -18,25 +18,25 @@ def element_in(item: Value) -> Element | None:
     return found if isinstance(found, Element) else None
 
 
-def put_into(run: Run, gathering: SeqVal, item: Value) -> Value:
+def put_into(run: Run, held: SeqVal, item: Value) -> Value:
     """What a list that something is appended to holds of it. One that a loop over parameters or modules fills with those is
     known to hold these alone."""
     state = run.param_loops[-1] if run.param_loops else None
-    before = gathering.whole if isinstance(gathering.whole, ParamIter) else None
+    before = held.whole if isinstance(held.whole, ParamIter) else None
     if before is not None:
-        gathering.whole = None
+        held.whole = None
     if state is None or state.model is None or element_in(item) is None:
         return item
-    if not gathering.items or (before is not None and before.model is state.model):
-        gathering.whole = before or ParamIter(state.model)
-        state.lists.append(gathering)
+    if not held.items or (before is not None and before.model is state.model):
+        held.whole = before or ParamIter(state.model)
+        state.lists.append(held)
     return in_doubt(item) if state.weak or state.doubt else item
 
 
-def note_growth(run: Run, gathering: SeqVal) -> None:
+def note_growth(run: Run, held: SeqVal) -> None:
     """Note that something is put into a list. In a turn of a loop over something unknown, in which the list was there before,
     nobody knows how much is in it by now."""
-    gathering.grows = gathering.grows or (gathering.born is not None and gathering.born < run.turn)
+    held.grows = held.grows or (held.born is not None and held.born < run.turn)
 
 
 def values_of(pairs: SeqVal) -> SeqVal:

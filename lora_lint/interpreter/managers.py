@@ -86,17 +86,16 @@ def stack_method(run: Run, obj: Obj, name: str, args: Args, node: ir.Node) -> Va
         _enter_waiting(run, made)
         return made
     given = args.first() if name in ("enter_context", "enter_async_context") else None
-    stack = obj.facts.get("stack")
-    written = node.args[0].value if isinstance(node, ir.Call) and node.args else node
-    if given is None or not isinstance(stack, ExitStack):
-        if isinstance(given, Obj) and given.kind is Kind.CONTEXT:
-            if run.by_hand:
-                run.by_hand[-1].append((given, run.loc(written), obj))
-            obj.facts.setdefault("waiting", []).append((given, run.loc(written)))
+    if given is None:
         return run.fresh(node)
+    written = node.args[0].value if isinstance(node, ir.Call) and node.args else node
+    stack = obj.facts.get("stack")
+    entered = isinstance(stack, ExitStack)
     if isinstance(given, Obj) and given.kind is Kind.CONTEXT:
-        obj.facts.setdefault("held", []).append((given, run.loc(written)))
-    return _entered(run, given, written, stack)
+        if run.by_hand and not entered:
+            run.by_hand[-1].append((given, run.loc(written), obj))
+        obj.facts.setdefault("held" if entered else "waiting", []).append((given, run.loc(written)))
+    return _entered(run, given, written, stack) if isinstance(stack, ExitStack) else run.fresh(node)
 
 
 def _enter_waiting(run: Run, obj: Obj) -> None:

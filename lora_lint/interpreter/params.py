@@ -7,6 +7,7 @@ helper predicates. What cannot be evaluated makes the parts it decides unknown.
 
 from __future__ import annotations
 
+import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.evaluate as evaluation
@@ -76,8 +77,6 @@ def filtered(run: Run, value: ParamIter, node: ir.Node) -> list[tuple[Element, T
             kept = keeps(run, value.keep.comp, element, value.named, value.keep.scope)[0]
             out.append((element, kept if there.yes or kept.no else there))
         else:
-            import lora_lint.interpreter.calls as calls
-
             scope = value.keep.scope or run.module.scope
             item = item_of(element, value.named)
             answer = calls.call_value(run, value.keep.predicate, Args([(item, None)]), node, scope)

@@ -263,7 +263,7 @@ def _callback(run: Run, verb: Verb | str, fields: dict[str, Any], site: Site) ->
     if verb == "apply":
         if isinstance(target, Obj):
             given, name = _given(run, fields, site), str(fields["method"])
-            with _contexts(run, fields):
+            with _in_contexts(run, fields):
                 if name == "__call__":
                     value = calls.call_value(run, target, given, site.node, site.scope)
                 else:
@@ -279,18 +279,22 @@ def _callback(run: Run, verb: Verb | str, fields: dict[str, Any], site: Site) ->
         _bind(fields, site, _call_back(run, target, fields, site, None))
 
 
-def _contexts(run: Run, fields: dict[str, Any]) -> ExitStack:
+def _contexts(fields: dict[str, Any]) -> list[str]:
     """The contexts that a callback runs in: one name, or a list of them."""
-    named = fields.get("context", ())
+    named = fields.get("context", [])
+    return [named] if isinstance(named, str) else list(named)
+
+
+def _in_contexts(run: Run, fields: dict[str, Any]) -> ExitStack:
     stack = ExitStack()
-    for name in [named] if isinstance(named, str) else named:
+    for name in _contexts(fields):
         stack.enter_context(run.context(name))
     return stack
 
 
 def _call_back(run: Run, callee: Value, fields: dict[str, Any], site: Site, owner: Obj | None) -> Value:
     given = _given(run, fields, site)
-    with _contexts(run, fields) as stack:
+    with _in_contexts(run, fields) as stack:
         if owner is not None:
             stack.enter_context(run.inside(owner))
         key = run.program.mapped.key(callee, given, run.contexts) if "as" not in fields else None
@@ -298,7 +302,7 @@ def _call_back(run: Run, callee: Value, fields: dict[str, Any], site: Site, owne
             return run.fresh(site.node)
         stack.enter_context(run.program.mapped.running(run, key))
         result = calls.call_value(run, callee, given, site.node, site.scope)
-        if isinstance(result, Generator) and "worker" in fields.get("context", ()):
+        if isinstance(result, Generator) and "worker" in _contexts(fields):
             generators.collect(run, result, site.node)
     return result
 
