@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 from lora_lint.apis.tables import architectures
@@ -141,13 +141,18 @@ def learns(model: Obj) -> Tri:
     return Tri.UNKNOWN if Tri.UNKNOWN in answers else Tri.NO
 
 
+def not_beside_a_learner(models: list[Obj]) -> list[Obj]:
+    """The models that are trained together with none that learns. One beside such a model (a teacher, an encoder under a
+    head, the other net of a GAN) is meant to be as it is."""
+    if len(models) < 2:
+        return models
+    learning = list(islice((model for model in dict.fromkeys(models) if not learns(model).no), 2))
+    return [model for model in models if all(other is model for other in learning)]
+
+
 def frozen_at_training(event: Event) -> Iterator[tuple[Obj, Adapter, Event]]:
-    """Adapters that are certainly frozen in a model that this event trains, with the event that froze each. A frozen
-    model beside one that learns (a teacher, the other net of a GAN) is meant to be frozen."""
-    models = trained(event)
-    for model in models:
-        if any(other is not model and not learns(other).no for other in models):
-            continue
+    """Adapters that are certainly frozen in a model that this event trains, with the event that froze each."""
+    for model in not_beside_a_learner(trained(event)):
         for adapter, cause in frozen_by(model):
             yield model, adapter, cause
 
@@ -194,9 +199,16 @@ def feeds(backward: Event, optimizer: Obj) -> bool:
     models, held = trained(backward), held_models(optimizer)
     if not models or not held:
         return True
-    roots = {id(m.root) for model in models for m in model.models()}
-    inside = {id(m.root) for model in held for m in model.models()}
-    return not roots.isdisjoint(inside)
+    return not _roots_in(models).isdisjoint(_roots_in(held))
+
+
+def _roots_in(models: list[Obj]) -> set[int]:
+    """The identities of the roots of models and of all that is inside them. A list often has the parts of its first model, too."""
+    found: set[int] = set()
+    for model in models:
+        if id(model.root) not in found:
+            found.update(id(member.root) for member in model.models())
+    return found
 
 
 def on_condition(event: Event, *others: Event) -> bool:

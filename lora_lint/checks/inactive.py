@@ -12,6 +12,7 @@ from lora_lint.checks.common import (
     learns,
     may_hold,
     name_of,
+    not_beside_a_learner,
     only_used,
     optimizers,
     trained,
@@ -26,12 +27,8 @@ from lora_lint.lifecycle.vocabulary import Ev, Kind, Part, Tri
 
 @check("LL109", on=TRAINING)
 def trained_after_merge(event: Event, trace: Trace) -> Iterator[Report]:
-    """The adapter was merged, unloaded or disabled, and the model is trained all the same: not beside one that learns (a
-    teacher, an encoder under a head)."""
-    models = trained(event)
-    for model in models:
-        if any(other is not model and not learns(other).no for other in models):
-            continue
+    """The adapter was merged, unloaded or disabled, and the model is trained all the same."""
+    for model in not_beside_a_learner(trained(event)):
         for member in model.models():
             cause = _merged(member) or _switched_off(member, event)
             if cause is not None:
