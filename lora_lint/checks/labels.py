@@ -14,6 +14,7 @@ from lora_lint.findings import Applicability, FixPlan, InsertStatement, Intent, 
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
+from lora_lint.location import Location
 
 _CHANGES_TOKENS = re.compile(r"chat|template|special|setup|resize|patch|prepare_tok|smart|fix_tok|add_", re.IGNORECASE)
 
@@ -41,6 +42,50 @@ def eos_masked_as_padding(event: Event, trace: Trace) -> Iterator[Report]:
                 plan=_own_padding(cause, tokenizer, training),
                 unless=elsewhere,
             )
+    yield from _masked_by_hand(training, trace)
+
+
+def _masked_by_hand(training: Event, trace: Trace) -> Iterator[Report]:
+    """Code of the user's own takes the padding token out of the labels of texts that it ended with the same token."""
+    used = [event.args["labels"].ids for event in trace.of(Ev.LABELS)]
+    tokenizers = dict.fromkeys(event.role("tokenizer") for event in trace.of(Ev.TOKENS))
+    seen: list[Location] = []
+    for masked in trace.of(Ev.MASKED):
+        ids, token = masked.args["ids"], masked.args["token"]
+        if ids.rewritten or not any(ids is one for one in used) or masked.location in seen:
+            continue
+        for tokenizer in tokenizers:
+            if tokenizer is None or not _ended(ids.text, tokenizer):
+                continue
+            cause = _pads_with_end(tokenizer, trace) if _is_padding(token, tokenizer) else None
+            if cause is not None:
+                seen.append(masked.location)
+                yield Report(
+                    masked,
+                    "masks the end token: padding and end are one token, so with the padding it is taken out of the labels, "
+                    "and the model never learns to stop",
+                    help="mask by position, labels[attention_mask == 0] = -100, or use a padding token of its own",
+                    story=((cause, "the padding token becomes the end token here"), (training, "trained here")),
+                )
+
+
+def _ended(text: Any, tokenizer: Obj) -> bool:
+    """Whether each of the texts that were encoded ends with the end token of the tokenizer, put there by name."""
+    texts = getattr(text, "items", None) or [text]
+    known = {_key(tokenizer.attrs.get("eos_token")), *_own_tokens(tokenizer, "eos_token")} - {None}
+    return all(_last(getattr(one, "key", None)) in known for one in texts)
+
+
+def _last(key: Any) -> Any:
+    """The identity of the end of a text that an f-string or a sum puts together."""
+    joined = isinstance(key, tuple) and (key[0] == "fstring" or key[:2] == ("op", "+"))
+    return key[-1][-1] if joined else None
+
+
+def _is_padding(token: Any, tokenizer: Obj) -> bool:
+    """Whether a token's id is that of the padding of a tokenizer."""
+    known = (_key(tokenizer.attrs.get("pad_token_id")), *_own_tokens(tokenizer, "pad_token_id"))
+    return _key(token) is not None and _key(token) in known
 
 
 def _labels_used(training: Event, trace: Trace) -> bool:

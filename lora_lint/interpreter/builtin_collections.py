@@ -251,6 +251,18 @@ def _defaultdict(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     return out
 
 
+def _fromkeys(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """`dict.fromkeys(keys, value)`: one value under each key."""
+    given = [value for value, _ in args.positional]
+    if not given or args.open_positional:
+        run.touch_args(args)
+        return run.fresh(node)
+    keys, opened = _items(run, given[0], node)
+    known = [key.value for key in keys if isinstance(key, Const)]
+    value = given[1] if len(given) > 1 else Const(None)
+    return DictVal(dict.fromkeys(known, value), open=opened or len(known) < len(keys))
+
+
 def _next(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = first(args)
     if isinstance(value, ParamIter):
@@ -310,6 +322,7 @@ HANDLERS: dict[str, Handler] = {
     "builtins.all": _any_all(False),
     "builtins.sum": _sum,
     "builtins.dict": _dict,
+    "builtins.dict.fromkeys": _fromkeys,
     "collections.OrderedDict": _dict,
     "collections.defaultdict": _defaultdict,
     "itertools.chain": _chain,

@@ -27,7 +27,7 @@ def make(run: Run, padding: Value, text: Value, kind: Value, node: ir.Node) -> T
     tensors = isinstance(kind, Const) and kind.value == "pt"
     fixed = isinstance(padding, Const) and padding.value == "max_length"
     collated = "worker" in run.contexts
-    encoding = Encoding(_padded(run, padding, text), tensors, run.loc(node), collated=collated, fixed=fixed)
+    encoding = Encoding(_padded(run, padding, text), tensors, run.loc(node), collated=collated, fixed=fixed, text=text)
     return Tensor(Graph.PLAIN, device="cpu" if tensors else "unknown", encoding=encoding)
 
 
@@ -72,12 +72,30 @@ def bind(run: Run, tensor: Tensor, index: Value, value: Value, target: ir.Item) 
     if tensor.ids is not None:
         tensor.masked = True
         _mask(tensor)
+        _overwrite(run, tensor.ids, index, value, target)
     if tensor.encoding is not None and isinstance(index, Const) and isinstance(index.value, str):
         replaced(tensor.encoding.entries.get(index.value), value)
         known = isinstance(value, Tensor)
         tensor.encoding.entries[index.value] = value if known else Tensor(Graph.PLAIN, device=tensor.device)
         if index.value == "labels":
             note_labels(run, value, target, variable(target.value))
+
+
+def compared(op: str, values: list[Value], answer: Value) -> Value:
+    """`ids == value` tells where a token is."""
+    ids = [value.ids for value in values if isinstance(value, Tensor) and value.ids is not None]
+    others = [value for value in values if not isinstance(value, Tensor)]
+    if op == "==" and isinstance(answer, Tensor) and ids and others:
+        answer.equals = ids[0], others[0]
+    return answer
+
+
+def _overwrite(run: Run, ids: Encoding, index: Value, value: Value, target: ir.Item) -> None:
+    """Emit an event when one token is taken out of the labels; what is written over them otherwise may be put back."""
+    if not isinstance(value, Const) or value.value != -100:
+        ids.rewritten = True
+    elif isinstance(index, Tensor) and index.equals is not None and index.equals[0] is ids:
+        run.emit(Ev.MASKED, target, args={"ids": ids, "token": index.equals[1]})
 
 
 def note_labels(run: Run, value: Value, node: ir.Node, batch: str = "") -> None:
@@ -91,6 +109,8 @@ def replaced(before: Value | None, after: Value) -> None:
     """Labels gave way to another value, which may be what was made of them."""
     if isinstance(before, Tensor) and (not isinstance(after, Tensor) or after.labels is not before.labels):
         _mask(before)
+        if before.ids is not None and before.labels is not None:
+            before.ids.rewritten = True
 
 
 def _mask(tensor: Tensor) -> None:
@@ -104,6 +124,8 @@ def method(run: Run, tensor: Tensor, name: str, args: Args) -> Tensor | None:
         return None
     if name in _REMAKES:
         _mask(tensor)
+    if name.endswith("_") and tensor.ids is not None:
+        tensor.ids.rewritten = True
     if name in _MOVES:
         device = name if name != "to" else next((d for d in map(device_of, args.values()) if d != "unknown"), "unknown")
         if run.in_worker and device == "cuda":
@@ -120,7 +142,7 @@ def method(run: Run, tensor: Tensor, name: str, args: Args) -> Tensor | None:
 def escaped(tensor: Tensor) -> None:
     """A copy of ids goes where we cannot follow: its padding may be taken out there."""
     if tensor.ids is not None and tensor.ids.entries.get("input_ids") is not tensor:
-        tensor.masked = True
+        tensor.masked = tensor.ids.rewritten = True
         _mask(tensor)
 
 

@@ -45,6 +45,7 @@ _COLD_EVENTS = frozenset(
         Ev.COUNTED,
         Ev.LABEL_NAMES,
         Ev.LABELS,
+        Ev.MASKED,
         Ev.OUTDATED,
         Ev.CONTRACT,
         Ev.OVERRIDE,

@@ -33,6 +33,7 @@ _PRIVATE = frozenset(
         Ev.FIELD,
         Ev.FORMATTED,
         Ev.LABELS,
+        Ev.MASKED,
         Ev.OUTDATED,
         Ev.CONTRACT,
         Ev.IN_PLACE,

@@ -82,7 +82,7 @@ class Event:
 class Encoding:
     """A batch of texts as a tokenizer returned it. padded: whether rows were filled up. tensors: it holds tensors, not
     lists. collated: its rows are those of a batch that a data loader put together. fixed: rows have one length whatever is
-    in them."""
+    in them. text: what was encoded. rewritten: other values than -100 were written over some of its ids."""
 
     padded: Tri
     tensors: bool
@@ -90,6 +90,8 @@ class Encoding:
     entries: dict[str, Tensor] = field(default_factory=dict)
     collated: bool = False
     fixed: bool = False
+    text: object = None
+    rewritten: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -151,6 +153,7 @@ class Tensor:
     ids: Encoding | None = None  # it holds the token ids of such a batch
     labels: Labels | None = None  # it became labels, or was copied from what did
     masked: bool = False  # some of its positions were overwritten
+    equals: tuple[Encoding, object] | None = None  # it tells where the ids of a batch are this one
     kept: object = None  # it is the output of an operation whose backward needs this output
     needs: frozenset[object] = frozenset()  # such outputs that its graph hangs on
     behind: tuple[

@@ -103,6 +103,7 @@ class Ev(str, Enum):
     FIELD = "field"  # of a row, or a split of a dataset, asked for by name
     FORMATTED = "formatted"  # a row, by the user's function
     LABELS = "labels"
+    MASKED = "masked"
     OUTDATED = "outdated"
     CONTRACT = "contract"
     IN_PLACE = "in-place"  # a write to a trainable parameter, or to a tensor that backward needs
