@@ -37,6 +37,8 @@ _PRECISIONS = frozenset({"mixed_precision", "mixed-precision"})
 _STAGES = frozenset({"zero_stage", "zero-stage"})
 _MODULES = frozenset({"-m", "--module"})
 _SETTINGS_FILE = re.compile(r"\.(?:ya?ml|json|toml|ini|cfg|conf|txt)$")
+_DDP = frozenset({"MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "MULTI_CPU"})
+_INSTEAD = frozenset({"use_deepspeed", "use_fsdp", "use_megatron_lm"})
 _SEVERAL = frozenset({"MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "DEEPSPEED", "FSDP"})
 
 
@@ -44,7 +46,7 @@ _SEVERAL = frozenset({"MULTI_GPU", "MULTI_NPU", "MULTI_XPU", "DEEPSPEED", "FSDP"
 class Launch:
     """One command that starts a script. where: file:line, as reported. processes: None when their number is not known.
     mixed_precision, zero_stage: what an accelerate launcher sets; None when it sets nothing, or that is not known.
-    arguments: those of the script."""
+    arguments: those of the script. replicas: False where accelerate hands the model to something else than DDP, or may."""
 
     script: str
     where: str
@@ -52,6 +54,7 @@ class Launch:
     mixed_precision: str | None = None
     zero_stage: int | None = None
     arguments: tuple[str, ...] = ()
+    replicas: bool = True
 
     @property
     def config(self) -> str | None:
@@ -225,7 +228,8 @@ def _launch(words: list[str], where: str, load: Callable[[str], dict[str, Any] |
     if script is None:
         return None
     given = _options(words[options:script])
-    config = next((load(given[name]) for name in _CONFIGS if name in given), None) or {}
+    named = next((given[name] for name in _CONFIGS if name in given), None)
+    config = (load(named) if named is not None else None) or {}
     return Launch(
         _script(words, script) or "",
         where,
@@ -233,7 +237,13 @@ def _launch(words: list[str], where: str, load: Callable[[str], dict[str, Any] |
         _precision(given, config) if accelerate else None,
         _stage(given, config) if accelerate else None,
         tuple(words[script + 1 :]),
+        not (accelerate and (_others(given) or (named is not None and config.get("distributed_type") not in _DDP))),
     )
+
+
+def _others(given: dict[str, str]) -> bool:
+    """Whether options ask accelerate for what stands in the place of DDP."""
+    return any(name.replace("-", "_") in _INSTEAD for name in given)
 
 
 def _script(words: list[str], index: int) -> str | None:

@@ -141,10 +141,15 @@ def _toml(path: Path) -> dict[str, Any]:
 
 
 def _package_tables(path: Path) -> Iterator[Wanted]:
-    """uv.lock, poetry.lock and pdm.lock: `[[package]]` tables, several for one name under different markers."""
+    """uv.lock, poetry.lock and pdm.lock: `[[package]]` tables, several for one name under different markers. What comes out of
+    a repository may be a fork, whose version does not tell what it takes."""
     for package in _toml(path).get("package", []):
         if isinstance(package.get("version"), str):
-            yield Wanted(str(canonicalize_name(package["name"])), _pin(package["version"]), conditional=True)
+            name = str(canonicalize_name(package["name"]))
+            yield Wanted(name, _pin(package["version"]), conditional=True)
+            source = package.get("source")
+            if "git" in package or (isinstance(source, dict) and ("git" in source or source.get("type") == "git")):
+                yield Wanted(name, SpecifierSet(""), conditional=True)
 
 
 def _pipfile_lock(path: Path) -> Iterator[Wanted]:

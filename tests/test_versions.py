@@ -177,6 +177,21 @@ def test_lock_files(repository: Path, name: str) -> None:
     assert found(repository).describe("trl") == f"trl 0.22.2 ({name})"
 
 
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("uv.lock", 'source = { git = "https://github.com/someone/trl.git?rev=dev#6d703e88" }'),
+        ("poetry.lock", '[package.source]\ntype = "git"\nurl = "https://github.com/someone/trl.git"\n'),
+        ("pdm.lock", 'git = "https://github.com/someone/trl.git"\nrevision = "6d703e88"'),
+    ],
+)
+def test_the_version_of_what_is_locked_to_a_repository_is_not_certain(repository: Path, name: str, source: str) -> None:
+    write(repository, name, f'[[package]]\nname = "trl"\nversion = "0.20.0.dev0"\n{source}\n')
+    assert found(repository).describe("trl") == f"trl 0.20.0.dev0 or of any version ({name})"
+    assert found(repository).affected("trl", "<0.25") is None
+    assert not found(repository).newest_likely("trl")
+
+
 def test_a_lock_file_with_several_versions_leaves_them_open(repository: Path) -> None:
     write(repository, "uv.lock", LOCK + '[[package]]\nname = "trl"\nversion = "0.24.0"\n')
     assert found(repository).affected("trl", BUG) is None

@@ -138,6 +138,13 @@ def trained_through_wrapper(event: Event) -> list[Obj]:
     return [model for model, through in models if through or _sharded(model)]
 
 
+def _goes_past(backward: Event, member: Obj) -> bool:
+    """Whether a loss comes from forwards of what a wrapper holds, and from none of the wrapper itself."""
+    loss = loss_of(backward)
+    sources = [s for s in loss.sources if s.model is not None and s.model.root is member.root] if loss else []
+    return bool(sources) and not any(_through_wrapper(source) for source in sources)
+
+
 @check("LL603", on=Ev.END)
 def requires_grad_changed_after_wrap(event: Event, trace: Trace) -> Iterator[Report]:
     """What trains was changed once after DDP had registered the parameters."""
@@ -154,14 +161,12 @@ def requires_grad_changed_after_wrap(event: Event, trace: Trace) -> Iterator[Rep
             changed = _changes(member, op, wrap) if op is not None else set()
             if op is None or (Tri.YES not in changed and not wrap.args.get("unused", Tri.NO).no):
                 continue  # DDP that looks for unused parameters finds those that were frozen, and waits for none
-            training = next(
-                (
-                    e
-                    for e in trace.of(*TRAINING)
-                    if e.seq > op.event.seq and any(m.root is member.root for m in trained(e))
-                ),
-                None,
-            )
+            after_it = (e for e in trace.of(*TRAINING) if e.seq > op.event.seq)
+            later = [e for e in after_it if any(m.root is member.root for m in trained(e))]
+            backwards = [e for e in later if e.kind is Ev.BACKWARD]
+            if backwards and all(_goes_past(e, member) for e in backwards):
+                continue  # DDP counts the gradients of a forward of its own only
+            training = next(iter(later), None)
             if training is not None:
                 yield _changed(op.event, Tri.YES in changed, wrap, training, trace)
 
@@ -263,6 +268,8 @@ def reentrant_in_arguments(event: Event, trace: Trace) -> Iterator[Report]:
         return
     if any(argument(arguments, name) is not None for name in ("deepspeed", "fsdp", "ddp_static_graph")):
         return
+    if any(start.args.get("replicas") is False for start in trace.of(Ev.DISTRIBUTED)):
+        return  # the launcher starts it under DeepSpeed or FSDP
     if not (_asked_reentrant(arguments) or (event.model is not None and _reentrant(event.model))):
         return
     unused = argument(arguments, "ddp_find_unused_parameters")

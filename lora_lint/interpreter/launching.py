@@ -24,7 +24,7 @@ def started(run: Run, launches: Sequence[Launch], at: Location) -> None:
     several = next(iter(many), None)
     if several is not None:
         how = f"{several.where} starts it as {several.processes} processes"
-        run.emit(Ev.DISTRIBUTED, None, args={"how": how}, at=at)
+        run.emit(Ev.DISTRIBUTED, None, args={"how": how, "replicas": any(one.replicas for one in many)}, at=at)
         run.process.attrs["several"] = Const(True)
     for name in _SETTINGS:
         values = {getattr(one, name) for one in launches}

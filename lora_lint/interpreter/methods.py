@@ -63,7 +63,11 @@ def call_method(
     if isinstance(receiver, Choice):
         real = [v for v in receiver.values if not isinstance(v, Const) or v.value is not None]
         with run.one_of(real):
-            return _either(run, [call_method(run, v, name, args, node, scope, expr) for v in real[:3]], node)
+            results: list[Value] = []
+            for one in real[:3]:
+                if not (isinstance(one, LibRef) and results and _given_a_model(args)):  # two classes, and one model
+                    results.append(call_method(run, one, name, args, node, scope, expr))
+            return _either(run, results, node)
     if isinstance(receiver, Obj):
         return _of_object(run, receiver, name, args, node, scope, expr)
     if isinstance(receiver, Tensor):
@@ -93,6 +97,12 @@ def call_method(
         calls.escape(run, args, node)
         return run.fresh(node)
     return calls.call_value(run, callee, args, node, scope)
+
+
+def _given_a_model(args: Args) -> bool:
+    """Whether a model is among the arguments, or what was taken for one when the call was followed."""
+    objects = (value.obj if isinstance(value, Sym) else value for value in args.values())
+    return any(isinstance(one, Obj) and one.kind is Kind.MODEL for one in objects)
 
 
 def call_each(run: Run, bound: list[Value], args: Args, node: ir.Node, scope: Scope) -> Value:
