@@ -126,19 +126,25 @@ def clears(zero: Event, optimizer: Obj) -> bool:
 
 def learns(model: Obj) -> Tri:
     """Whether anything in the model requires gradients now."""
-    answers: list[Tri] = []
+    unknown = False
+    for answer in _trainable_parts(model):
+        if answer.yes:
+            return Tri.YES
+        unknown = unknown or not answer.known
+    return Tri.UNKNOWN if unknown else Tri.NO
+
+
+def _trainable_parts(model: Obj) -> Iterator[Tri]:
+    """Whether each adapter and each part of the base requires gradients, in a model and the models inside it."""
     for member in model.models():
         state = member.model
-        answers.extend(trainable(state, adapter)[0] for adapter in state.adapters)
+        yield from (trainable(state, adapter)[0] for adapter in state.adapters)
         if not state.ops:
-            answers.append(Tri.UNKNOWN)
+            yield Tri.UNKNOWN
         for part in BASE_PARTS:
             op = next((o for o in reversed(state.ops) if part in o.parts and o.adapter is None), None)
             if op is not None:
-                answers.append(Tri.UNKNOWN if op.path else op.parts[part])
-    if Tri.YES in answers:
-        return Tri.YES
-    return Tri.UNKNOWN if Tri.UNKNOWN in answers else Tri.NO
+                yield Tri.UNKNOWN if op.path else op.parts[part]
 
 
 def not_beside_a_learner(models: list[Obj]) -> list[Obj]:

@@ -37,22 +37,21 @@ def materialise(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSe
     place = value.collected or run.loc(node)
     chosen = filtered(run, value, node)
     every = value.keep is None and value.listed is None
-    captures = []
-    for member in value.model.models():
-        parts = {}
-        for part in ALL_PARTS if value.parts is None else value.parts:
-            answers = {answer for element, answer in chosen if element.part is part}
-            if not chosen and every:
-                parts[part] = Tri.YES
-            elif answers:
-                parts[part] = answers.pop() if len(answers) == 1 else Tri.UNKNOWN
-            else:
-                parts[part] = Tri.YES if every else Tri.NO
-        adapters = tuple(member.model.adapters)
-        told = told_apart(chosen)
-        captures.append(
-            Capture(member, member.full_path, parts, adapters, len(run.trace.events), place, run.statement, told)
-        )
+    given: dict[Part, set[Tri]] = {}
+    for element, answer in chosen:
+        given.setdefault(element.part, set()).add(answer)
+    parts: dict[Part, Tri] = {}
+    for part in ALL_PARTS if value.parts is None else value.parts:
+        answers = given.get(part, set())
+        if answers:
+            parts[part] = next(iter(answers)) if len(answers) == 1 else Tri.UNKNOWN
+        else:
+            parts[part] = Tri.YES if every else Tri.NO
+    told, now = told_apart(chosen), len(run.trace.events)
+    captures = [
+        Capture(member, member.full_path, dict(parts), (*member.model.adapters,), now, place, run.statement, dict(told))
+        for member in value.model.models()
+    ]
     return ParamSet(captures, value.named, value.modules)
 
 
