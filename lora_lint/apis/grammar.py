@@ -104,6 +104,7 @@ DERIVATIONS = frozenset(
         "parts",
         "architecture",
         "by-default",
+        "certain",
         "negated",
         "grad-enabled",
         "precision",

@@ -9,7 +9,7 @@ from lora_lint.apis.known_datasets import KnownDataset, known_dataset
 from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import maker
-from lora_lint.checks.values import literal
+from lora_lint.checks.values import is_option, literal
 from lora_lint.findings import Applicability, FixPlan, ReplaceText, SetKeyword
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Trace
@@ -41,8 +41,8 @@ def dataset_field_mismatch(event: Event, trace: Trace) -> Iterator[Report]:
 
 
 def _known(dataset: Obj) -> KnownDataset | None:
-    facts = dataset.root.facts
-    return known_dataset(literal(facts.get("path")), literal(facts.get("config")))
+    path, config = dataset.root.facts.get("path"), dataset.root.facts.get("config")
+    return None if is_option(path) or is_option(config) else known_dataset(literal(path), literal(config))
 
 
 def _marked(dataset: Obj, mark: str) -> bool:

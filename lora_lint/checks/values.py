@@ -24,6 +24,12 @@ def option_of(value: Any) -> str:
     return str(getattr(getattr(value, "symbol", None), "option", ""))
 
 
+def is_option(value: Any) -> bool:
+    """Whether a value is only the default of an option: the code may well be written for others, too."""
+    symbol = getattr(value, "symbol", None)
+    return symbol is not None and not symbol.fixed
+
+
 def given(facts: dict[str, Any], name: str) -> bool:
     """Whether an argument was given, and not as None."""
     return name in facts and literal(facts[name]) is not None

@@ -228,6 +228,11 @@ def _architecture(run: Run, inputs: list[Value]) -> str:
     return ""
 
 
+def _certain(value: Value) -> Value:
+    """A value that is only the default of an option as an unknown: where much depends on its being something else."""
+    return value.symbol if isinstance(value, Setting) and not value.symbol.fixed else value
+
+
 def _published_base(run: Run, inputs: list[Value]) -> Tri:
     """Whether a checkpoint is surely a base model; a folder or a repository of the user's may hold an adapter."""
     owner, slash, _ = default_text(inputs[0]).partition("/")
@@ -341,6 +346,7 @@ _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "adapter": _adapter,
     "parts": lambda run, inputs: None,
     "architecture": _architecture,
+    "certain": lambda run, inputs: None if _unset(inputs[0]) else _certain(inputs[0]),
     "by-default": lambda run, inputs: isinstance(inputs[0], Setting) and not inputs[0].symbol.fixed,
     "negated": _negated,
     "grad-enabled": _grad_enabled,
