@@ -18,7 +18,7 @@ from lora_lint.checks.common import (
     trained,
     variable_of,
 )
-from lora_lint.checks.values import MISSING, given, literal
+from lora_lint.checks.values import MISSING, given, is_option, literal
 from lora_lint.findings import Applicability, FixPlan, InsertStatement, Intent, MoveStatement, RemoveStatement, Severity
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import BROKEN_OFF, GRADIENT_HOOKED, GRADIENT_TAKEN, Event, Guard, Trace
@@ -71,8 +71,8 @@ def _gathers(block: Obj) -> Severity | None:
 
 def _several(steps: Any) -> Severity | None:
     """How bad a wipe is for a number of accumulation steps: not at all for one, a warning when one is the user's default."""
-    steps = getattr(steps, "symbol", steps)
-    known = literal(steps if not getattr(steps, "fixed", False) else steps.default)
+    steps = steps.symbol if is_option(steps) else steps
+    known = literal(steps)
     if known is not MISSING:
         return Severity.ERROR if isinstance(known, int) and known > 1 else None
     if getattr(steps, "key", None) is None:

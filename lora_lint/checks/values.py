@@ -26,8 +26,7 @@ def option_of(value: Any) -> str:
 
 def is_option(value: Any) -> bool:
     """Whether a value is only the default of an option: the code may well be written for others, too."""
-    symbol = getattr(value, "symbol", None)
-    return symbol is not None and not symbol.fixed
+    return getattr(value, "by_default", False) is True
 
 
 def given(facts: dict[str, Any], name: str) -> bool:

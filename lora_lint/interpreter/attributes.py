@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.elements as elements
@@ -119,10 +121,7 @@ def _either(results: list[Value]) -> Value:
         if first is not None and all(value.default is not None and same(value.default, first) for value in unknown):
             found.default = first
         return found
-    result = results[0]
-    for other in results[1:]:
-        result = join(result, other)
-    return result
+    return reduce(join, results)
 
 
 def _of_unknown(run: Run, value: Sym, name: str) -> Value:

@@ -37,6 +37,7 @@ from lora_lint.interpreter.values import (
     Value,
     key_of,
 )
+from lora_lint.interpreter.walk import last_name, named_by_string
 from lora_lint.lifecycle.heap import Obj, havoc
 from lora_lint.lifecycle.trace import GRADIENT_TAKEN, Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Kind
@@ -66,12 +67,10 @@ def call(run: Run, node: ir.Call, scope: Scope) -> Value:
 
 def _attribute(func: ir.Expr) -> ir.Expr:
     """What is called, `getattr(x, "name")` written as `x.name`: so it is known what an unknown x is asked for."""
-    if not (isinstance(func, ir.Call) and isinstance(func.func, ir.Name) and func.func.id == "getattr"):
+    if not (isinstance(func, ir.Call) and len(func.args) == 2 and last_name(func.func) == "getattr"):
         return func
-    match [arg.value for arg in func.args if arg.name is None and not arg.star]:
-        case [value, ir.Const(value=str() as name)]:
-            return ir.Attr(func.loc, value, name)
-    return func
+    name = named_by_string(func)
+    return ir.Attr(func.loc, func.args[0].value, name) if name and isinstance(func.func, ir.Name) else func
 
 
 def _only_looks(node: ir.Call) -> bool:

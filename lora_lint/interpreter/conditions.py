@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from functools import reduce
 
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.items as item_access
@@ -227,10 +228,7 @@ def _either(op: str, unknown: list[Value], known: Value | None) -> Value:
     structure that decisions can use."""
     parts = [*unknown, *([known] if known is not None else [])]
     if known is not None and not isinstance(known, Const) and op == "or":
-        result: Value = parts[0]
-        for part in parts[1:]:
-            result = join(result, part)
-        return result
+        return reduce(join, parts)
     key = (op, tuple(key_of(v) for v in unknown))
     default = None
     if all(isinstance(v, Sym) and v.default is not None for v in unknown):

@@ -230,7 +230,7 @@ def _architecture(run: Run, inputs: list[Value]) -> str:
 
 def _certain(value: Value) -> Value:
     """A value that is only the default of an option as an unknown: where much depends on its being something else."""
-    return value.symbol if isinstance(value, Setting) and not value.symbol.fixed else value
+    return value.symbol if isinstance(value, Setting) and value.by_default else value
 
 
 def _published_base(run: Run, inputs: list[Value]) -> Tri:
@@ -347,7 +347,7 @@ _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "parts": lambda run, inputs: None,
     "architecture": _architecture,
     "certain": lambda run, inputs: None if _unset(inputs[0]) else _certain(inputs[0]),
-    "by-default": lambda run, inputs: isinstance(inputs[0], Setting) and not inputs[0].symbol.fixed,
+    "by-default": lambda run, inputs: isinstance(inputs[0], Setting) and inputs[0].by_default,
     "negated": _negated,
     "grad-enabled": _grad_enabled,
     "precision": _precision,

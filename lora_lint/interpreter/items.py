@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
@@ -43,7 +45,7 @@ def read_item(run: Run, value: Value, index: Value, node: ir.Node) -> Value:
     """`value[index]`."""
     if isinstance(value, Choice):
         with run.one_of(value.values):
-            return _joined([read_item(run, v, index, node) for v in value.values])
+            return reduce(join, [read_item(run, v, index, node) for v in value.values])
     if isinstance(value, SeqVal):
         return _of_sequence(run, value, index, node)
     if isinstance(value, DictVal):
@@ -92,7 +94,7 @@ def _of_sequence(run: Run, value: SeqVal, index: Value, node: ir.Node) -> Value:
     if isinstance(index, Sym) and (modules := iteration.modules_of(value)) is not None:
         return iteration.module_at(run, modules, index)
     if value.items and not value.open:
-        return _joined(value.items)
+        return reduce(join, value.items)
     some = _any_tool(run, value.items)
     return run.fresh(node) if some is None else some
 
@@ -139,7 +141,7 @@ def _any_tool(run: Run, values: list[Value]) -> Value | None:
     """One of the optimizers or schedulers that a collection holds nothing else than, whichever is meant: what is done to it
     is done to them."""
     tools = [value for value in values if isinstance(value, Obj) and value.kind in _TOOLS]
-    return _joined(values) if tools and len(tools) == len(values) else None
+    return reduce(join, values) if tools and len(tools) == len(values) else None
 
 
 _TOOLS = (Kind.OPTIMIZER, Kind.SCHEDULER)
@@ -225,10 +227,3 @@ def _of_constant(run: Run, value: Const, index: Value, node: ir.Node) -> Value:
         return Const(value.value[index.value])  # type: ignore[index]
     except CONSTANT_ERRORS:
         return run.fresh(node)
-
-
-def _joined(values: list[Value]) -> Value:
-    result = values[0]
-    for value in values[1:]:
-        result = join(result, value)
-    return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 
 import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
@@ -113,10 +114,7 @@ def call_each(run: Run, bound: list[Value], args: Args, node: ir.Node, scope: Sc
 
 
 def _either(run: Run, results: list[Value], node: ir.Node) -> Value:
-    result = results[0] if results else run.fresh(node)
-    for other in results[1:]:
-        result = join(result, other)
-    return result
+    return reduce(join, results) if results else run.fresh(node)
 
 
 def call_bound(run: Run, method: LibMethod, args: Args, node: ir.Node, scope: Scope) -> Value:

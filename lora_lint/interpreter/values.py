@@ -80,6 +80,11 @@ class Setting(Const):
 
     symbol: Sym = field(default_factory=lambda: Sym(None))
 
+    @property
+    def by_default(self) -> bool:
+        """Whether it is only the default of an option, not what a file says."""
+        return not self.symbol.fixed
+
 
 @dataclass(slots=True, eq=False)
 class Choice:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from typing import Protocol
 
 from tests.disguises.scopes import DEFINITIONS, IMPORTS, is_main_guard, loaded
 
@@ -81,6 +82,26 @@ def at_the_start(tree: ast.Module, new: list[ast.stmt]) -> ast.Module:
     """`tree` with `new` statements in front of all but its docstring and future imports."""
     place = next((i for i, s in enumerate(tree.body) if not _is_docstring(s) and not is_future(s)), len(tree.body))
     return fixed([*tree.body[:place], *new, *tree.body[place:]])
+
+
+class Counting(Protocol):
+    """A transformer that counts what it rewrites."""
+
+    count: int
+
+    def visit(self, node: ast.Module) -> ast.Module:
+        """The rewritten module."""
+
+
+def rewritten(make: Callable[[], Counting], imports: str = "") -> Disguise:
+    """A disguise by a transformer, with what it needs imported; it does not apply where nothing is rewritten."""
+
+    def rewrite(tree: ast.Module) -> ast.Module | None:
+        work = make()
+        tree = work.visit(tree)
+        return at_the_start(tree, module(imports)) if work.count else None
+
+    return rewrite
 
 
 def after_imports(tree: ast.Module, new: list[ast.stmt]) -> ast.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from tests.disguises.base import DISGUISES, Disguise, at_the_start, expression, fixed, module
+from tests.disguises.base import DISGUISES, Disguise, expression, fixed, module, rewritten
 from tests.disguises.scopes import IMPORTS, bound_within, loaded
 
 LIBRARIES = {"torch", "transformers", "peft", "trl", "accelerate", "datasets", "bitsandbytes"}
@@ -31,12 +31,7 @@ class _Methods(ast.NodeTransformer):
 
 
 def _called(how: str, imports: str = "") -> Disguise:
-    def rewrite(tree: ast.Module) -> ast.Module | None:
-        work = _Methods(how)
-        tree = work.visit(tree)
-        return at_the_start(tree, module(imports)) if work.count else None
-
-    return rewrite
+    return rewritten(lambda: _Methods(how), imports)
 
 
 DISGUISES["by_getattr"] = _called("getattr({OBJECT}, '{METHOD}')({ARGUMENTS})")

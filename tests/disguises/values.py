@@ -9,7 +9,6 @@ from tests.disguises.base import (
     Disguise,
     OutsideClassBodies,
     after_imports,
-    at_the_start,
     constants,
     disguise,
     expression,
@@ -17,6 +16,7 @@ from tests.disguises.base import (
     function,
     module,
     read,
+    rewritten,
     suspends,
 )
 from tests.disguises.scopes import (
@@ -52,12 +52,7 @@ class _Through(OutsideClassBodies):
 
 
 def _assigned(how: str, imports: str = "") -> Disguise:
-    def rewrite(tree: ast.Module) -> ast.Module | None:
-        work = _Through(how)
-        tree = work.visit(tree)
-        return at_the_start(tree, module(imports)) if work.count else None
-
-    return rewrite
+    return rewritten(lambda: _Through(how), imports)
 
 
 DISGUISES["behind_an_alias"] = _assigned("NEW = VALUE\nTARGET = NEW")
@@ -156,12 +151,7 @@ class _Keywords(OutsideClassBodies):
 
 
 def _keyworded(how: str) -> Disguise:
-    def rewrite(tree: ast.Module) -> ast.Module | None:
-        work = _Keywords(how)
-        tree = work.visit(tree)
-        return at_the_start(tree, module("import functools")) if work.count else None
-
-    return rewrite
+    return rewritten(lambda: _Keywords(how), "import functools")
 
 
 DISGUISES["keywords_of_a_display"] = _keyworded("{FUNCTION}({POSITIONAL}**{TABLE})")
