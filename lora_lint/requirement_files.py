@@ -41,6 +41,11 @@ _CONDA = re.compile(r"^(?:[\w-]+::)?(?P<name>[\w.-]+)\s*(?P<range>[^\s\[]*)")
 _REQUIRES = re.compile(
     r"requires?\b|requirements|extras?\b|extras?_require|dependencies|\bdeps\b|_deps\b", re.IGNORECASE
 )
+_PACKAGE = {  # what tells of a package that is installed by itself
+    "setup.py": re.compile(r"\bsetup\("),
+    "pyproject.toml": re.compile(r"^\[(?:project|build-system|tool\.poetry)\]", re.MULTILINE),
+    "setup.cfg": re.compile(r"^\[metadata\]", re.MULTILINE),
+}
 _FEW = 20  # files of code in a folder that is kept for setting up
 _CONDA_NAMES = {"pytorch": "torch", "pytorch-gpu": "torch"}
 
@@ -78,6 +83,17 @@ def read_folder(folder: Path, notes: list[str]) -> list[Source]:
     for path in _kept_apart(folder):
         sources += _read(path, _requirements, notes)
     return [source for source in sources if source.wanted]
+
+
+def is_package(folder: Path) -> bool:
+    """Whether a folder holds a package that is installed by itself."""
+    for name, mark in _PACKAGE.items():
+        try:
+            if mark.search((folder / name).read_text(encoding="utf-8")):
+                return True
+        except (OSError, ValueError):
+            continue
+    return False
 
 
 def _read(path: Path, reader: Reader, notes: list[str], *, lock: bool = False) -> list[Source]:
@@ -367,4 +383,6 @@ _PROJECT_FILES: tuple[tuple[str, Reader], ...] = (
     ("setup.py", _setup_py),
     ("environment.yml", _conda),
     ("environment.yaml", _conda),
+    ("env.yml", _conda),
+    ("env.yaml", _conda),
 )

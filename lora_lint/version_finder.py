@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from lora_lint.errors import InputError
-from lora_lint.requirement_files import Source, Wanted, install_line, read_folder
+from lora_lint.requirement_files import Source, Wanted, install_line, is_package, read_folder
 from lora_lint.versions import Target, TargetVersions, exact_version, is_empty, relation
 
 _SETTINGS = "target-versions"
@@ -62,12 +62,13 @@ class VersionFinder:
     def _around(self, folder: Path) -> dict[str, Target]:
         """What the files of a folder and those above it say, the nearest first."""
         result: dict[str, Target] = {}
-        outer = False
+        outer = apart = False
         for one in self._folders(folder):
             for source in self._read(one):
                 for name, choices in _by_name(source).items():
                     if name not in result or _says_more(choices, source.lock, result[name].choices):
-                        result[name] = Target(choices, source.label, outer)
+                        result[name] = Target(choices, source.label, outer, apart and not source.lock)
+            apart = apart or is_package(one)
             outer = outer or any(one.glob("[Rr][Ee][Aa][Dd][Mm][Ee]*"))
         return result
 

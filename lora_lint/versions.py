@@ -21,12 +21,14 @@ class Target:
 
     choices: the ranges it may come from, more than one when a lock file or markers leave several open; an empty
     specifier set is a name without a version. source: the file that says so, for messages. outer: it lies above a folder
-    with a readme of its own, which may be a project of its own.
+    with a readme of its own, which may be a project of its own. apart: it lies above a package that is installed by itself,
+    and is no lock file, which may well cover that.
     """
 
     choices: tuple[SpecifierSet, ...]
     source: str
     outer: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,11 @@ class TargetVersions:
         """Whether what is known of a library may be meant for another project around this one."""
         target = self.targets.get(str(canonicalize_name(library)))
         return target is not None and target.outer
+
+    def apart(self, library: str) -> bool:
+        """Whether what is known of a library is said outside of the package that the file belongs to."""
+        target = self.targets.get(str(canonicalize_name(library)))
+        return target is not None and target.apart
 
     def newest_likely(self, library: str) -> bool:
         """Whether a fresh installation takes the newest release: the name is listed and nothing bounds it above."""

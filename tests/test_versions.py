@@ -269,6 +269,39 @@ def test_a_folder_with_a_readme_may_be_a_project_of_its_own(repository: Path) ->
     assert not inner.outer("trl")
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "apart"),
+    [
+        ("setup.py", "from setuptools import setup\nsetup()\n", True),
+        ("setup.cfg", "[metadata]\nname = inner\n", True),
+        ("setup.cfg", "[flake8]\nmax-line-length = 100\n", False),
+        ("pyproject.toml", "[project]\nname = 'inner'\n", True),
+        ("pyproject.toml", "[tool.black]\nline-length = 100\n", False),
+    ],
+)
+def test_a_package_inside_is_installed_with_what_it_asks_for(
+    repository: Path, name: str, text: str, apart: bool
+) -> None:
+    (repository / "requirements.txt").write_text("transformers==5.3.0\n")
+    (repository / "setup.py").write_text("from setuptools import setup\nsetup()\n")
+    write(repository, f"inner/{name}", text)
+    assert VersionFinder().for_file(repository / "inner/src/train.py").apart("transformers") is apart
+    assert not VersionFinder().for_file(repository / "train.py").apart("transformers")
+
+
+def test_a_lock_file_covers_the_packages_inside(repository: Path) -> None:
+    (repository / "uv.lock").write_text('[[package]]\nname = "transformers"\nversion = "5.3.0"\n')
+    write(repository, "inner/pyproject.toml", "[project]\nname = 'inner'\n")
+    assert not VersionFinder().for_file(repository / "inner/train.py").apart("transformers")
+
+
+def test_a_conda_environment_under_its_short_name(repository: Path) -> None:
+    (repository / "requirements.txt").write_text("transformers==5.3.0\n")
+    write(repository, "inner/env.yaml", "name: x\ndependencies:\n  - pip:\n      - transformers==4.46.1\n")
+    inner = VersionFinder().for_file(repository / "inner/train.py")
+    assert inner.describe("transformers") == "transformers 4.46.1 (env.yaml)"
+
+
 def test_requirement_files_in_a_folder_without_code_about_models(repository: Path) -> None:
     write(repository, "setup/requirements.txt", "trl==0.29.0\n")
     write(repository, "setup/requirements_gpu.txt", "trl==0.1\npeft==0.17.0\n")

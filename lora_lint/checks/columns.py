@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Any
 
 from lora_lint.apis.known_datasets import KnownDataset, known_dataset
 from lora_lint.apis.tables import architectures
@@ -28,7 +29,7 @@ def dataset_field_mismatch(event: Event, trace: Trace) -> Iterator[Report]:
         return
     if "split" in event.args:
         if not _marked(dataset, "resplit"):
-            yield from _wrong_split(event, known)
+            yield from _wrong_split(event, known, dataset.root.facts.get("asked", ()))
     elif event.args["certain"] and not event.args["row"].facts.get("tested") and not _marked(dataset, "changed"):
         name = event.args["name"]
         if name not in known.fields:
@@ -55,12 +56,13 @@ def _marked(dataset: Obj, mark: str) -> bool:
     return False
 
 
-def _wrong_split(event: Event, known: KnownDataset) -> Iterator[Report]:
+def _wrong_split(event: Event, known: KnownDataset, asked: Collection[Any]) -> Iterator[Report]:
+    """asked: the splits that the program asks for before it takes them, None for one that it computes."""
     text = literal(event.args["split"])
     if not isinstance(text, str) or text == "all":
         return
     for name in (part.partition("[")[0].strip() for part in re.split(r"\+", text)):
-        if re.fullmatch(r"\w+", name) and name not in known.splits:
+        if re.fullmatch(r"\w+", name) and name not in known.splits and not {name, None} & set(asked):
             place = event.args.get("spans", {}).get("split")
             yield Report(
                 event,

@@ -277,7 +277,7 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
         return compare(run, "not", [compare(run, _NEGATED[op], values, node)], node)
     left, right = values[0], values[1]
     if op == "in":
-        rows.tested(right)
+        rows.tested(right, left)
     if isinstance(left, ParamName) or isinstance(right, ParamName):
         left, right = _by_default(left), _by_default(right)
     if (known := _compare_known(run, op, left, right, _turn(left))) is not None:

@@ -44,10 +44,12 @@ def entries(unit: ir.Module, survey: Survey, relevance: Relevance) -> list[Entry
             if any(name in framework or relevance.has_protocol(name) for name in _base_names(statement)):
                 framework.add(statement.name)
                 found.append(Entry(statement.name, statement))
+            methods = [method for method in statement.body if isinstance(method, ir.FunctionDef)]
+            hot = any(relevance.block(method.body) for method in methods)
             found.extend(
                 Entry(method.name, method, statement.name, _only_named(statement, method))
-                for method in statement.body
-                if isinstance(method, ir.FunctionDef) and relevance.block(method.body)
+                for method in methods
+                if relevance.block(method.body) or (hot and relevance.refutes(survey.definitions[id(method)].called))
             )
     mentions = {id(one.node): survey.definitions[id(one.node)].names for one in found}
     mentioning = Counter(name for names in mentions.values() for name in names)

@@ -50,6 +50,8 @@ def _emit(run: Run, row: Rename, node: ir.Node, name: str, written: ir.Arg | Non
         return
     if row.gone.startswith("<") and declared.outer(row.library):
         return  # what is too new for the versions of an outer project may be right for a project inside
+    if declared.apart(row.library):
+        return  # a package inside is installed with what it asks for itself
     renamed = bool(row.new) and (not row.added or declared.affected(row.library, row.added) is True)
     run.emit(
         Ev.OUTDATED,

@@ -52,6 +52,8 @@ _COLD_EVENTS = frozenset(
         Ev.FILTER,
     }
 )
+# Of these, what refutes what paths without them say: "the scaler is never updated".
+_REFUTING_EVENTS = frozenset({Ev.SCALER_UPDATE})
 _HOT_KINDS = frozenset(
     {Kind.MODEL, Kind.ADAPTER_CONFIG, Kind.QUANT_CONFIG, Kind.OPTIMIZER, Kind.TRAINER, Kind.CONTEXT, Kind.PROCESS}
 )
@@ -71,6 +73,12 @@ class Heat:
             name.rsplit(".", 2)[-2] if name.endswith((".__init__", ".__call__")) else name.rsplit(".", 1)[-1]
             for name, specs in store.specs.calls.items()
             if any(map(_is_hot, specs))
+        )
+        # last names of calls that refute, each with the last name of the type that has it
+        self.refuting = frozenset(
+            tuple(name.split(".")[-2:])
+            for name, specs in store.specs.calls.items()
+            if any(effect.event in _REFUTING_EVENTS for spec in specs for effect in spec.effects)
         )
         self._cold: dict[str, bool] = {}
 
@@ -111,6 +119,9 @@ class Relevance:
         self._keep: list[object] = []  # memo keys are identities: keep their objects alive
         surveys = list(surveys)
         self._cold = frozenset(call for survey in surveys for call in survey.cold)
+        self._refuting = frozenset(
+            method for kind, method in heat.refuting if any(kind in survey.mentioned for survey in surveys)
+        )
         self._names.update(
             alias
             for survey in surveys
@@ -139,6 +150,10 @@ class Relevance:
     def has_protocol(self, base: str) -> bool:
         """Whether the last name of a base class is that of a library type whose framework calls its methods."""
         return base in self._frameworks or any(fnmatchcase(base, glob) for glob in self._frameworks if "*" in glob)
+
+    def refutes(self, called: Iterable[str]) -> bool:
+        """Whether what is called by these last names may be what other code is said never to do."""
+        return not self._refuting.isdisjoint(called)
 
     def block(self, body: tuple[ir.Stmt, ...]) -> bool:
         """Whether statements are hot."""

@@ -92,10 +92,12 @@ def method(run: Run, row: Obj, name: str, args: Args, node: ir.Node) -> Value:
     return run.fresh(node, data=True)
 
 
-def tested(value: Value) -> None:
-    """`"name" in row`: the user asks for what there is."""
+def tested(value: Value, name: Value) -> None:
+    """`"name" in row`, `"name" in datasets`: the user asks for what there is."""
     if isinstance(value, Obj) and value.kind is Kind.ROW:
         value.facts["tested"] = True
+    elif isinstance(value, Obj) and value.kind is Kind.DATASET:
+        value.root.facts.setdefault("asked", set()).add(name.value if isinstance(name, Const) else None)
 
 
 def is_cold(run: Run, function: Value) -> Tri:

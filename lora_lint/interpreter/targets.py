@@ -26,6 +26,9 @@ class Versions(Protocol):
     def outer(self, library: str) -> bool:
         """Whether they may be meant for another project, around that of the file."""
 
+    def apart(self, library: str) -> bool:
+        """Whether they are said outside of the package that the file belongs to."""
+
     def newest_likely(self, library: str) -> bool:
         """Whether a fresh installation takes the newest release."""
 
