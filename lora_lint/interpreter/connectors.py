@@ -3,12 +3,18 @@ them."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from lora_lint.apis.tables import architectures
+from lora_lint.interpreter.regexes import compiled
 from lora_lint.interpreter.values import NONE, Const, SeqVal, is_none
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, ALL_PARTS, Tri
+
+_KEYWORDS = ("all-linear",)  # of peft: no regular expressions
+_ROOTS = ("", "model.", "base_model.")  # what may stand in front of a module that the user names by itself
 
 
 def free_of_adapters(model: Obj, module: str) -> bool:
@@ -20,11 +26,19 @@ def free_of_adapters(model: Obj, module: str) -> bool:
     name = next((part for part in reversed(parts) if part in known.connectors), None)
     if name is None and (parts[-1] not in known.single_layers or any(_copies(a.config) for a in model.model.adapters)):
         return False
-    layers = {name, *known.connectors[name]} if name is not None else {parts[-1]}
-    return all(
-        targets is not None and layers.isdisjoint(part for target in targets for part in target.split("."))
-        for targets in (targets_of(adapter.config) for adapter in model.model.adapters)
-    )
+    inside = known.connectors[name] if name is not None else ()
+    layers = {name, *inside} if name is not None else {parts[-1]}
+    return all(_are_elsewhere(adapter.config, module, layers, inside) for adapter in model.model.adapters)
+
+
+def _are_elsewhere(config: Obj | None, module: str, layers: set[str], inside: Iterable[str]) -> bool:
+    """Whether no target of an adapter is one of these layers, or a layer inside the module."""
+    pattern = pattern_of(config)
+    if pattern is not None:
+        steps = ["", *(f".{one}" for one in inside), *(f".{one}.{other}" for one in inside for other in inside)]
+        return not any(pattern.fullmatch(f"{root}{module}{step}") for root in _ROOTS for step in steps)
+    targets = targets_of(config)
+    return targets is not None and layers.isdisjoint(part for target in targets for part in target.split("."))
 
 
 def _copies(config: Obj | None) -> bool:
@@ -41,6 +55,13 @@ def thawed(model: Obj | None, args: dict[str, Any]) -> dict[str, Any]:
     if parts is None:
         parts = dict.fromkeys(ALL_PARTS, args.get("value", Tri.YES))
     return {**args, "parts": {part: answer for part, answer in parts.items() if part not in ADAPTER_PARTS}}
+
+
+def pattern_of(config: Obj | None) -> re.Pattern[str] | None:
+    """The regular expression that a config gives for its targets: peft takes the modules whose whole path it matches. None
+    when it gives none that can be tried."""
+    found = config.facts.get("target_modules") if config is not None else None
+    return compiled(found) if isinstance(found, Const) and found.value not in _KEYWORDS else None
 
 
 def targets_of(config: Obj | None) -> list[str] | None:

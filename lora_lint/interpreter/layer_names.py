@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from lora_lint.apis.tables import Family, architectures
-from lora_lint.interpreter.connectors import targets_of
+from lora_lint.interpreter.connectors import pattern_of, targets_of
 from lora_lint.lifecycle.heap import Obj
 
 BLOCK = "model.layers.0."
@@ -23,7 +23,7 @@ _HEADS = frozenset({"lm_head", "embed_out", "output_layer", "head", "classificat
 def adapted(model: Obj, config: Obj | None) -> list[str]:
     """Paths of layers that stand for all that an adapter with this config has in the model, the first block first."""
     targets = targets_of(config)
-    found = _in_family(model, targets)
+    found = _in_family(model, config)
     if not found:
         listed = [f"{BLOCK}{name if '.' in name else f'self_attn.{name}'}" for name in targets or ()]
         found = listed[:_MOST] or [BLOCK + name for name in _USUAL]
@@ -32,7 +32,7 @@ def adapted(model: Obj, config: Obj | None) -> list[str]:
 
 def are_known(model: Obj, config: Obj | None) -> bool:
     """Whether the family of the model tells in which layers an adapter is."""
-    return bool(_in_family(model, targets_of(config)))
+    return bool(_in_family(model, config))
 
 
 def is_apart(name: str) -> bool:
@@ -52,14 +52,16 @@ def in_block(name: str, adapted: list[str]) -> list[str]:
     return list(dict.fromkeys(re.sub(r"\.\d+\.", f".{numbers[0]}.", each, count=1) for each in alike))[:_FEW]
 
 
-def _in_family(model: Obj, targets: list[str] | None) -> list[str]:
+def _in_family(model: Obj, config: Obj | None) -> list[str]:
     """The layers of the family whose names the targets are (without targets: all but embeddings and heads); empty when
     unknown."""
-    root = model.root
+    root, targets, pattern = model.root, targets_of(config), pattern_of(config)
     family = architectures().family(root.type, root.model.architecture)
     if family is None or "For" not in root.type.rsplit(".", 1)[-1]:
         return []  # a class without a head has other names
-    if targets is None:
+    if pattern is not None:
+        inside = list(filter(pattern.fullmatch, family.modules))
+    elif targets is None:
         inside = sorted(filter(_may_be_linear, family.modules), key=_is_in_block)  # what joins two towers first
     else:
         inside = [path for path in family.modules if any(f".{path}".endswith(f".{target}") for target in targets)]

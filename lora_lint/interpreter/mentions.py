@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from lora_lint.interpreter.values import Const, DictVal, FuncVal, Partial, Scope, SeqVal, Value
+from lora_lint.interpreter.values import ClassVal, Const, DictVal, FuncVal, Partial, Scope, SeqVal, Value
 from lora_lint.interpreter.walk import children
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.syntax import ir
 
 _BUDGET = 400
+_DEPTH = 3
 
 
 def in_body(body: Iterable[ir.Stmt], scope: Scope) -> Iterator[str]:
@@ -31,23 +32,30 @@ def in_body(body: Iterable[ir.Stmt], scope: Scope) -> Iterator[str]:
             yield from in_expression(node.iter, scope)
 
 
-def in_expression(expr: ir.Expr, scope: Scope) -> Iterator[str]:
-    """Strings in an expression, and in what its names stand for."""
-    stack: list[object] = [expr]
+def in_expression(expr: ir.Expr, scope: Scope, depth: int = _DEPTH) -> Iterator[str]:
+    """Strings in an expression, and in what its names stand for: lists of names, predicates and what these call, so many
+    functions deep."""
+    yield from _in([expr], expr, scope, depth)
+
+
+def _in(nodes: list[object], whole: ir.Expr | ir.FunctionDef, scope: Scope, depth: int) -> Iterator[str]:
     budget = _BUDGET
-    while stack and budget:
+    while nodes and budget:
         budget -= 1
-        node = stack.pop()
+        node = nodes.pop()
         if isinstance(node, ir.Const):
             if isinstance(node.value, str):
                 yield node.value
             continue
+        if isinstance(node, ir.ExprStmt) and isinstance(node.value, ir.Const):
+            continue  # a docstring tells nothing apart
         if isinstance(node, ir.Op) and node.op == "fstring":
-            yield from _numbered(node, expr, scope)
+            yield from _numbered(node, whole, scope)
         value = _value(node, scope)
         if value is not None:
-            yield from _strings(value)
-        stack.extend(children(node))
+            receiver = _value(node.value, scope) if isinstance(node, ir.Attr) else None
+            yield from _strings(value, depth, receiver)
+        nodes.extend(children(node))
 
 
 def _numbered(text: ir.Op, whole: ir.Expr | ir.FunctionDef, scope: Scope) -> Iterator[str]:
@@ -88,10 +96,13 @@ def _value(node: object, scope: Scope) -> Value | None:
         if isinstance(owner, Obj):
             found = owner.attrs.get(node.name)
             return found if found is not None or owner.user_class is None else owner.user_class.find(node.name)
+        if isinstance(owner, ClassVal):
+            return owner.find(node.name)
     return None
 
 
-def _strings(value: Value) -> Iterator[str]:
+def _strings(value: Value, depth: int, receiver: Value | None = None) -> Iterator[str]:
+    """Strings that a value holds; of a function, those in its body. receiver: what it is a method of."""
     if isinstance(value, Const):
         if isinstance(value.value, (str, re.Pattern)):
             yield value.value if isinstance(value.value, str) else value.value.pattern
@@ -101,25 +112,14 @@ def _strings(value: Value) -> Iterator[str]:
         yield from (k for k in list(value.items)[:50] if isinstance(k, str))
     elif isinstance(value, Partial):
         for each in (*value.args, *value.kwargs.values()):
-            yield from _strings(each)
-    elif isinstance(value, FuncVal):
+            yield from _strings(each, depth)
+    elif isinstance(value, FuncVal) and depth:
+        scope = Scope({}, value.scope.module, value.scope)
         if isinstance(value.node, ir.Lambda):
-            yield from in_expression(value.node.body, Scope({}, value.scope.module))
-        else:
-            yield from _plain(value.node, Scope({}, value.scope.module))
-
-
-def _plain(function: ir.FunctionDef, scope: Scope) -> Iterator[str]:
-    """Strings in the body of a function, also those that a number in there makes."""
-    stack: list[object] = list(function.body)
-    budget = _BUDGET
-    while stack and budget:
-        budget -= 1
-        node = stack.pop()
-        if isinstance(node, ir.Const) and isinstance(node.value, str):
-            yield node.value
-            continue
-        if isinstance(node, ir.Op) and node.op == "fstring":
-            yield from _numbered(node, function, scope)
-        if not isinstance(node, ir.ExprStmt) or not isinstance(node.value, ir.Const):
-            stack.extend(children(node))  # but not of a docstring, which tells nothing apart
+            yield from in_expression(value.node.body, scope, depth - 1)
+            return
+        if receiver is not None and value.node.params:
+            scope.names[value.node.params[0].name] = receiver
+        for default in value.defaults.values():
+            yield from _strings(default, 0)
+        yield from _in(list(value.node.body), value.node, scope, depth - 1)

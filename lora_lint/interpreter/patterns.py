@@ -1,7 +1,6 @@
 """Regular expressions that the user's own constants make up: filters on parameter names, mostly.
 
-Only patterns whose matching takes no time to speak of are tried; everything else is an unknown that stays the same for
-the same pattern and text.
+What cannot be tried is an unknown that stays the same for the same pattern and text.
 """
 
 from __future__ import annotations
@@ -11,31 +10,15 @@ import re
 from lora_lint.interpreter import filters
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.parameter_values import ParamName
+from lora_lint.interpreter.regexes import compiled
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, Sym, Value, key_of
 from lora_lint.lifecycle.vocabulary import Kind
 from lora_lint.syntax import ir
 
 FUNCTIONS = frozenset({"match", "search", "fullmatch"})
-_MAX_PATTERN = 300
-_MAX_REPEATS = 5
 _MAX_TEXT = 300
 _BLOCKS = 100
-
-
-def compiled(value: Value) -> re.Pattern[str] | None:
-    """The pattern behind a constant, None when it is none or could be slow."""
-    source = value.value if isinstance(value, Const) else None
-    if isinstance(source, re.Pattern):
-        return source
-    if not isinstance(source, str) or len(source) > _MAX_PATTERN:
-        return None
-    if re.search(r"\)[*+{]", source) or len(re.findall(r"[*+{]", source)) > _MAX_REPEATS:
-        return None
-    try:
-        return re.compile(source)
-    except (re.error, OverflowError, RecursionError):
-        return None
 
 
 def literal_head(pattern: str) -> str:
