@@ -320,8 +320,9 @@ def adapted_model_discarded(event: Event, trace: Trace) -> Iterator[Report]:
             continue
         if view.site != injection.location:
             continue  # another reference to what was made there: `model.get_base_model()`
-        if any(injection is first.event for later in view.model.adapters for first in later.over):
-            continue  # injected again: LL106 says it
+        twice = ((later.event, first.event) for later in view.model.adapters for first in later.over)
+        if any(injection in pair for pair in twice):
+            continue  # injected again, or over an earlier one: LL106 says it
         training = next(
             (e for e in trace.of(*TRAINING) if e.seq > injection.seq and any(m.root is view.root for m in trained(e))),
             None,

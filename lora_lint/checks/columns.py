@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from lora_lint.apis.known_datasets import KnownDataset, known_dataset
 from lora_lint.apis.tables import architectures
@@ -29,10 +28,10 @@ def dataset_field_mismatch(event: Event, trace: Trace) -> Iterator[Report]:
         return
     if "split" in event.args:
         if not _marked(dataset, "resplit"):
-            yield from _wrong_split(event, known, dataset.root.facts.get("asked", ()))
+            yield from _wrong_split(event, known, _asked(dataset, "splits"))
     elif event.args["certain"] and not event.args["row"].facts.get("tested") and not _marked(dataset, "changed"):
         name = event.args["name"]
-        if name not in known.fields:
+        if name not in known.fields and not {name, None} & _asked(dataset, "fields"):
             yield Report(
                 event,
                 f'{known.name} has no field "{name}": its fields are {", ".join(sorted(known.fields))}',
@@ -56,13 +55,18 @@ def _marked(dataset: Obj, mark: str) -> bool:
     return False
 
 
-def _wrong_split(event: Event, known: KnownDataset, asked: Collection[Any]) -> Iterator[Report]:
-    """asked: the splits that the program asks for before it takes them, None for one that it computes."""
+def _asked(dataset: Obj, kind: str) -> set[str | None]:
+    """The splits or fields that the program asks for before it takes them, None for one that it computes."""
+    asked: set[str | None] = dataset.root.facts.get(f"asked {kind}", set())
+    return asked
+
+
+def _wrong_split(event: Event, known: KnownDataset, asked: set[str | None]) -> Iterator[Report]:
     text = literal(event.args["split"])
     if not isinstance(text, str) or text == "all":
         return
     for name in (part.partition("[")[0].strip() for part in re.split(r"\+", text)):
-        if re.fullmatch(r"\w+", name) and name not in known.splits and not {name, None} & set(asked):
+        if re.fullmatch(r"\w+", name) and name not in known.splits and not {name, None} & asked:
             place = event.args.get("spans", {}).get("split")
             yield Report(
                 event,

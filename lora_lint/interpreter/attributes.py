@@ -183,7 +183,10 @@ def _of_object(run: Run, obj: Obj, name: str, node: ir.Node) -> Value:
     if obj.type:
         form = run.store.attribute(obj.type, name)
         if form is not None:
-            return forms.form_value(run, form, {"self": obj}, node)
+            value = forms.form_value(run, form, {"self": obj}, node)
+            if isinstance(value, Sym) and value.obj is None:
+                value.read_of = obj, name
+            return value
         if run.store.find_method(obj.type, name) or (obj.kind not in _SETTINGS and run.store.pure(obj.type, name)):
             return LibMethod(obj, name)
     if obj.kind in _SETTINGS:

@@ -89,13 +89,20 @@ def form_value(run: Run, form: Any, env: Env | dict[str, Value], node: ir.Node) 
 _EMPTY = CallSpec("", (), {}, (), {}, "", "")
 
 
+def type_of(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> str:
+    """The type that a spec names, or takes from a value (`$class`); "" when it says none."""
+    given = fields.get("type", "")
+    value = term(run, given, env, node) if isinstance(given, Ref) else given
+    return value.name if isinstance(value, LibRef) else str(value or "")
+
+
 def _view(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     base = form_value(run, fields["view"], env, node)
     if isinstance(base, Sym) and base.obj is not None:
         base = base.obj
     if not isinstance(base, Obj):
         return run.fresh(node)
-    view = _view_of(run, base, str(fields.get("type") or base.type), node)
+    view = _view_of(run, base, type_of(run, fields, env, node) or base.type, node)
     if "mark" in fields:
         view.facts[str(fields["mark"])] = True
     return view

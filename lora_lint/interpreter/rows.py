@@ -93,11 +93,15 @@ def method(run: Run, row: Obj, name: str, args: Args, node: ir.Node) -> Value:
 
 
 def tested(value: Value, name: Value) -> None:
-    """`"name" in row`, `"name" in datasets`: the user asks for what there is."""
+    """`"name" in row`, `"name" in datasets`, `"name" in dataset.column_names`: the user asks for what there is."""
     if isinstance(value, Obj) and value.kind is Kind.ROW:
         value.facts["tested"] = True
-    elif isinstance(value, Obj) and value.kind is Kind.DATASET:
-        value.root.facts.setdefault("asked", set()).add(name.value if isinstance(name, Const) else None)
+        return
+    of, kind = value, "splits"
+    if isinstance(value, Sym) and value.read_of is not None and value.read_of[1] in ("column_names", "features"):
+        of, kind = value.read_of[0], "fields"
+    if isinstance(of, Obj) and of.kind is Kind.DATASET:
+        of.root.facts.setdefault(f"asked {kind}", set()).add(name.value if isinstance(name, Const) else None)
 
 
 def is_cold(run: Run, function: Value) -> Tri:

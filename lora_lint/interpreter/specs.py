@@ -14,7 +14,7 @@ from lora_lint.apis.spec import CallSpec, Effect, Ref, TypeSpec
 from lora_lint.interpreter import generators, outdated
 from lora_lint.interpreter.arguments import Args, Bindings, bind_spec
 from lora_lint.interpreter.environment import UNSET, Env, Unset
-from lora_lint.interpreter.forms import Spread, evaluate_test, form_value, term
+from lora_lint.interpreter.forms import Spread, evaluate_test, form_value, term, type_of
 from lora_lint.interpreter.parameter_values import ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
@@ -26,7 +26,6 @@ from lora_lint.interpreter.values import (
     FuncVal,
     Generator,
     LibMethod,
-    LibRef,
     Partial,
     Scope,
     SeqVal,
@@ -237,9 +236,7 @@ def _protocol(run: Run, fields: dict[str, Any], site: Site) -> None:
 
 
 def _new(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> None:
-    type_term = fields.get("type", "")
-    type_value = term(run, type_term, env, node) if isinstance(type_term, Ref) else type_term
-    type_name = type_value.name if isinstance(type_value, LibRef) else str(type_value)
+    type_name = type_of(run, fields, env, node)
     obj, env.existing = env.existing, None
     if obj is None:
         obj = run.make(fields["kind"], type_name, node)

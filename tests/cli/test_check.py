@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,14 @@ def test_the_word_check_is_optional(tree: Write, lint: Run, arguments: tuple[str
     tree({"a.py": TWO})
     result = lint(*arguments)
     assert (result.exit_code, result.stdout.count("there is a bug")) == (1, 2)
+
+
+def test_files_of_the_project_are_not_run_in_the_place_of_libraries(tree: Write) -> None:
+    tree({"inspect.py": "raise SystemExit('was run')\n", "train.py": "import peft\n"})
+    words = [sys.executable, "-m", "lora_lint", "--no-cache", "train.py"]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "1 file checked" in result.stdout
 
 
 def test_a_named_file_is_checked_whatever_it_mentions(tree: Write, lint: Run) -> None:
