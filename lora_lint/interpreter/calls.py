@@ -363,7 +363,10 @@ def bind_parameters(
         elif param.name in func.defaults and not (args and args.open_keywords):
             local.names[param.name] = func.defaults[param.name]
         else:
-            value = run.fresh(param, param.name)
-            value.default = records.default_of(func.defaults.get(param.name))
-            value.option = param.name if args and args.options else ""
+            options = bool(args and args.options)
+            group = records.group(run, param, func.scope, node) if options and param.name not in func.defaults else None
+            value = group or run.fresh(param, param.name)
+            if isinstance(value, Sym):
+                value.default = records.default_of(func.defaults.get(param.name))
+                value.option = param.name if options else ""
             local.names[param.name] = value

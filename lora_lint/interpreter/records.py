@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import lora_lint.interpreter.calls as calls
+import lora_lint.interpreter.evaluate as evaluation
 from lora_lint.apis.renames import renames
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import ClassVal, Const, DictVal, LibRef, Mutated, Scope, SeqVal, Sym, Value
+from lora_lint.interpreter.values import ClassVal, Const, DictVal, FuncVal, LibRef, Mutated, Scope, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.syntax import ir
@@ -58,9 +60,79 @@ def fill(run: Run, obj: Obj, cls: ClassVal, args: Args, node: ir.Node) -> None:
             obj.attrs[name] = args.keywords[name][0]
         else:
             default = cls.find(name)
-            known = default if isinstance(default, Const) else None
-            unknown = Sym(("field", obj.site, name), name, known, option=name if args.options else "")
-            obj.attrs[name] = unknown if default is None or args.open_keywords else _own(run, default, node)
+            inner = _field_group(run, cls, name, default, node) if args.options else None
+            if inner is not None:
+                _opened(run, inner, node, name)
+                obj.attrs[name] = inner
+            elif default is None or args.open_keywords:
+                obj.attrs[name] = _asked(obj, name, default, option=name if args.options else "")
+            else:
+                obj.attrs[name] = _own(run, default, node)
+
+
+def _asked(obj: Obj, name: str, default: Value | None, path: str = "", option: str = "") -> Sym:
+    """A field that may differ from its default."""
+    known = default if isinstance(default, Const) else None
+    return Sym(("field", obj.site, path or name), name, known, option=option)
+
+
+def _field_group(run: Run, cls: ClassVal, name: str, default: Value | None, node: ir.Node) -> Obj | None:
+    """What a parser of dataclasses makes of a field that is one itself: its default, else an instance of the class that it is
+    annotated with; None for other fields."""
+    if isinstance(default, Obj):
+        made = _own(run, default, node)
+        return made if made is not default and _is_plain(made) else None
+    if default is not None:
+        return None
+    told = [(s, owner) for owner in cls.mro() for s in owner.node.body if isinstance(s, ir.Assign)]
+    for statement, owner in told:
+        target = statement.targets[0]
+        if isinstance(target, ir.Name) and target.id == name:
+            return _instance(run, statement.annotation, owner.scope, node)
+    return None
+
+
+def group(run: Run, param: ir.Param, scope: Scope, node: ir.Node) -> Obj | None:
+    """What a parser of dataclasses passes to a function for a parameter that is annotated with one; None for other parameters."""
+    made = _instance(run, param.annotation, scope, node)
+    if made is not None:
+        _opened(run, made, node, param.name)
+    return made
+
+
+def _instance(run: Run, annotation: ir.Expr | None, scope: Scope, node: ir.Node) -> Obj | None:
+    """A new instance of the dataclass of the user's that an annotation names."""
+    told = evaluation.evaluate(run, annotation, scope) if isinstance(annotation, (ir.Name, ir.Attr)) else None
+    if not isinstance(told, ClassVal) or not is_record(told) or told.library_base():
+        return None
+    made = calls.call_value(run, told, Args(), node, run.module.scope)
+    return made if isinstance(made, Obj) and _is_plain(made) else None
+
+
+def _is_plain(obj: Value) -> bool:
+    """Whether an object is of a dataclass that is the user's alone."""
+    cls = obj.user_class if isinstance(obj, Obj) else None
+    return cls is not None and is_record(cls) and not cls.library_base() and not cls.opaque()
+
+
+def _opened(run: Run, obj: Obj, node: ir.Node, path: str, depth: int = 4) -> None:
+    """Every field of a new instance may differ from its default, and so what is computed from fields. path: how it is reached
+    from the outermost instance, which was made at the same place."""
+    cls = obj.user_class
+    assert cls is not None
+    for name in fields(cls):
+        value, declared, inner = obj.attrs.get(name), cls.find(name), f"{path}.{name}"
+        if declared is None and depth:
+            value = _field_group(run, cls, name, None, node) or value
+        if isinstance(value, Obj) and _is_plain(value) and depth:
+            obj.attrs[name] = value
+            _opened(run, value, node, inner, depth - 1)
+        else:
+            default = declared if isinstance(value, Obj) else value.default if isinstance(value, Sym) else value
+            obj.attrs[name] = _asked(obj, name, default, inner, name)
+    after = cls.find("__post_init__")
+    if isinstance(after, FuncVal):
+        calls.call_function(run, after, [(None, obj)], node)
 
 
 def default_of(value: Value | None) -> Const | None:
