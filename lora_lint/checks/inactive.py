@@ -28,6 +28,8 @@ from lora_lint.lifecycle.vocabulary import Ev, Kind, Part, Tri
 @check("LL109", on=TRAINING)
 def trained_after_merge(event: Event, trace: Trace) -> Iterator[Report]:
     """The adapter was merged, unloaded or disabled, and the model is trained all the same."""
+    if event.kind is Ev.BACKWARD and next(trace.of(Ev.OPTIMIZER, Ev.STEP), None) is None:
+        return  # gradients may be what is wanted: nothing is there that would train with them
     for model in not_beside_a_learner(trained(event)):
         for member in model.models():
             cause = _merged(member) or _switched_off(member, event)
