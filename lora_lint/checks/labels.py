@@ -10,7 +10,7 @@ from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import TRAINING, argument, trained
 from lora_lint.checks.values import GAP, by_default, given, literal, text_of
-from lora_lint.findings import Applicability, FixPlan, InsertStatement, Intent, ReplaceText
+from lora_lint.findings import Applicability, FixPlan, InsertStatement, Intent, ReplaceText, Severity
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
@@ -33,13 +33,15 @@ def eos_masked_as_padding(event: Event, trace: Trace) -> Iterator[Report]:
         seen.append(collator)
         cause = _pads_with_end(tokenizer, trace) if isinstance(tokenizer, Obj) else None
         if cause is not None and isinstance(tokenizer, Obj):
+            maybe = _may_bring_padding(tokenizer)
             yield Report(
                 collator.site,
                 "masks the end token: padding and end are one token, and this collator takes padding out of the labels, "
-                "so the model never learns to stop",
+                "so the model never learns to stop" + (" (where the checkpoint has no padding token)" if maybe else ""),
                 help="use a padding token of its own, or make labels yourself and pad them by position (DataCollatorForSeq2Seq)",
                 story=((cause, "the padding token becomes the end token here"), (training, "trained here")),
                 plan=_own_padding(cause, tokenizer, training),
+                severity=Severity.INFO if maybe else None,
                 unless=elsewhere,
             )
     yield from _masked_by_hand(training, trace)
@@ -127,6 +129,12 @@ def _pads_with_end(tokenizer: Obj, trace: Trace) -> Event | None:
                     return None
                 cause = event
     return cause
+
+
+def _may_bring_padding(tokenizer: Obj) -> bool:
+    """Whether the code asks for a padding token first, and nobody knows of which checkpoint: most bring one today."""
+    source = by_default(tokenizer.facts.get("source"))
+    return bool(tokenizer.facts.get("padding_asked")) and not isinstance(source, str)
 
 
 def _written(event: Event) -> Iterator[tuple[str | None, Any]]:

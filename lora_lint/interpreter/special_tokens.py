@@ -21,6 +21,8 @@ def named(run: Run, inputs: list[Value]) -> Value:
     name = default_text(source).lower()
     if wanted.value in ("pad_token", "pad_token_id") and any(family in name for family in architectures().own_padding):
         return Const("[padding]")
+    if wanted.value in ("pad_token", "pad_token_id") and wanted.value not in tokenizer.attrs:
+        tokenizer.facts["padding_asked"] = True
     return _own_token(tokenizer, str(wanted.value))
 
 
