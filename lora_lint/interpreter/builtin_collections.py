@@ -217,6 +217,8 @@ def _dict(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     out = DictVal({}, args.open_keywords)
     if args.positional:
         value = args.positional[0][0]
+        if isinstance(value, Tensor) and value.encoding is not None:
+            value = encodings.mapping(value)
         if isinstance(value, DictVal):
             out.items.update(value.items)
             out.open = out.open or value.open

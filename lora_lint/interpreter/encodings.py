@@ -9,7 +9,7 @@ from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.containers import device_of
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Choice, Const, SeqVal, Sym, Value, is_slice
+from lora_lint.interpreter.values import Choice, Const, DictVal, SeqVal, Sym, Value, is_slice
 from lora_lint.lifecycle.trace import Encoding, Labels, Tensor
 from lora_lint.lifecycle.vocabulary import Ev, Graph, Tri
 from lora_lint.syntax import ir
@@ -18,6 +18,8 @@ _MOVES = frozenset({"to", "cuda", "cpu"})
 _COPIES = frozenset(
     {"clone", "copy", "contiguous", "long", "int", "detach", "squeeze", "unsqueeze", "view", "reshape", "flatten"}
 )
+# What every tokenizer puts into a batch.
+_ENTRIES = ("input_ids", "attention_mask")
 # What other labels are made with.
 _REMAKES = frozenset({"masked_fill", "masked_fill_", "where", "tolist", "numpy"})
 
@@ -58,6 +60,22 @@ def item(batch: Tensor, name: object) -> Tensor:
         ids = encoding if key == "input_ids" else None
         encoding.entries[key] = Tensor(Graph.PLAIN, device=batch.device, ids=ids)
     return encoding.entries[key]
+
+
+def mapping(batch: Tensor) -> DictVal:
+    """The entries of a tokenizer's batch in a dict of their own: `dict(batch)`."""
+    assert batch.encoding is not None
+    entries: dict[object, Value] = {name: item(batch, name) for name in _ENTRIES}
+    return DictVal(entries | {**batch.encoding.entries}, open=True)
+
+
+def listed(run: Run, tensor: Tensor, name: str, node: ir.Node) -> SeqVal:
+    """What `items()`, `values()` and `keys()` give: the entries of a tokenizer's batch, else what a tensor holds."""
+    held: dict[Value, Value] = {run.fresh(node, data=True): tensor}
+    if tensor.encoding is not None:
+        held = {Const(key): value for key, value in mapping(tensor).items.items()}
+    pairs: list[Value] = [SeqVal("tuple", [key, value]) for key, value in held.items()]
+    return SeqVal("list", {"items": pairs, "values": list(held.values())}.get(name, list(held)), open=True)
 
 
 def cut(ids: Tensor, index: Value) -> Tensor:

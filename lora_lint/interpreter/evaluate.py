@@ -226,6 +226,8 @@ def _mapping(run: Run, node: ir.Mapping, scope: Scope) -> Value:
     for key_node, value_node in node.pairs[:500]:
         value = evaluate(run, value_node, scope)
         if key_node is None:
+            if isinstance(value, Tensor) and value.encoding is not None:
+                value = encodings.mapping(value)
             if isinstance(value, DictVal):
                 out.items.update(value.items)
                 out.open = out.open or value.open

@@ -257,9 +257,7 @@ def _of_tensor(
         return specs.apply_call(run, spec, f"{tensors.TYPE}.{name}", tensor, args, node, scope, expr)
     containers.note_device(run, name, args, node)
     if name in ("items", "values", "keys"):
-        return SeqVal(
-            "list", [SeqVal("tuple", [run.fresh(node, data=True), tensor])] if name == "items" else [tensor], open=True
-        )
+        return encodings.listed(run, tensor, name, node)
     moves = name in ("to", "cuda", "cpu")
     result = tensors.combine(run, [tensor] if moves else [tensor, *args.values()], node, tensor)
     if moves and isinstance(result, Tensor) and not run.in_worker:
