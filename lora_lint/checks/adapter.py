@@ -195,10 +195,12 @@ def _undone(step: Event, following: Event) -> Intent | None:
     return ReplaceText(step.location, name)
 
 
-@check("LL106", on=(*TRAINING, Ev.TRAINER))
+@check("LL106", on=(*TRAINING, Ev.TRAINER, Ev.END))
 def adapter_injected_twice(event: Event, trace: Trace) -> Iterator[Report]:
     """A model that has an adapter got another full injection."""
     models = [event.model] if event.kind is Ev.TRAINER and event.model is not None else trained(event)
+    if event.kind is Ev.END:  # only now is it known whether the first one was used again
+        models = [model for training in trace.of(*TRAINING) for model in trained(training)]
     for model in models:
         for member in model.models():
             for adapter in member.model.adapters:
@@ -223,9 +225,18 @@ def adapter_injected_twice(event: Event, trace: Trace) -> Iterator[Report]:
                     "or leave the injection to the trainer",
                     story=((first.event, "first adapter injected here"),),
                     plan=_drop_first(first.event, second, wrapped),
-                    # Into a bare base, a fresh adapter over a fresh one of the same name just starts it again.
-                    severity=None if wrapped or (first.loaded and not by_trainer) else Severity.WARNING,
+                    # Into a bare base, a fresh adapter over a fresh one of the same name just starts it again, unless what
+                    # was made with the first is used afterwards: it has the weights of the second.
+                    severity=None
+                    if wrapped or (first.loaded and not by_trainer) or _used_after(first.event, second, trace)
+                    else Severity.WARNING,
                 )
+
+
+def _used_after(first: Event, second: Event, trace: Trace) -> bool:
+    """Whether the model that an injection made is used after another one into the same base."""
+    made = (view for view in trace.made(Kind.MODEL) if view.event is first and view.wraps is not None)
+    return any(view.last_use > second.seq for view in made)
 
 
 def _virtual(config: Obj | None) -> bool:

@@ -116,6 +116,8 @@ def _of_dict(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value:
         return _made_on_demand(run, value, index, node)
     picked = picked_by_default(run, value, index, node) or _any_tool(run, list(value.items.values()))
     picked = picked or registered(run, value, index, node) or _data_by_default(run, value, index)
+    for each in value.items.values() if picked is None else ():
+        run.use(each)  # it may be the one
     return run.fresh(node, data=_holds_numbers(value)) if picked is None else picked
 
 

@@ -286,7 +286,9 @@ class Program:
             chosen = (others for others in run.alternatives if not others.isdisjoint(run.witnesses))
             (self._witnesses if into is None else into).update(run.witnesses.union(*chosen))
             self.statistics["not-followed"] += run.unfollowed
-            for code, report in reports if not run.hypothetical else ():
+            # Of what one path tells of a place, the worst counts: its end knows more than its middle.
+            worst_first = sorted(reports, key=lambda found: found[1].severity is not None)
+            for code, report in worst_first if not run.hypothetical else ():
                 if self._consider(code, report, into is None) and report.unless:
                     refutable.append(report.unless)
             self._steps[path] += run.steps

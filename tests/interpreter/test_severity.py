@@ -1,0 +1,46 @@
+"""Verdicts that only the end of a program settles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.examples import analyse_texts
+
+SWEEP = """
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+
+from data import rows
+
+base = AutoModelForCausalLM.from_pretrained("Qwen/Qwen2.5-0.5B")
+models, scores = {{}}, {{}}
+for rank in (4, 8):
+    model = get_peft_model(base, LoraConfig(r=rank, task_type="CAUSAL_LM"))
+    models[rank] = model
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    for batch in rows():
+        loss = model(**batch).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    scores[rank] = loss.item()
+{end}
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "severity"),
+    [
+        ("print(scores)", "warning"),
+        ('models[4].save_pretrained("small")', "error"),
+        ('models[min(scores, key=scores.get)].save_pretrained("best")', "error"),
+        ("for rank, model in models.items():\n    print(rank, model(**rows()).loss)", "error"),
+    ],
+)
+def test_a_second_injection_and_the_first_model_used_again(end: str, severity: str, tmp_path: Path) -> None:
+    """A fresh adapter over a fresh one starts again, which a sweep may want; the first model then has the second's weights."""
+    found = analyse_texts({"sweep.py": SWEEP.format(end=end)}, {}, tmp_path)
+    assert [one.severity.value for one in found if one.code == "LL106"] == [severity]
