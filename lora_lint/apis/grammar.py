@@ -10,7 +10,8 @@ A call has `params` (in order; `"*rest"` and `"**kwargs"` as in Python, what fol
 
 A type has `bases`, `kind`, `match` (globs of class names), `pure` and `changes` (globs of methods without an effect,
 and of methods that may change anything), `computes` and `conforms` (globs of methods of a tensor that make their result of the
-values of their arguments, or only take a place, a shape or a type from them), `attributes` (name -> form), `protocol`
+values of their arguments, or only take a place, a shape or a type from them), `folds` (those that make a single number of the
+tensor), `attributes` (name -> form), `protocol`
 (effects: what the framework does with an instance of a user subclass, `$self`), `versions`, `home`, and `group: true`
 when no class has its name.
 

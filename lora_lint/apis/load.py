@@ -92,6 +92,7 @@ _TYPE_KEYS = frozenset(
         "changes",
         "computes",
         "conforms",
+        "folds",
         "source",
         "group",
         "home",
@@ -129,6 +130,7 @@ def _type(entry: Mapping, path: str) -> TypeSpec:
         overrides=tuple(_override(item) for item in _mappings(entry, "overrides")),
         computes=_strings(entry, "computes"),
         conforms=_strings(entry, "conforms"),
+        folds=_strings(entry, "folds"),
     )
 
 

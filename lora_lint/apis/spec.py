@@ -79,7 +79,8 @@ class CallSpec:
 class TypeSpec:
     """A library type. match: globs of class names that are of this type. pure: globs of methods without effect on any
     facet. changes: globs of methods that may change anything. computes, conforms: globs of methods of a tensor whose result is
-    made of the values of their arguments, or takes from these its place, shape or type alone. attributes: name -> return
+    made of the values of their arguments, or takes from these its place, shape or type alone. folds: those that make a single
+    number of it. attributes: name -> return
     form. protocol: what a framework does with an instance of a user subclass, the instance being `$self`.
     group: no class has this name, it stands for the classes that match. home: full name in the newest release, where
     that is another one. versions: releases that have it."""
@@ -99,6 +100,7 @@ class TypeSpec:
     overrides: tuple[Override, ...] = ()
     computes: tuple[str, ...] = ()
     conforms: tuple[str, ...] = ()
+    folds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

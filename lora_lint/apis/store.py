@@ -44,6 +44,7 @@ class ApiStore:
         self.changes = lru_cache(maxsize=4096)(self._changes)
         self.pure = lru_cache(maxsize=4096)(self._pure)
         self.computes = lru_cache(maxsize=1024)(self._computes)
+        self.folds = lru_cache(maxsize=1024)(self._folds)
         self.conforms = lru_cache(maxsize=1024)(self._conforms)
         self.default = lru_cache(maxsize=8192)(self._default)
 
@@ -151,6 +152,10 @@ class ApiStore:
     def _computes(self, type_name: str, method: str) -> bool:
         """Whether a method makes its result of the values of its arguments."""
         return any(fnmatchcase(method, glob) for spec in self.mro(type_name) for glob in spec.computes)
+
+    def _folds(self, type_name: str, method: str) -> bool:
+        """Whether a method makes a single number of a tensor, with a gradient for it."""
+        return any(fnmatchcase(method, glob) for spec in self.mro(type_name) for glob in spec.folds)
 
     def _conforms(self, type_name: str, method: str) -> bool:
         """Whether a method takes from its arguments a place, a shape or a type, not their values."""

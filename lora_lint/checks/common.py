@@ -50,7 +50,7 @@ def witnesses(event: Event) -> Iterator[Hashable]:
     """What a training event witnesses for findings on other paths."""
     loss = loss_of(event) if event.kind is Ev.BACKWARD else None
     may_record = loss is not None and (loss.graph is Graph.ATTACHED or (loss.graph is Graph.UNKNOWN and loss.sources))
-    if loss is not None and may_record and loss.hack_at is None and not loss.leaf:
+    if loss is not None and may_record and loss.hack_at is None and not loss.leaf and loss.only is None:
         yield FROM_A_MODEL, event.location
         cut = {id(forward) for forward, _ in loss.behind}
         for source in loss.sources:

@@ -69,6 +69,27 @@ def loss_detached(event: Event, trace: Trace) -> Iterator[Report]:
         )
 
 
+@check("LL201", on=Ev.END)
+def only_a_penalty_learns(event: Event, trace: Trace) -> Iterator[Report]:
+    """What all backwards of a program start from is a sum whose terms of a forward were cut, beside terms that are computed
+    from the parameters alone."""
+    backwards = [(backward, _loss(backward)) for backward in trace.of(Ev.BACKWARD)]
+    if all(loss is not None and loss.only is not None for _, loss in backwards):
+        for backward, loss in backwards:
+            cut = loss.only if loss is not None else None
+            if cut is not None and cut.cut_at is not None and cut.cut in _HOW:
+                yield Report(
+                    cut.cut_at,
+                    f"{f'`{cut.name}`' if cut.name else 'the loss'} {_HOW[cut.cut]} before the backward: only the penalty on the "
+                    "parameters has a gradient, the model learns nothing from the data",
+                    help="keep the loss attached for backward(); detach a copy for logging",
+                    story=(*((source, "forward here") for source in cut.sources[:1]), (backward, "backward here")),
+                    plan=_keep_attached(cut),
+                    guards=cut.cut_guards,
+                    unless=frozenset({(FROM_A_MODEL, backward.location)}),
+                )
+
+
 @check("LL201", on=Ev.STEP)
 def adapters_behind_a_cut(event: Event, trace: Trace) -> Iterator[Report]:
     """Adapters in a part of the network whose output was cut from its graph wherever the loss is made of it, while the rest

@@ -197,7 +197,9 @@ def _any_all(stop: bool) -> Handler:
 
 def _sum(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = first(args)
-    if isinstance(value, (ParamIter, ParamSet)):
+    if isinstance(value, ParamIter):
+        return tensors.made_of_weights(run, params.made(run, value), node)
+    if isinstance(value, ParamSet):
         return run.fresh(node)
     if isinstance(value, Generator):
         value = SeqVal("list", *_items(run, value, node))

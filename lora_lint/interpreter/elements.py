@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.apis.tables import architectures
-from lora_lint.interpreter import connectors, layer_names, module_classes, patterns
+from lora_lint.interpreter import connectors, layer_names, module_classes, patterns, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.keys import put_together
 from lora_lint.interpreter.parameter_values import Element, ParamIter
@@ -238,7 +238,8 @@ def element_method(run: Run, element: Element, name: str, args: Args, node: ir.N
     if name in _WRITES:
         run.witnesses.add((VALUES_HANDLED, element.model.root.site))
         note_write(run, element, node)
-    return Sym(("element-call", element.name, name), name)
+    made = Sym(("element-call", element.name, name), name)
+    return tensors.of_parameter(run, element, name, args, made)
 
 
 def _name_inside(element: Element) -> Value:

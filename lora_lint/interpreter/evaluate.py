@@ -182,7 +182,7 @@ def binary(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
             added = constant(values[1])
             result.turn = values[0].turn.shifted(-added if op == "-" and type(added) is int else added)
         return result
-    return run.fresh(node)
+    return tensors.made_of_weights(run, values, node)
 
 
 def _small(constants: list[Any]) -> bool:

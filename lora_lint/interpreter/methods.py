@@ -308,6 +308,8 @@ def _of_unknown(
         run.gradient_given()
     if receiver.data:
         return tensors.of_data(run, receiver, name, args.values(), node)
+    if (penalty := tensors.of_parameter(run, receiver, name, args, receiver)) is not receiver:
+        return penalty
     if name == "split" and receiver.default is not None and isinstance(receiver.default.value, str):
         return _words(run, receiver, receiver.default, args, node, scope)
     return calls.unknown_call(run, attributes.read(run, receiver, name, node, scope), args, node)

@@ -114,6 +114,15 @@ def keeps(run: Run, comp: ir.Comp, element: Element, named: bool, scope: Scope) 
     return answer, evaluation.evaluate(run, comp.element, local)
 
 
+def made(run: Run, iterator: ParamIter) -> list[Value]:
+    """What a lazy comprehension over parameters makes of each that it keeps; nothing where there is none."""
+    keep = iterator.keep
+    if keep is None or keep.comp is None or keep.scope is None:
+        return []
+    found = (keeps(run, keep.comp, e, iterator.named, keep.scope) for e in elements.representatives(run, iterator, ()))
+    return [value for answer, value in found if not answer.no]
+
+
 def listed(iterator: ParamIter, element: Element) -> Tri:
     """Whether a representative is among those of the list that is gone over."""
     if iterator.listed is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lora_lint.interpreter import losses
+from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Choice, Const, DictVal, SeqVal, Sym, Value
@@ -15,6 +16,7 @@ from lora_lint.location import Location
 from lora_lint.syntax import ir
 
 TYPE = "torch.Tensor"
+_WEIGHTS, _PENALTY = "weights", "penalty"  # first parts of the keys of what is computed from parameters alone
 _OWN_CUTS = frozenset({Cut.DETACH, Cut.ITEM, Cut.DATA, Cut.NUMPY, Cut.REBUILT})  # by code of the user
 
 
@@ -64,7 +66,7 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
     """The result of an operation on these values: attached when one is, detached when all that could carry a graph were
     cut, unknown in doubt. None of them a tensor: an ordinary unknown. receiver: the tensor whose method it is."""
     tensors: list[Tensor] = []
-    doubt = False
+    doubt = penalized = False
     leaves = list(losses.leaves(values))
     for value in leaves:
         if behind := losses.sources_behind(run, value):
@@ -77,10 +79,12 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
             tensors.append(value if kept else Tensor(Graph.ATTACHED, leaf=True, made_at=made_at))
         elif isinstance(value, Obj) and value.kind is Kind.MODEL:
             doubt = True  # e.g. a weight of the model in the loss
+        elif _weights(value) == _PENALTY:
+            penalized = True
         elif (isinstance(value, Sym) and not _is_plain(value)) or isinstance(value, (Element, ParamIter, ParamSet)):
             doubt = True
     if not tensors:
-        return run.fresh(node)
+        return made_of_weights(run, leaves, node)
     sources = tuple(dict.fromkeys(source for tensor in tensors for source in tensor.sources))
     hack = next((t for t in tensors if t.hack_at is not None), None)
     cuts = [t for t in tensors if t.graph is Graph.DETACHED]
@@ -96,8 +100,9 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
         only_leaves = not sources and all(t.leaf or t.graph is Graph.PLAIN for t in tensors)
         made_at = on_graph[0].made_at if only_leaves and len(on_graph) == 1 else None
         result = Tensor(Graph.ATTACHED, sources, leaf=only_leaves, made_at=made_at, behind=_behind(tensors))
-    elif doubt or any(t.graph is Graph.UNKNOWN for t in tensors):
+    elif doubt or penalized or any(t.graph is Graph.UNKNOWN for t in tensors):
         result = Tensor(Graph.UNKNOWN, sources)
+        result.only = None if doubt else _only_cut(tensors, first_cut, node)
     elif first_cut is not None:
         result = Tensor(Graph.DETACHED, sources)
         _copy_cut(first_cut, result)
@@ -111,6 +116,56 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
         if result.cut is None:
             _copy_cut(hack, result)
     return _under_grad_mode(run, result, node)
+
+
+def _only_cut(tensors: list[Tensor], cut: Tensor | None, node: ir.Node) -> Tensor | None:
+    """What was cut of a sum whose other terms are computed from parameters alone: of its forwards nothing is learned."""
+    before = next((t.only for t in tensors if t.only is not None), None)
+    if any(t.graph is Graph.UNKNOWN and t.only is None for t in tensors):
+        return None
+    added = isinstance(node, (ir.Op, ir.AugAssign)) and node.op in ("+", "-")
+    return before or (cut if added and cut is not None and cut.sources and cut.cut in _OWN_CUTS else None)
+
+
+def made_of_weights(run: Run, values: Iterable[Value], node: ir.Node) -> Sym:
+    """The unknown that an operation gives, which tells whether it is computed from parameters of models alone, and whether it
+    is a single number."""
+    made, operands = run.fresh(node), list(losses.leaves(values))
+    called = node.func.name if isinstance(node, ir.Call) and isinstance(node.func, ir.Attr) else ""
+    alone = isinstance(node, ir.Call) and len(node.args) == 1 and run.store.folds(TYPE, called)
+    return _from_weights(operands, made, alone) if operands else made
+
+
+def of_parameter(run: Run, value: Value, name: str, args: Args, made: Sym) -> Sym:
+    """The result of a method of a parameter, or of what is computed from parameters. made: what it is else."""
+    if not _weights(value) or name.endswith("_") or not all(isinstance(each, Const) for each in args.values()):
+        return made
+    alone = run.store.folds(TYPE, name) and len(list(args.values())) <= (name == "norm")
+    return _from_weights([value], Sym((made.key, name), name), alone)
+
+
+def _from_weights(operands: list[Value], made: Sym, alone: bool) -> Sym:
+    kinds = {_weights(value) for value in operands}
+    if "" in kinds:
+        return made
+    return Sym((_PENALTY if alone or kinds == {_PENALTY} else _WEIGHTS, made.key), made.text)
+
+
+def _weights(value: Value) -> str:
+    """Whether a value is a parameter or computed from parameters and constants alone ("weights"), and whether it is a single
+    number, as a penalty on their norm ("penalty")."""
+    if isinstance(value, Element):
+        return "" if value.module else _WEIGHTS
+    return _kind_of_key(value.key) if isinstance(value, Sym) else ""
+
+
+def _kind_of_key(key: object) -> str:
+    if not isinstance(key, tuple) or not key:
+        return ""
+    if key[0] != "op":
+        return key[0] if key[0] in (_WEIGHTS, _PENALTY) else ""
+    kinds = {_kind_of_key(part) for part in key[2] if not (isinstance(part, tuple) and part[:1] == ("const",))}
+    return "" if "" in kinds or not kinds else _PENALTY if kinds == {_PENALTY} else _WEIGHTS
 
 
 def _is_plain(value: Sym) -> bool:

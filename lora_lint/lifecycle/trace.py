@@ -156,6 +156,7 @@ class Tensor:
     equals: tuple[Encoding, object] | None = None  # it tells where the ids of a batch are this one
     kept: object = None  # it is the output of an operation whose backward needs this output
     needs: frozenset[object] = frozenset()  # such outputs that its graph hangs on
+    only: Tensor | None = None  # what was cut, where all else that it is a sum of is computed from parameters alone
     behind: tuple[
         tuple[Event, Tensor], ...
     ] = ()  # forwards that have a part in it through a cut only, with what was cut
