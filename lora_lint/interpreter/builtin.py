@@ -142,6 +142,8 @@ def is_instance(run: Run, value: Value, option: Value) -> Tri:
         "builtins.bytes": bytes,
     }
     if isinstance(option, LibRef):
+        if tensors.is_one(value) and (option.name in (tensors.TYPE, *python) or option.name.startswith("numpy.")):
+            return Tri.of(option.name == tensors.TYPE)
         if isinstance(value, Const) and option.name in python:
             return Tri.of(isinstance(value.value, python[option.name]))
         if option.name in ("builtins.list", "builtins.tuple", "builtins.set") and isinstance(value, SeqVal):
@@ -235,7 +237,7 @@ def _type(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
         )
     if isinstance(value, Element) and value.module:
         return module_classes.of(value)
-    return run.fresh(node)
+    return LibRef(tensors.TYPE) if tensors.is_one(value) else run.fresh(node)
 
 
 def _nullcontext(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:

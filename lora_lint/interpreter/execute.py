@@ -111,6 +111,7 @@ def _bind_item(run: Run, target: ir.Item, value: Value, scope: Scope) -> None:
         elements.note_weight_write(run, container, target)
     elif isinstance(container, Tensor):
         tensors.note_write(run, container, target)
+        tensors.filled(run, container, value, target)
         encodings.bind(run, container, index, value, target)
     elif isinstance(container, DictVal):
         if isinstance(index, Const) and index.value == "labels":

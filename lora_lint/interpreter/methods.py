@@ -164,8 +164,11 @@ def _of_object(
     if held is not None:
         return containers.method(run, held, name, args, node, scope)
     special = builtin.object_method(run, obj, name, args, node)
-    if special is not NotImplemented:
-        return special
+    return _unlisted(run, obj, name, args, node, scope) if special is NotImplemented else special
+
+
+def _unlisted(run: Run, obj: Obj, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """Call a method that no spec lists."""
     if obj.type and run.store.pure(obj.type, name):
         if obj.kind is Kind.MODEL and obj.model.device == "cuda" and args.positional and run.in_worker:
             run.emit(Ev.TOUCH_CUDA, node, args={"how": f".{name}()", "move": False})  # computes something of them
@@ -173,6 +176,8 @@ def _of_object(
         return run.fresh(node)
     if obj.kind is Kind.MODEL:
         return _unknown_model_method(run, obj, name, args, node, scope)
+    if name == "forward" and obj.user_class is None:
+        return call_object(run, obj, args, node, scope)
     calls.escape(run, args, node)
     if obj.user_class is not None and obj.user_class.opaque():
         calls.escape(run, Args([(obj, None)]), node)
@@ -239,8 +244,7 @@ def _unknown_model_method(run: Run, obj: Obj, name: str, args: Args, node: ir.No
         and not run.store.find_method(promotion.MODULE_TYPE, name)
     ):
         return run.fresh(node)  # a weight, not a module: `clip.logit_scale.exp()`
-    event = run.emit(Ev.FORWARD, node, {"model": obj})
-    return tensors.attached(run, event, node, args.values())
+    return tensors.attached(run, run.emit(Ev.FORWARD, node, {"model": obj}), node, args.values())
 
 
 def _of_tensor(

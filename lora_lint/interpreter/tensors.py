@@ -10,7 +10,7 @@ from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Choice, Const, DictVal, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.trace import Event, Tensor
+from lora_lint.lifecycle.trace import GRADIENT_READ, Event, Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Kind
 from lora_lint.location import Location
 from lora_lint.syntax import ir
@@ -25,11 +25,18 @@ def attached(run: Run, event: Event | None, node: ir.Node, inputs: Iterable[Valu
     forwards behind its inputs too."""
     sources = (event,) if event is not None else ()
     tensors = [leaf for leaf in losses.leaves(inputs) if isinstance(leaf, Tensor)]
+    run.witnesses |= {(GRADIENT_READ, t.hack_at) for t in tensors if t.hack_at is not None and not t.leaf}  # no loss
     before = (tensor for tensor in tensors if tensor.graph in (Graph.ATTACHED, Graph.UNKNOWN))
     sources = tuple(dict.fromkeys((*sources, *(source for tensor in before for source in tensor.sources))))
     alone = event if sources == (event,) else None
     result = Tensor(Graph.ATTACHED, sources, output_of=alone, behind=_behind(tensors, event))
     return _under_grad_mode(run, result, node)
+
+
+def is_one(value: Value) -> bool:
+    """Whether a value is a tensor for certain, and neither a number nor an array of numpy."""
+    alive = isinstance(value, Tensor) and value.graph in (Graph.ATTACHED, Graph.UNKNOWN)
+    return isinstance(value, Tensor) and alive and value.computed and not value.leaf
 
 
 def parameter(run: Run, node: ir.Node) -> Tensor:
@@ -111,6 +118,7 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
         result = Tensor(Graph.PLAIN, cut=next((t.cut for t in tensors if t.cut is Cut.REBUILT), None))
     result.needs = frozenset().union(*(t.needs for t in tensors))
     result.scaler = next((t.scaler for t in tensors if t.scaler is not None), None)
+    result.computed = receiver is None and isinstance(node, (ir.Op, ir.Call))
     if hack is not None:
         _copy_hack(hack, result)
         if result.cut is None:
@@ -285,6 +293,18 @@ def hacked(run: Run, value: Value, node: ir.Node, inner: Location | None = None)
     if isinstance(value, Sym) and not value.data:
         return Tensor(Graph.UNKNOWN, hack_at=run.loc(node), hack_statement=run.statement, hack_inner=inner)
     return Tensor(Graph.ATTACHED, leaf=True)
+
+
+def filled(run: Run, tensor: Tensor, value: Value, node: ir.Node) -> None:
+    """`tensor[index] = value`: what is written into a tensor brings its graph along (`log_probs = zeros(…);
+    log_probs[:, i] = …`). Token ids stay data."""
+    if tensor.leaf or tensor.ids is not None or tensor.encoding is not None:
+        return
+    result = combine(run, [tensor, value], node)
+    if isinstance(result, Tensor) and result.graph in (Graph.ATTACHED, Graph.UNKNOWN):
+        tensor.graph, tensor.sources, tensor.behind = result.graph, result.sources, result.behind
+        tensor.needs, tensor.number = result.needs, False
+        _copy_cut(result, tensor)
 
 
 def keep_output(run: Run, value: Value, node: ir.Node) -> Value:

@@ -144,6 +144,7 @@ class Tensor:
     hack_inner: Location | None = None  # the expression that a call set it on, inside hack_at
     number: bool = False  # a Python number, no tensor any more
     output_of: Event | None = None  # it is what this forward gave, untouched since
+    computed: bool = False  # an operation made it: one tensor, and no output of many parts
     leaf: bool = False  # data that gradients are wanted for: no model computed it
     scaler: Obj | None = None  # the gradient scaler that multiplied it
     device: str = "unknown"
