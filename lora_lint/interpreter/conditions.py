@@ -116,18 +116,21 @@ def _behind(run: Run, key: Hashable) -> Guard | None:
 
 def decide(run: Run, value: Value, node: ir.Node, default: bool | None = None, rank: int = 0) -> tuple[bool, bool]:
     """The arm an unknown value takes on this path, and whether that is the default arm."""
-    if isinstance(value, Sym):
-        key, natural = value.key, value.default
-    else:
-        key, natural = ("at", run.module.path, node.loc, run.fresh(node).key), None
-    preferred = default
-    if natural is not None:
-        preferred = bool(natural.value)
+    key = value.key if isinstance(value, Sym) else ("at", run.module.path, node.loc, run.fresh(node).key)
+    natural = value.default if isinstance(value, Sym) else _agreed(value)
+    preferred = default if natural is None else bool(natural.value)
     arm = run.oracle.decide(key, True if preferred is None else preferred, rank, id(node))
     if isinstance(value, Sym) and value.fixed and arm != preferred:
         run.hypothetical = True
     _note(run, key, arm)
     return arm, preferred is not None and arm == preferred
+
+
+def _agreed(value: Value) -> Const | None:
+    """Whether one of several values is true while options have their defaults, where that is the same for all of them."""
+    known = [v.default if isinstance(v, Sym) else v for v in value.values] if isinstance(value, Choice) else []
+    truths = {bool(v.value) if isinstance(v, Const) else None for v in known}
+    return Const(truths.pop()) if len(truths) == 1 and None not in truths else None
 
 
 def _note(run: Run, key: Hashable, arm: bool) -> None:

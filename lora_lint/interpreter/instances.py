@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.specs as specs
-from lora_lint.interpreter import enums, records
+from lora_lint.interpreter import enums, losses, records
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import ClassVal, FuncVal, Value
+from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Mode, Quant
 from lora_lint.syntax import ir
 
@@ -26,6 +27,7 @@ def instantiate(run: Run, cls: ClassVal, args: Args, node: ir.Node) -> Value:
         made = {"random": True, "mode": Mode.TRAIN, "quantization": Quant.NONE}
         run.emit(Ev.LOAD, node, {"model": obj}, made, by=base)
         obj.state = obj.model
+        _note_tuner(run, args)
     init = cls.find("__init__")
     if isinstance(init, FuncVal):
         calls.call_function(run, init, [(None, obj), *calls.flat(args)], node, args)
@@ -44,3 +46,12 @@ def instantiate(run: Run, cls: ClassVal, args: Args, node: ir.Node) -> Value:
     if cls.opaque():
         calls.escape(run, args, node)
     return obj
+
+
+def _note_tuner(run: Run, args: Args) -> None:
+    """A module of the user's that is made of a model and an adapter config is their own way to apply it: a tuner of their
+    own, a changed copy of peft's classes."""
+    given = list(losses.leaves(args.values()))
+    if any(isinstance(value, Obj) and value.kind is Kind.MODEL for value in given):
+        configs = (value for value in given if isinstance(value, Obj) and value.kind is Kind.ADAPTER_CONFIG)
+        run.witnesses.update(("config-used", config.site) for config in configs)
