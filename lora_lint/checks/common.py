@@ -7,6 +7,7 @@ from itertools import islice, pairwise
 from typing import Any
 
 from lora_lint.apis.tables import architectures
+from lora_lint.checks.values import MISSING, literal
 from lora_lint.findings import Applicability, FixPlan, MoveStatement
 from lora_lint.lifecycle.effects import frozen_by
 from lora_lint.lifecycle.heap import (
@@ -49,6 +50,8 @@ RECORDED = "recorded"
 def witnesses(event: Event) -> Iterator[Hashable]:
     """What a training event witnesses for findings on other paths."""
     loss = loss_of(event) if event.kind is Ev.BACKWARD else None
+    if event.kind is Ev.BACKWARD and loss is None and _is_unknown(event.args.get("loss")):
+        yield FROM_A_MODEL, event.location
     may_record = loss is not None and (loss.graph is Graph.ATTACHED or (loss.graph is Graph.UNKNOWN and loss.sources))
     if loss is not None and may_record and loss.hack_at is None and not loss.leaf and loss.only is None:
         yield FROM_A_MODEL, event.location
@@ -192,6 +195,11 @@ def argument(arguments: Obj, name: str) -> Any:
         return arguments.attrs[name]
     given = getattr(arguments.facts.get("kwargs"), "items", None)
     return given.get(name) if isinstance(given, dict) else None
+
+
+def _is_unknown(value: object) -> bool:
+    """Whether nothing is known of a value: it is neither written down nor data."""
+    return value is None or (literal(value) is MISSING and not getattr(value, "data", False))
 
 
 def loss_of(event: Event) -> Tensor | None:

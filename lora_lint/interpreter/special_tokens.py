@@ -51,6 +51,6 @@ def other_form(run: Run, inputs: list[Value]) -> Value:
     alone = wanted.items[0] if isinstance(wanted, SeqVal) and len(wanted.items) == 1 and not wanted.open else wanted
     key = alone.key if isinstance(alone, Sym) else None
     if not isinstance(tokenizer, Obj) or not isinstance(key, tuple) or key[:2] != ("token", _identity(tokenizer)):
-        return Sym(("token-form", key_of(tokenizer), key_of(wanted)), "")
+        return Sym(("token-form", key_of(tokenizer), key_of(wanted)), "", data=True)
     name = str(key[2])
     return _own_token(tokenizer, name.removesuffix("_id") if name.endswith("_id") else f"{name}_id")
