@@ -362,3 +362,15 @@ def test_options_on_the_command_line(commands: str, found: bool, tmp_path: Path)
     (tmp_path / ".git").mkdir()
     files = {"train.py": OPTIONS, "run.sh": f"{commands}\n"}
     assert [f.code for f in analyse(files, {}, tmp_path)] == (["LL401"] if found else [])
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [("--workers", True), ("--workers True", False), ("--workers False --name gpt2", False), ("--workers -w", True)],
+)
+def test_flags_on_the_command_line(words: str, found: bool, tmp_path: Path) -> None:
+    """A flag that is given a value tells nothing: the command is for another parser."""
+    (tmp_path / ".git").mkdir()
+    script = OPTIONS.replace("type=int, default=0", 'action="store_true"')
+    files = {"train.py": script, "README.md": f"```bash\npython train.py {words}\n```\n"}
+    assert [f.code for f in analyse(files, {}, tmp_path)] == (["LL401"] if found else [])

@@ -9,10 +9,11 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.sharing as sharing
+from lora_lint.interpreter import walk
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.parameter_values import ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Jump, Returned, Scope, Sym, Value, join
+from lora_lint.interpreter.values import Const, Jump, Returned, Scope, SeqVal, Sym, Value, join
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import BROKEN_OFF, Guard, Tensor
 from lora_lint.lifecycle.vocabulary import Ev, Graph, Kind, Mode
@@ -172,6 +173,7 @@ def _join_arms(run: Run, node: ir.If, scope: Scope) -> None:
         run.keep(owner.attrs, name)
         places.append((owner.attrs, name))
     before = [values.get(name) for values, name in places]
+    filled = _lists_of_constants(run, node, scope)
     results: list[list[Value | None]] = []
     for arm in (node.body, node.orelse):
         for (values, name), value in zip(places, before, strict=True):
@@ -190,6 +192,19 @@ def _join_arms(run: Run, node: ir.If, scope: Scope) -> None:
         found = [value for value in (one, other) if value is not None]
         if found:
             values[name] = _either(*found) if len(found) == 2 else found[0]
+    for held, length in filled:
+        held.open = held.open or len(held.items) != length  # what an arm adds may not be there
+
+
+def _lists_of_constants(run: Run, node: ir.If, scope: Scope) -> list[tuple[SeqVal, int]]:
+    """The lists of constants that the arms of a condition mention, each with its length; not where it has a default, which
+    is what the rest of the list is written for."""
+    value = run.last_condition[1] if run.last_condition is not None and run.last_condition[0] is node else None
+    if isinstance(value, Sym) and value.default is not None:
+        return []
+    mentioned = (scope.lookup(name) for statement in (*node.body, *node.orelse) for name in walk.names_in(statement))
+    lists = {id(value): value for value in mentioned if isinstance(value, SeqVal)}
+    return [(held, len(held.items)) for held in lists.values() if all(isinstance(item, Const) for item in held.items)]
 
 
 def _attributes(body: Iterable[ir.Stmt], scope: Scope) -> list[tuple[Obj, str]]:

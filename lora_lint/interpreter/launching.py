@@ -10,6 +10,7 @@ from lora_lint.launches import Launch
 from lora_lint.lifecycle.vocabulary import Ev
 from lora_lint.location import Location
 
+_TRUTHS = frozenset({"true", "false", "yes", "no", "0", "1"})
 _SETTINGS = ("mixed_precision", "zero_stage", "config")
 
 
@@ -45,8 +46,9 @@ def _option(arguments: Sequence[str], names: Sequence[str], with_value: bool) ->
         name, equals, value = word.partition("=")
         if name not in names:
             continue
-        if not with_value:
-            return None if equals else ""
-        value = value if equals else (*arguments, "$")[index + 1]
+        after = (*arguments, "$")[index + 1]
+        if not with_value:  # one that is given a value is not written for this parser
+            return None if equals or after.lower() in _TRUTHS else ""
+        value = value if equals else after
         return None if "$" in value or (value.startswith("-") and not equals) else value
     return None
