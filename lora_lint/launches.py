@@ -27,7 +27,9 @@ _README = re.compile(r"readme[\w.-]*\.(md|markdown)", re.IGNORECASE)
 _FENCE = re.compile(r"\s*(?:`{3,}|~{3,})\s*([\w-]*)\s*$")
 _SHELLS = frozenset({"", "bash", "sh", "shell", "zsh", "console", "commandline", "shell-session", "terminal"})
 _MACROS = {"${env}": "env", "${interpreter}": "python"}
-_BEFORE = frozenset({"srun", "nohup", "exec", "time", "env"})
+_BEFORE = frozenset({"nohup", "exec", "time", "env"})
+_TASKS = frozenset({"srun", "mpirun", "mpiexec", "orterun"})  # with options of their own before the command
+_PROGRAMS = frozenset({"python", "python3", "torchrun", "accelerate", "deepspeed"})
 _RUNNERS = frozenset({"uv", "poetry", "pdm", "pipenv"})  # `uv run command`
 PLAIN_FOLDERS = re.compile(r"(?!\.|node_modules|site-packages|venv|build$|dist$)")
 _COUNTS = frozenset({"nproc_per_node", "nproc-per-node", "num_processes", "num-processes", "num_gpus"})
@@ -213,6 +215,8 @@ def _launch(words: list[str], where: str, load: Callable[[str], dict[str, Any] |
         re.match(r"\w+=", words[0]) or words[0] in _BEFORE or (words[0] in _RUNNERS and words[1:2] == ["run"])
     ):
         words = words[2:] if words[0] in _RUNNERS else words[1:]
+    if words and words[0] in _TASKS:
+        words = words[next((i for i, word in enumerate(words) if os.path.basename(word) in _PROGRAMS), len(words)) :]
     head = [os.path.basename(word) for word in words[:3]]
     module = head[:2] in (["python", "-m"], ["python3", "-m"])
     accelerate = head[:2] == ["accelerate", "launch"] or (module and head[2:] == ["accelerate.commands.launch"])

@@ -120,6 +120,16 @@ class Linker:
         """Top-level names of what a file imports, wherever in it."""
         return frozenset(node.module.split(".")[0] for node in self._surveys[path].imports if not node.level)
 
+    def imported_before(self, path: str, library: str) -> bool:
+        """Whether some file of the project imports a library, and behind that this file."""
+        for one, survey in self._surveys.items():
+            there = False
+            for node in survey.imports if one != path else ():
+                there = there or (not node.level and node.module.split(".")[0] == library)
+                if there and self.find(one, node.module, node.level) == path:
+                    return True
+        return False
+
     def _imports(self, path: str) -> Iterator[str]:
         for node in self._surveys[path].imports:
             found = self.find(path, node.module, node.level)

@@ -152,7 +152,7 @@ def note_order(run: Run, node: ir.Import) -> None:
         return
     patched = renames().patched_by(library)
     late = [name for name in before if name in patched]
-    if late:
+    if late and not run.program.linker.imported_before(run.module.path, library):
         first = next(place for name, place in before.items() if name != "__future__")
         run.emit(Ev.LATE_IMPORT, node, args={"library": library, "after": tuple(late), "first": first})
     before[library] = run.loc(node)
