@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lora_lint.lifecycle.heap import WHOLE_PATHS, Adapter, Obj, TrainOp, trainable
+from lora_lint.lifecycle.heap import WHOLE_PATHS, Adapter, ModelState, Obj, TrainOp, trainable
 from lora_lint.lifecycle.trace import Event
 from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, ALL_PARTS, BASE_PARTS, Ev, Mode, Part, Quant, Tri
 
@@ -44,6 +44,8 @@ def _inject(event: Event, model: Obj) -> None:
     state = model.model
     before = tuple(state.adapters)
     event.adapters = before
+    if event.args.get("loaded") and event.args.get("stacks") is False and _has(state, event.args.get("adapter")):
+        return  # its weights are written into the one of this name
     state.saved_adapter = Tri.NO  # from here on it has one that we know of
     path = model.full_path
     if event.args.get("merges"):
@@ -70,6 +72,11 @@ def _inject(event: Event, model: Obj) -> None:
     state.ops.append(TrainOp(event, dict.fromkeys(ADAPTER_PARTS, answer), path, adapter))
     if event.args.get("mode") is not None:
         state.mode, state.mode_event = event.args["mode"], event
+
+
+def _has(state: ModelState, name: object) -> bool:
+    """Whether a model certainly has an adapter of a name."""
+    return isinstance(name, str) and any(adapter.name == name for adapter in state.adapters)
 
 
 def _adapter_dtype(base: str, upcast: Tri | None) -> str:
