@@ -27,6 +27,7 @@ from lora_lint.interpreter.values import (
     DictVal,
     FuncVal,
     Generator,
+    Jump,
     LibMethod,
     LibRef,
     Partial,
@@ -37,7 +38,7 @@ from lora_lint.interpreter.values import (
     Value,
     key_of,
 )
-from lora_lint.interpreter.walk import last_name, named_by_string
+from lora_lint.interpreter.walk import last_name, named_by_string, nodes_in
 from lora_lint.lifecycle.heap import Obj, havoc
 from lora_lint.lifecycle.trace import GRADIENT_TAKEN, Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Kind
@@ -333,7 +334,20 @@ def _result(run: Run, func: FuncVal, local: Scope) -> Value:
         execution.block(run, func.node.body, local)
     except Returned as returned:
         return returned.value
+    except Jump:
+        if not _gave_up(run, func.node):
+            raise
+        return run.fresh(func.node)
     return Const(None)
+
+
+def _gave_up(run: Run, function: ir.FunctionDef) -> bool:
+    """Whether a function has just run into the error at its end, having passed over each of its returns: nobody knows which
+    of them it takes in a program that works."""
+    last = function.body[-1]
+    if not isinstance(last, ir.Raise) or run.statement != run.loc(last):
+        return False
+    return any(isinstance(node, ir.Return) and node.value is not None for node in nodes_in(function.body))
 
 
 def bind_parameters(

@@ -39,6 +39,7 @@ from lora_lint.lifecycle.vocabulary import Cut, Tri
 from lora_lint.syntax import ir
 
 COMPARISONS = frozenset({"==", "!=", "<", ">", "<=", ">=", "in", "not in", "is", "is not"})
+_FALSE = key_of(Const(False))
 _NEGATED = {"!=": "==", "not in": "in", "is not": "is"}
 
 
@@ -80,6 +81,8 @@ def _known(run: Run, key: Hashable) -> bool | None:
     if isinstance(key, tuple) and key and key[0] in ("and", "or"):
         parts = [_known(run, part) for part in key[1]]
         stop = key[0] == "or"
+        if not stop and _FALSE in key[1]:
+            return False
         if stop in parts:
             return bool(stop)
         if None not in parts:

@@ -25,6 +25,7 @@ from lora_lint.interpreter.values import (
     DictVal,
     FuncVal,
     Generator,
+    Jump,
     LibMethod,
     Partial,
     Scope,
@@ -289,6 +290,9 @@ def _in_contexts(run: Run, fields: dict[str, Any]) -> ExitStack:
     return stack
 
 
+_ROWS = frozenset({"worker", "batched"})  # contexts in which rows of a data set are made
+
+
 def _call_back(run: Run, callee: Value, fields: dict[str, Any], site: Site, owner: Obj | None) -> Value:
     given = _given(run, fields, site)
     with _in_contexts(run, fields) as stack:
@@ -298,7 +302,12 @@ def _call_back(run: Run, callee: Value, fields: dict[str, Any], site: Site, owne
         if run.program.mapped.is_done(key):
             return run.fresh(site.node)
         stack.enter_context(run.program.mapped.running(run, key))
-        result = calls.call_value(run, callee, given, site.node, site.scope)
+        try:
+            result = calls.call_value(run, callee, given, site.node, site.scope)
+        except Jump as jump:
+            if jump.kind != "raise" or not _ROWS.intersection(_contexts(fields)):
+                raise
+            return run.fresh(site.node)  # rows that a program refuses are not the ones that it trains on
         if isinstance(result, Generator) and "worker" in _contexts(fields):
             generators.collect(run, result, site.node)
     return result

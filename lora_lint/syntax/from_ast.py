@@ -9,7 +9,7 @@ import ast
 import warnings
 from typing import Any
 
-from lora_lint.syntax import ir, iterators
+from lora_lint.syntax import endings, ir, iterators
 from lora_lint.syntax.ast_base import STATEMENTS, Lowering, NotForAstError, expression, optional, statements
 from lora_lint.syntax.ast_expressions import OPERATORS, arguments, parameters
 
@@ -156,7 +156,8 @@ def _function(at: Lowering, node: ast.FunctionDef | ast.AsyncFunctionDef, out: l
     body = statements(at, node.body)
     generator, at.yields = at.yields, outer
     is_async = isinstance(node, ast.AsyncFunctionDef)
-    out.append(ir.FunctionDef(at.loc(node), node.name, params, body, decorators, returns, is_async, generator))
+    whole = endings.of_function(body)
+    out.append(ir.FunctionDef(at.loc(node), node.name, params, whole, decorators, returns, is_async, generator))
 
 
 def _class(at: Lowering, node: ast.ClassDef, out: list[ir.Stmt]) -> None:

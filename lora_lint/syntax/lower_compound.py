@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import libcst as cst
 
-from lora_lint.syntax import ir, iterators
+from lora_lint.syntax import endings, ir, iterators
 from lora_lint.syntax.dispatch import lower, lower_statements, statement
 from lora_lint.syntax.lower_expr import arguments, identifier, parameters
 from lora_lint.syntax.lower_match import lower_match
@@ -164,7 +164,8 @@ def _function(at: Cursor, node: cst.FunctionDef, out: list[ir.Stmt]) -> None:
     body = _suite(at, node.body)
     generator, at.yields = at.yields, outer
     is_async = node.asynchronous is not None
-    out.append(ir.FunctionDef(at.loc(start), name, params, body, decorators, returns, is_async, generator))
+    whole = endings.of_function(body)
+    out.append(ir.FunctionDef(at.loc(start), name, params, whole, decorators, returns, is_async, generator))
 
 
 @statement(cst.ClassDef)
