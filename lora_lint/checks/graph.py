@@ -282,7 +282,7 @@ def training_in_eval_mode(event: Event, trace: Trace) -> Iterator[Report]:
     loss = _loss(backward)
     for source in loss.sources if loss is not None else ():
         model = source.model
-        if model is None or source.args.get("mode") is not Mode.EVAL or learns(model).no:
+        if model is None or source.args.get("mode") is not Mode.EVAL or not learns(model).yes:
             continue
         if source.args.get("grad") is Tri.NO:
             continue  # a reference beside the training forward: eval mode is right for it
