@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from lora_lint.apis.tables import Family, architectures, loads_anything
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import maker
-from lora_lint.checks.values import literal, strings
+from lora_lint.checks.values import literal, read_off, strings
 from lora_lint.findings import Applicability, FixPlan, SetKeyword, Severity
 from lora_lint.lifecycle.heap import WHOLE_PATHS, Adapter, Obj
 from lora_lint.lifecycle.trace import SHARED_CONFIG, Event, Trace
@@ -33,7 +33,7 @@ def target_modules_mismatch(event: Event, trace: Trace) -> Iterator[Report]:
     listed = strings(targets)
     if family is None or not listed:
         return
-    missing = [name for name in listed if not _fits(name, family, model.root)]
+    missing = [name for name in listed if name not in read_off(targets) and not _fits(name, family, model.root)]
     counted = event.args.get("without_layer")  # in a run: the names for which no layer got an adapter
     if counted is not None:
         missing = [name for name in missing if name in counted]

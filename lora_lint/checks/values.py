@@ -43,6 +43,12 @@ def strings(value: Any) -> list[str] | None:
     return found if all(isinstance(item, str) for item in found) else None
 
 
+def read_off(value: Any) -> set[str]:
+    """The strings of a list that the program read off a model, where a few names stand for all."""
+    items = getattr(value, "items", None)
+    return {literal(item) for item in items if hasattr(item, "prefixes")} if isinstance(items, list) else set()
+
+
 def enum_member(value: Any) -> str | None:
     """The name of a string constant or of an enum member ("SEQ_CLS" for TaskType.SEQ_CLS); None when it is neither."""
     text = literal(value)
