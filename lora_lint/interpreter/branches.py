@@ -174,6 +174,7 @@ def _join_arms(run: Run, node: ir.If, scope: Scope) -> None:
         places.append((owner.attrs, name))
     before = [values.get(name) for values, name in places]
     filled = _lists_of_constants(run, node, scope)
+    inserted = [(held, list(held.items)) for held in _inserted_into(body, scope)]
     results: list[list[Value | None]] = []
     for arm in (node.body, node.orelse):
         for (values, name), value in zip(places, before, strict=True):
@@ -194,6 +195,8 @@ def _join_arms(run: Run, node: ir.If, scope: Scope) -> None:
             values[name] = _either(*found) if len(found) == 2 else found[0]
     for held, length in filled:
         held.open = held.open or len(held.items) != length  # what an arm adds may not be there
+    for held, items in inserted:
+        held.items, held.open = items, True  # nobody knows whether it is in there, and where the others are
 
 
 def _lists_of_constants(run: Run, node: ir.If, scope: Scope) -> list[tuple[SeqVal, int]]:
@@ -205,6 +208,16 @@ def _lists_of_constants(run: Run, node: ir.If, scope: Scope) -> list[tuple[SeqVa
     mentioned = (scope.lookup(name) for statement in (*node.body, *node.orelse) for name in walk.names_in(statement))
     lists = {id(value): value for value in mentioned if isinstance(value, SeqVal)}
     return [(held, len(held.items)) for held in lists.values() if all(isinstance(item, Const) for item in held.items)]
+
+
+def _inserted_into(body: tuple[ir.Stmt, ...], scope: Scope) -> Iterator[SeqVal]:
+    """Lists into which statements put something by its place: `models.insert(1, encoder)`."""
+    for node in walk.nodes_in(body):
+        called = node.func if isinstance(node, ir.Call) else None
+        if isinstance(called, ir.Attr) and called.name == "insert" and isinstance(called.value, ir.Name):
+            value = scope.lookup(called.value.id)
+            if isinstance(value, SeqVal):
+                yield value
 
 
 def _attributes(body: Iterable[ir.Stmt], scope: Scope) -> list[tuple[Obj, str]]:
