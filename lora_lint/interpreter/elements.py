@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterator
 from dataclasses import replace
+from typing import TypeAlias
 
 import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.apis.tables import architectures
@@ -27,7 +28,8 @@ _PREFIXES = {
     "torch._dynamo.OptimizedModule": "_orig_mod.",
 }
 
-
+# A model, and what stands before its names.
+_Member: TypeAlias = tuple[Obj, tuple[str, ...]]
 # The whole name of a parameter of an adapter: only that one bears it, and in which blocks there are some, the user knows.
 _ONE_OF_AN_ADAPTER = re.compile(r"[\w.]+\.\d+\.[\w.]+\.lora_\w+(\.\w+)?\.weight")
 
@@ -37,8 +39,9 @@ def representatives(run: Run, iterator: ParamIter, extra_names: tuple[str, ...])
     the user's own conditions mention and no representative bears get one of their own (a projector, a tower)."""
     known: list[str] = []
     adapted: list[Element] = []
-    for member, prefix in _members(iterator.model):
-        for element in _of_member(run, member, prefix, iterator.modules):
+    members = list(_members(iterator.model))
+    for member, prefixes in members:
+        for element in _of_member(run, member, "".join(prefixes), iterator.modules):
             if iterator.parts is None or element.part in iterator.parts:
                 if element.part is Part.ADAPTER:
                     adapted.append(element)
@@ -52,36 +55,43 @@ def representatives(run: Run, iterator: ParamIter, extra_names: tuple[str, ...])
             continue
         bare = patterns.literal_head(spelled).strip(".")
         if re.fullmatch(r"[A-Za-z_][\w.]*", bare) and "lora" not in bare.lower() and not any(bare in k for k in known):
-            name = _full_name(name_prefixes(iterator.model), bare)
+            within = [] if iterator.modules else _spelled_with(members, bare)
+            model, prefixes = (within or members)[0]
             suffix = "" if iterator.modules else ".weight"
             if spelled in extra_names or spelled in iterator.extras:
-                yield Element(iterator.model, Part.BASE, f"{name}{suffix}", iterator.modules, "matrix", bare)
+                name = f"{_full_name(prefixes, bare)}{suffix}"
+                yield Element(model, Part.BASE, name, iterator.modules, "matrix", bare)
             adapters = iterator.parts is None or Part.ADAPTER in iterator.parts or bare in iterator.inside
-            if not iterator.modules and adapters:
-                yield from _adapters_inside(iterator.model, name, bare, adapted)
+            for model, prefixes in within or members if adapters and not iterator.modules else ():
+                yield from _adapters_inside(model, prefixes, bare, adapted)
 
 
-def _adapters_inside(model: Obj, name: str, bare: str, others: list[Element]) -> Iterator[Element]:
+def _adapters_inside(model: Obj, prefixes: tuple[str, ...], bare: str, adapted: list[Element]) -> Iterator[Element]:
     """What adapters have in a module that the user's conditions name: `"layers.30" in name and "lora_" in name`. In a
     block with a number there are some for certain; whether in a module of another name, nobody knows (they have it as
-    `extra`), unless the family of the model tells. others: the representatives of the adapters."""
-    if any(bare in each.name for each in others) or connectors.free_of_adapters(model, bare):
+    `extra`), unless the family of the model tells. prefixes: of the model's names. adapted: the representatives of adapters."""
+    others = [each for each in adapted if each.model.root is model.root]
+    inner = bare.removeprefix(_spelled(prefixes, bare))
+    if any(bare in each.name for each in others) or connectors.free_of_adapters(model, inner):
         return
+    apart = any(map(layer_names.is_apart, inner.split(".")))
     for adapter in model.model.adapters:
         label = adapter.name if isinstance(adapter.name, str) else "default"
         alike = layer_names.in_block(bare, [each.name for each in others if each.adapter is adapter])
-        if not alike and not layer_names.are_known(model, adapter.config) and not layer_names.is_apart(bare):
+        if not alike and not apart and not layer_names.are_known(model, adapter.config):
+            name = _full_name(prefixes, bare)
             alike = [f"{name}.self_attn.q_proj.{matrix}.{label}.weight" for matrix in ("lora_A", "lora_B")]
         extra = "" if any(map(str.isdigit, bare)) else bare
         for path in alike:
             yield Element(model, Part.ADAPTER, path, False, "matrix", extra, adapter)
 
 
-def _members(model: Obj) -> Iterator[tuple[Obj, str]]:
-    yield model, name_prefix(model)
-    names = {id(value.root): key for key, value in model.root.attrs.items() if isinstance(value, Obj)}
-    for child in model.children():
-        yield child, f"{names.get(id(child.root), 'child')}.{name_prefix(child)}"
+def _members(model: Obj) -> Iterator[_Member]:
+    """A model and the models that its attributes hold, each with what stands before its names: attributes and wrappers."""
+    outer = name_prefixes(model)
+    yield model, outer
+    for child, path in model.inside():
+        yield child, (*outer, f"{path}.", *name_prefixes(child))
 
 
 def name_prefixes(obj: Obj) -> tuple[str, ...]:
@@ -102,10 +112,22 @@ def name_prefix(obj: Obj) -> str:
 
 def _full_name(prefixes: tuple[str, ...], name: str) -> str:
     """A name that the user spells with all, some or none of the prefixes, with all of them."""
+    return "".join(prefixes) + name.removeprefix(_spelled(prefixes, name))
+
+
+def _spelled(prefixes: tuple[str, ...], name: str) -> str:
+    """Those of the prefixes with which the user spells a name, "" for none."""
     count = len(prefixes)
     runs = ("".join(prefixes[first:end]) for first in range(count) for end in range(count, first, -1))
-    spelled = next((run for run in runs if name.startswith(run)), "")
-    return "".join(prefixes) + name.removeprefix(spelled)
+    return next((run for run in runs if name.startswith(run)), "")
+
+
+def _spelled_with(members: list[_Member], name: str) -> list[_Member]:
+    """Of a model and those inside it, the innermost one whose attribute a name begins with; empty for any other name."""
+    outer = members[0][1]
+    rest = name.removeprefix(_spelled(outer, name))
+    found = [member for member in members[1:] if rest.startswith(member[1][len(outer)])]
+    return [max(found, key=lambda member: len(member[1][len(outer)]))] if found else []
 
 
 def _of_member(run: Run, model: Obj, prefix: str, modules: bool) -> Iterator[Element]:

@@ -9,7 +9,7 @@ import re
 
 from lora_lint.apis.tables import Family, architectures
 from lora_lint.interpreter.connectors import pattern_of, targets_of
-from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.heap import HOLDERS, Obj
 
 BLOCK = "model.layers.0."
 _USUAL = ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj")  # where nothing is known of the layers
@@ -57,19 +57,37 @@ def _in_family(model: Obj, config: Obj | None) -> list[str]:
     unknown."""
     root, targets, pattern = model.root, targets_of(config), pattern_of(config)
     family = architectures().family(root.type, root.model.architecture)
-    if family is None or "For" not in root.type.rsplit(".", 1)[-1]:
-        return []  # a class without a head has other names
-    if pattern is not None:
-        inside = list(filter(pattern.fullmatch, family.modules))
-    elif targets is None:
-        inside = sorted(filter(_may_be_linear, family.modules), key=_is_in_block)  # what joins two towers first
-    else:
-        inside = [path for path in family.modules if any(f".{path}".endswith(f".{target}") for target in targets)]
+    if family is None:
+        return []
     foreign = _of_other_classes(family, root)
-    inside = [path for path in inside if path.split(".")[0] not in foreign]
+    modules = [path for path in family.modules if path.split(".")[0] not in foreign]
+    if "For" not in root.type.rsplit(".", 1)[-1]:
+        modules = _without_head(modules, root)
+    if pattern is not None:
+        inside = list(filter(pattern.fullmatch, modules))
+    elif targets is None:
+        inside = sorted(filter(_may_be_linear, modules), key=_is_in_block)  # what joins two towers first
+    else:
+        inside = [path for path in modules if any(f".{path}".endswith(f".{target}") for target in targets)]
     if len(inside) <= _MOST:
         return inside
     return list({(_stack(path), path.rsplit(".", 1)[-1]): path for path in reversed(inside)}.values())[::-1][:_MOST]
+
+
+def _without_head(modules: list[str], root: Obj) -> list[str]:
+    """The modules of a family as they are named in its class without a head: what `bert.` or `model.` stands before in the
+    others. None where the classes differ in more, and of a class that may have a head."""
+    library, _, name = root.type.rpartition(".")
+    if (
+        not library.startswith("transformers")
+        or not name.endswith("Model")
+        or "Head" in name
+        or name == "PreTrainedModel"
+    ):
+        return []
+    if not all(path.split(".")[0] in HOLDERS for path in filter(_is_in_block, modules)):
+        return []
+    return [path.partition(".")[2] for path in modules if path.split(".")[0] in HOLDERS]
 
 
 def _is_in_block(path: str) -> bool:

@@ -14,7 +14,7 @@ from lora_lint.interpreter.frames import ParamLoop
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, Jump, Scope, SeqVal, Sym, Value
-from lora_lint.lifecycle.heap import Obj, trainable
+from lora_lint.lifecycle.heap import Obj, adapters_of, trainable
 from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Part, Tri
 from lora_lint.location import Location
 from lora_lint.syntax import ir
@@ -137,22 +137,8 @@ def _finish(run: Run, model: Obj, state: ParamLoop, seen: list[Element]) -> None
     """Make one event of everything a loop wrote to requires_grad."""
     if not state.writes or state.where is None:
         return
-    parts: dict[Part, Tri] = {}
-    for part in {element.part for element in seen if not element.extra}:
-        members = [e for e in seen if e.part is part and not e.extra]
-        answers = [state.writes.get(e.name) for e in members]
-        if all(a is None for a in answers):
-            continue
-        distinct = set(answers)
-        answer = distinct.pop() if len(distinct) == 1 else Tri.UNKNOWN
-        parts[part] = Tri.UNKNOWN if state.broke or answer is None else answer
+    parts = _parts(model, state, seen)
     everywhere = set(parts.values()) if parts.keys() >= BASE_PARTS else set()
-    inside = [e for e in seen if e.extra and e.part is Part.ADAPTER]
-    if any(not state.writes.get(e.name, Tri.NO).no for e in inside) and not parts.get(Part.ADAPTER, Tri.NO).yes:
-        if Part.ADAPTER in parts or not all(trainable(model.model, a)[0].yes for a in model.model.adapters):
-            parts[Part.ADAPTER] = Tri.UNKNOWN  # some of the adapter's parameters train again
-    elif any(e.name not in state.writes for e in inside) and parts.get(Part.ADAPTER, Tri.YES).no:
-        parts[Part.ADAPTER] = Tri.UNKNOWN  # some may go on
     named = [e for e in seen if e.extra and e.part is not Part.ADAPTER]
     extras = {e.extra: state.writes[e.name] for e in named if e.name in state.writes}
     extras = {name: answer for name, answer in extras.items() if {answer} != everywhere}  # told apart from the others
@@ -162,7 +148,29 @@ def _finish(run: Run, model: Obj, state: ParamLoop, seen: list[Element]) -> None
         if state.broke
         else {e.name: state.writes.get(e.name) for e in seen if e.part is Part.ADAPTER and not e.extra}
     )
-    emit_parts(run, model, parts, extras, state.where, state.statement, wrote, layers)
+    members = list(model.models())
+    apart = {id(m.root): _parts(m, state, [e for e in seen if e.model.root is m.root]) for m in members[1:] and members}
+    emit_parts(run, model, parts, extras, state.where, state.statement, wrote, layers, apart)
+
+
+def _parts(model: Obj, state: ParamLoop, seen: list[Element]) -> dict[Part, Tri]:
+    """What a loop wrote to the parts of a model, of which these are the representatives."""
+    parts: dict[Part, Tri] = {}
+    for part in {element.part for element in seen if not element.extra}:
+        members = [e for e in seen if e.part is part and not e.extra]
+        answers = [state.writes.get(e.name) for e in members]
+        if all(a is None for a in answers):
+            continue
+        distinct = set(answers)
+        answer = distinct.pop() if len(distinct) == 1 else Tri.UNKNOWN
+        parts[part] = Tri.UNKNOWN if state.broke or answer is None else answer
+    inside = [e for e in seen if e.extra and e.part is Part.ADAPTER]
+    if any(not state.writes.get(e.name, Tri.NO).no for e in inside) and not parts.get(Part.ADAPTER, Tri.NO).yes:
+        if Part.ADAPTER in parts or not all(trainable(m.model, a)[0].yes for m, a in adapters_of(model)):
+            parts[Part.ADAPTER] = Tri.UNKNOWN  # some of the adapter's parameters train again
+    elif any(e.name not in state.writes for e in inside) and parts.get(Part.ADAPTER, Tri.YES).no:
+        parts[Part.ADAPTER] = Tri.UNKNOWN  # some may go on
+    return parts
 
 
 def emit_parts(
@@ -174,9 +182,11 @@ def emit_parts(
     statement: Location | None,
     wrote: frozenset[tuple[Part, Tri]] = frozenset(),
     layers: dict[str, Tri | None] | None = None,
+    apart: dict[int, dict[Part, Tri]] | None = None,
 ) -> None:
     """Emit the freeze or thaw that a loop over parameters amounts to. wrote: what it wrote to some of each part. layers: what
-    it wrote to the adapter's parameters, by name."""
+    it wrote to the adapter's parameters, by name. apart: what it wrote to the parts of each model in a model of models, by
+    the identity of its root."""
     adapter = parts.get(Part.ADAPTER)
     answers = [*parts.values(), *extras.values()]
     freezes = adapter.no if adapter is not None else not any(a.yes for a in answers)
@@ -185,7 +195,7 @@ def emit_parts(
         Ev.FREEZE if freezes else Ev.THAW,
         None,
         {"model": model},
-        {"parts": parts, "extras": extras, "wrote": wrote, "layers": layers or {}, "loop": True},
+        {"parts": parts, "extras": extras, "wrote": wrote, "layers": layers or {}, "loop": True, "apart": apart or {}},
         at=where,
     )
     run.statement = saved

@@ -105,7 +105,8 @@ def _prepare(event: Event, model: Obj) -> None:
 
 def _freeze_thaw(event: Event, model: Obj) -> None:
     """args: parts (Part -> Tri; default all parts, frozen or thawed by the event's kind), adapter (Adapter or None).
-    A whole model of models (user modules) passes it on to each."""
+    A whole model of models (user modules) passes it on to each. apart: of those to which something else happens, the parts
+    (by the identity of the root)."""
     answer = Tri.YES if event.kind is Ev.THAW else Tri.NO
     if "value" in event.args:
         answer = event.args["value"]
@@ -113,8 +114,10 @@ def _freeze_thaw(event: Event, model: Obj) -> None:
     parts = given if given is not None else dict.fromkeys(ALL_PARTS, answer)
     members = list(model.models())
     event.adapters = tuple(a for m in members for a in m.model.adapters)
+    apart: dict[int, dict[Part, Tri]] = event.args.get("apart") or {}
     for member in members:
-        member.model.ops.append(TrainOp(event, dict(parts), member.full_path, event.args.get("only")))
+        here = apart.get(id(member.root), parts)
+        member.model.ops.append(TrainOp(event, dict(here), member.full_path, event.args.get("only")))
 
 
 def _mode(event: Event, model: Obj) -> None:
