@@ -10,7 +10,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import encodings, found_modules
+from lora_lint.interpreter import encodings, factories, found_modules
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.keys import compound
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamSet
@@ -28,6 +28,7 @@ from lora_lint.interpreter.values import (
     SeqVal,
     Sym,
     Value,
+    is_none,
     is_slice,
     join,
     key_of,
@@ -194,20 +195,31 @@ def _belong_together(run: Run, table: DictVal) -> None:
         run.alternatives.add(frozenset(("config-used", config.site) for config in configs))
 
 
-def registered(run: Run, value: DictVal, index: Value, node: ir.Node, certain: bool = True) -> Value | None:
-    """What an unknown key picks out of a registry of a few classes or functions of the user: each of them on a path of its
-    own, where one of them matters. certain: it is one of them."""
+def registered(
+    run: Run, value: DictVal, index: Value, node: ir.Node, certain: bool = True, other: Value = None
+) -> Value | None:
+    """What an unknown key picks out of a registry of a few classes or functions: each of them on a path of its own, where
+    they are the user's and one of them matters, or all give the config of an adapter. certain: it is one of
+    them. other: what there is for other keys."""
     found = list(value.items.items())
     if not isinstance(index, Sym) or index.default is not None or value.open or not 0 < len(found) <= _FEW:
         return None
-    if not all(isinstance(item, (ClassVal, FuncVal)) for _, item in found):
-        return None
-    if not any(isinstance(item, ClassVal) or run.program.is_hot(item.node) for _, item in found):
-        return None
+    if not _matter(run, value):
+        made = factories.made_by(run, [*value.items.values(), *([] if other is None or is_none(other) else [other])])
+        if made is None:
+            return None
+        run.alternatives.add(frozenset(("config-used", place) for place in made))
     for key, item in found[:-1] if certain else found:
         if conditions.decide(run, Sym(("==", index.key, key_of(Const(key))), index.text), node)[0]:
             return item
     return found[-1][1] if certain else None
+
+
+def _matter(run: Run, table: DictVal) -> bool:
+    """Whether a table holds classes or functions of the user, one of which can matter to the lifecycle."""
+    held = [item for item in table.items.values() if isinstance(item, (ClassVal, FuncVal))]
+    hot = any(isinstance(item, ClassVal) or run.program.is_hot(item.node) for item in held)
+    return hot and len(held) == len(table.items)
 
 
 _FEW = 4
