@@ -272,11 +272,13 @@ def _weakly(run: Run, node: ir.If, scope: Scope) -> None:
     state = run.param_loops[-1]
     remembered = run.last_condition
     there = elements.asks_for_gradient(remembered[1]) if remembered is not None else None
-    before, (depth, ended) = state.doubt, state.lacking
+    trains = elements.asks_whether_trains(remembered[1]) if remembered is not None else None
+    before, (depth, ended), asked = state.doubt, state.lacking, state.asked
     state.weak += 1
     try:
         for taken, arm in ((True, node.body), (False, node.orelse)):
             state.lacking = (depth + (there is taken), state.lacking[1])
+            state.asked = (state.weak, trains[0], trains[1] is taken) if trains is not None else asked
             try:
                 execution.block(run, arm, scope)
             except Jump as jump:
@@ -286,4 +288,4 @@ def _weakly(run: Run, node: ir.If, scope: Scope) -> None:
                 before, state.lacking = True, (state.lacking[0], ended)
     finally:
         state.weak -= 1
-        state.lacking = (depth, state.lacking[1])
+        state.lacking, state.asked = (depth, state.lacking[1]), asked

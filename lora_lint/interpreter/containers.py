@@ -81,7 +81,7 @@ def _mutated(run: Run, name: str, args: Args, node: ir.Node) -> Value:
 def _list_method(run: Run, value: SeqVal, name: str, args: Args, node: ir.Node) -> Value:
     given = [v for v, _ in args.positional]
     if name in ("append", "add") and given:
-        item = gathering.put_into(run, value, given[0])
+        item = gathering.put_into(run, value, given[0], node)
         if len(value.items) < 200:
             value.items.append(item)
         gathering.note_growth(run, value)

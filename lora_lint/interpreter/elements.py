@@ -208,6 +208,16 @@ def asks_for_gradient(condition: Value) -> bool | None:
     return negated if gradient_of(asked[1]) else None
 
 
+def asks_whether_trains(condition: Value) -> tuple[str, bool] | None:
+    """The parameter of which a condition asks whether it requires gradients, and whether it does where the condition holds."""
+    key = condition.key if isinstance(condition, Sym) else None
+    negated = isinstance(key, tuple) and key[:1] == ("not",)
+    asked = key[1] if isinstance(key, tuple) and negated else key
+    if not isinstance(asked, tuple) or asked[:1] != ("element",) or asked[2:] != ("requires_grad",):
+        return None
+    return str(asked[1]), not negated
+
+
 def gradient_of(key: Hashable) -> str:
     """The name of the representative parameter whose gradient an unknown is, or the data of that, "" for anything else."""
     if isinstance(key, tuple) and key[:1] == ("attr",) and key[2:] == ("data",):
@@ -229,7 +239,7 @@ def item_of_layer(element: Element, index: Value) -> Element | None:
 
 def _requires_grad(element: Element) -> Value:
     state = element.model.model
-    if element.extra and state.adapters and element.part is not Part.ADAPTER:
+    if element.extra and element.part is not Part.ADAPTER and any(m.model.adapters for m in element.model.models()):
         return Sym(("element", element.name, "requires_grad"), "requires_grad")  # stands for the adapters in there, too
     if element.part in (Part.ADAPTER, Part.COPY):
         adapters = state.adapters if element.adapter is None else [element.adapter]

@@ -24,7 +24,8 @@ class GradMode:
 class ParamLoop:
     """A running loop over parameters: what it wrote so far. weak: depth of conditions that cannot be read. doubt: such
     a condition may have ended this turn already. Those that ask whether there is a gradient do not matter to what drops it:
-    lacking is how many of the depth ask that, and whether a turn may have ended for that alone.
+    lacking is how many of the depth ask that, and whether a turn may have ended for that alone. asked: at which depth a
+    condition asks whether which parameter trains, and what this arm says.
     """
 
     writes: dict[Any, Tri] = field(default_factory=dict)
@@ -34,6 +35,7 @@ class ParamLoop:
     broke: bool = False
     doubt: bool = False
     lacking: tuple[int, bool] = (0, False)
+    asked: tuple[int, str, bool] | None = None
     model: Obj | None = None
     lists: list[SeqVal] = field(default_factory=list)  # to which it appended what it goes over
     clips: bool = False  # it clipped gradients
@@ -43,6 +45,11 @@ class ParamLoop:
     def turn(self, sure: bool) -> None:
         """Begin with the next parameter. sure: it certainly is one that the loop goes over."""
         self.doubt, self.lacking = not sure, (self.lacking[0], False)
+
+    def certain(self, name: str, answer: Tri) -> bool:
+        """Whether a parameter has what is written to it for certain behind this: it is written in every turn, or where it is
+        not so already (`if not p.requires_grad: p.requires_grad = True`)."""
+        return not self.doubt and (not self.weak or self.asked == (self.weak, name, not answer.yes))
 
     def drops(self) -> bool:
         """Whether a gradient that there is would certainly be dropped here."""

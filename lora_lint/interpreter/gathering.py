@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName
+import lora_lint.interpreter.params as params
+from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import SeqVal, Value
+from lora_lint.syntax import ir
 
 
 def element_in(item: Value) -> Element | None:
@@ -18,19 +20,30 @@ def element_in(item: Value) -> Element | None:
     return found if isinstance(found, Element) else None
 
 
-def put_into(run: Run, held: SeqVal, item: Value) -> Value:
+def put_into(run: Run, held: SeqVal, item: Value, node: ir.Node) -> Value:
     """What a list that something is appended to holds of it. One that a loop over parameters or modules fills with those is
     known to hold these alone."""
     state = run.param_loops[-1] if run.param_loops else None
     before = held.whole if isinstance(held.whole, ParamIter) else None
+    if state is not None and before is not None and state.model is not None and before.model is not state.model:
+        _closed(run, held, node)
+        before = None
     if before is not None:
         held.whole = None
     if state is None or state.model is None or element_in(item) is None:
         return item
-    if not held.items or (before is not None and before.model is state.model):
+    if all(isinstance(each, ParamSet) for each in held.items) or (before is not None and before.model is state.model):
         held.whole = before or ParamIter(state.model)
         state.lists.append(held)
     return in_doubt(item) if state.weak or state.doubt else item
+
+
+def _closed(run: Run, held: SeqVal, node: ir.Node) -> None:
+    """Take what a list holds of one model together, before a loop over another one adds to it."""
+    sets = [item for item in held.items if isinstance(item, ParamSet)]
+    rest = SeqVal(held.kind, [item for item in held.items if not isinstance(item, ParamSet)], whole=held.whole)
+    if (iterator := params.of_list(run, rest)) is not None:
+        held.items[:] = [*sets, params.materialise(run, iterator, node)]
 
 
 def note_growth(run: Run, held: SeqVal) -> None:

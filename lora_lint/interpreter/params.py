@@ -7,6 +7,8 @@ helper predicates. What cannot be evaluated makes the parts it decides unknown.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.elements as elements
@@ -158,6 +160,12 @@ def captures_of(run: Run, value: Value, node: ir.Node) -> list[Capture] | None:
     if (iterator := of_list(run, value)) is not None:
         return materialise(run, iterator, node).captures
     if isinstance(value, SeqVal):
+        sets = [item for item in value.items if isinstance(item, ParamSet)]
+        rest = [item for item in value.items if gathering.element_in(item) is not None]
+        if sets and rest and len(sets) + len(rest) == len(value.items):  # filled by one loop after the other
+            last = captures_of(run, SeqVal(value.kind, rest, value.open, value.whole), node)
+            at, first = run.loc(node), [capture for each in sets for capture in each.captures]
+            return None if last is None else [replace(c, location=at, statement=run.statement) for c in first] + last
         out: list[Capture] = []
         others = [item for item in value.items if not are_own(item)]
         for item in others:
