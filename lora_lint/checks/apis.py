@@ -96,9 +96,11 @@ def adapter_name_collides(event: Event, trace: Trace) -> Iterator[Report]:
 @check("LL703", on=Ev.LABEL_NAMES)
 def peft_label_names_missing(event: Event, trace: Trace) -> Iterator[Report]:
     """The trainer looks for label names in a PeftModel without a task type, and will evaluate."""
-    arguments, model = event.role("arguments"), event.model
+    arguments, model, trainer = event.role("arguments"), event.model, event.role("trainer")
     if event.maybe or arguments is None or arguments.event is None or model is None or not _evaluates(arguments):
         return
+    if trainer is not None and "label_names" in trainer.attrs:
+        return  # the user's own trainer names them
     injections = [a.event for a in model.model.adapters if a.config is not None]
     untyped = [a for a in model.model.adapters if a.config is not None and not given(a.config.facts, "task_type")]
     if model.wraps is None or not untyped or len(untyped) != len(model.model.adapters) or untyped[0].loaded:

@@ -13,7 +13,7 @@ import lora_lint.interpreter.items as items
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.specs as specs
-from lora_lint.interpreter import config_files, encodings, enums, records, rows, tensors, walk
+from lora_lint.interpreter import config_files, enums, records, rows, tensor_parts, tensors, walk
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.keys import compound
@@ -40,8 +40,8 @@ from lora_lint.interpreter.values import (
     same,
 )
 from lora_lint.lifecycle.heap import WHOLE_PATHS, Obj
-from lora_lint.lifecycle.trace import GRADIENT_READ, GRADIENT_TAKEN, MODE_WRITTEN, Tensor
-from lora_lint.lifecycle.vocabulary import Cut, Ev, Kind, Tri
+from lora_lint.lifecycle.trace import GRADIENT_TAKEN, MODE_WRITTEN, Tensor
+from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
 from lora_lint.syntax import ir
 
 # Objects whose attributes are fields, not methods.
@@ -68,7 +68,7 @@ def read(run: Run, value: Value, name: str, node: ir.Node, scope: Scope | None =
     if isinstance(value, Obj):
         return _of_object(run, value, name, node)
     if isinstance(value, Tensor):
-        return _of_tensor(run, value, name, node)
+        return tensor_parts.read(run, value, name, node)
     if isinstance(value, ModuleVal):
         return run.program.member(run, value, name, node)
     if isinstance(value, LibRef):
@@ -136,18 +136,6 @@ def _of_unknown(run: Run, value: Sym, name: str) -> Value:
     if isinstance(found, Sym) and found.obj is not None:
         return found.obj
     return found
-
-
-def _of_tensor(run: Run, value: Tensor, name: str, node: ir.Node) -> Value:
-    if name == "data":
-        return tensors.cut(run, value, Cut.DATA, node)
-    if name == "grad":
-        run.witnesses.update(((GRADIENT_TAKEN,), (GRADIENT_READ, value.hack_at)))
-    if name in ("grad", "shape", "device", "dtype", "ndim", "requires_grad", "grad_fn", "is_cuda"):
-        return Sym(("tensor", name, id(value)), name, data=name != "grad")  # a gradient may have a graph of its own
-    if value.encoding is not None:
-        return encodings.item(value, name)
-    return LibMethod(value, name) if run.store.find_method(tensors.TYPE, name) else value
 
 
 def _of_super(run: Run, value: Super, name: str, node: ir.Node) -> Value:
@@ -310,6 +298,8 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
         run.witnesses.add((MODE_WRITTEN, run.module.path))
     if isinstance(value, Obj):
         _write_object(run, value, name, new, node)
+    elif isinstance(value, Tensor) and name not in ("data", "grad"):
+        tensor_parts.write(run, value, name, new)
     elif isinstance(value, (Sym, ClassVal)):
         run.keep(value.attrs, name)
         value.attrs[name] = new

@@ -16,7 +16,7 @@ from lora_lint.interpreter.sharing import Import
 from lora_lint.interpreter.values import ModuleVal, OutOfBudget, Setting, Sym, Value
 from lora_lint.lifecycle import effects
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.trace import GRADIENT_WRITTEN, Entered, Event, Guard, Trace
+from lora_lint.lifecycle.trace import GRADIENT_WRITTEN, Entered, Event, Guard, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
 from lora_lint.location import Location
 from lora_lint.syntax import ir
@@ -57,6 +57,9 @@ class Run:
         self.grad: list[GradMode] = [GradMode(Tri.YES)]
         self.param_loops: list[ParamLoop] = []
         self.places: dict[Hashable, Element] = {}  # the parameter that a counter over a list of them points at
+        self.output_parts: dict[
+            tuple[int, str], tuple[Tensor, Value]
+        ] = {}  # by id and name: written to outputs of models
         self.drawn: dict[Hashable, ParamIter] = {}  # by key: parameters that `next` took from an iterator
         self.filters: dict[Location, tuple[set[str], set[str], tuple[str, str]]] = {}
         self.statement: Location | None = None
