@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -41,11 +42,11 @@ class ApiStore:
         self.find_call = lru_cache(maxsize=4096)(self._find_call)
         self.find_method = lru_cache(maxsize=4096)(self._find_method)
         self.attribute = lru_cache(maxsize=4096)(self._attribute)
-        self.changes = lru_cache(maxsize=4096)(self._changes)
-        self.pure = lru_cache(maxsize=4096)(self._pure)
-        self.computes = lru_cache(maxsize=1024)(self._computes)
-        self.folds = lru_cache(maxsize=1024)(self._folds)
-        self.conforms = lru_cache(maxsize=1024)(self._conforms)
+        self.changes = self._listed(lambda spec: spec.changes)
+        self.pure = self._listed(lambda spec: spec.pure)
+        self.computes = self._listed(lambda spec: spec.computes)
+        self.folds = self._listed(lambda spec: spec.folds)
+        self.conforms = self._listed(lambda spec: spec.conforms)
         self.default = lru_cache(maxsize=8192)(self._default)
 
     @classmethod
@@ -133,9 +134,13 @@ class ApiStore:
                 return tuple(found)
         return ()
 
-    def _pure(self, type_name: str, method: str) -> bool:
-        """Whether the type's spec says that the method has no effect on any facet."""
-        return any(fnmatchcase(method, glob) for spec in self.mro(type_name) for glob in spec.pure)
+    def _listed(self, globs: Callable[[TypeSpec], tuple[str, ...]]) -> Callable[[str, str], bool]:
+        """Whether a method of a type is among those that its specs, or those of its bases, list under a key (see TypeSpec)."""
+
+        def among(type_name: str, method: str) -> bool:
+            return any(fnmatchcase(method, glob) for spec in self.mro(type_name) for glob in globs(spec))
+
+        return lru_cache(maxsize=4096)(among)
 
     def _attribute(self, type_name: str, name: str) -> object | None:
         """The return form of an attribute, None when the type says nothing."""
@@ -144,22 +149,6 @@ class ApiStore:
                 form: object = spec.attributes[name]
                 return form
         return None
-
-    def _changes(self, type_name: str, method: str) -> bool:
-        """Whether a method the type does not list is named like one that changes state."""
-        return any(fnmatchcase(method, glob) for spec in self.mro(type_name) for glob in spec.changes)
-
-    def _computes(self, type_name: str, method: str) -> bool:
-        """Whether a method makes its result of the values of its arguments."""
-        return any(fnmatchcase(method, glob) for spec in self.mro(type_name) for glob in spec.computes)
-
-    def _folds(self, type_name: str, method: str) -> bool:
-        """Whether a method makes a single number of a tensor, with a gradient for it."""
-        return any(fnmatchcase(method, glob) for spec in self.mro(type_name) for glob in spec.folds)
-
-    def _conforms(self, type_name: str, method: str) -> bool:
-        """Whether a method takes from its arguments a place, a shape or a type, not their values."""
-        return any(fnmatchcase(method, glob) for spec in self.mro(type_name) for glob in spec.conforms)
 
     def protocol(self, type_name: str) -> tuple[Effect, ...]:
         """What the framework does with an instance of a user subclass."""

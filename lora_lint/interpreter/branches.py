@@ -174,7 +174,7 @@ def _join_arms(run: Run, node: ir.If, scope: Scope) -> None:
         places.append((owner.attrs, name))
     before = [values.get(name) for values, name in places]
     filled = _lists_of_constants(run, node, scope)
-    inserted = [(held, list(held.items)) for held in _inserted_into(body, scope)]
+    inserted = [(held, list(held.items)) for held in _inserted_into(run, node, scope)]
     results: list[list[Value | None]] = []
     for arm in (node.body, node.orelse):
         for (values, name), value in zip(places, before, strict=True):
@@ -205,19 +205,26 @@ def _lists_of_constants(run: Run, node: ir.If, scope: Scope) -> list[tuple[SeqVa
     value = run.last_condition[1] if run.last_condition is not None and run.last_condition[0] is node else None
     if isinstance(value, Sym) and value.default is not None:
         return []
-    mentioned = (scope.lookup(name) for statement in (*node.body, *node.orelse) for name in walk.names_in(statement))
-    lists = {id(value): value for value in mentioned if isinstance(value, SeqVal)}
+    lists = {id(held): held for held in map(scope.lookup, _names(run, node)[0]) if isinstance(held, SeqVal)}
     return [(held, len(held.items)) for held in lists.values() if all(isinstance(item, Const) for item in held.items)]
 
 
-def _inserted_into(body: tuple[ir.Stmt, ...], scope: Scope) -> Iterator[SeqVal]:
-    """Lists into which statements put something by its place: `models.insert(1, encoder)`."""
-    for node in walk.nodes_in(body):
-        called = node.func if isinstance(node, ir.Call) else None
-        if isinstance(called, ir.Attr) and called.name == "insert" and isinstance(called.value, ir.Name):
-            value = scope.lookup(called.value.id)
-            if isinstance(value, SeqVal):
-                yield value
+def _inserted_into(run: Run, node: ir.If, scope: Scope) -> Iterator[SeqVal]:
+    """Lists into which an arm puts something by its place: `models.insert(1, encoder)`."""
+    return (held for held in map(scope.lookup, _names(run, node)[1]) if isinstance(held, SeqVal))
+
+
+def _names(run: Run, node: ir.If) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names that the arms of a condition mention, and those of what they call `insert` of; read once for all paths."""
+    found = run.program.arms.get(node)
+    if found is None:
+        body = (*node.body, *node.orelse)
+        mentioned = dict.fromkeys(name for statement in body for name in walk.names_in(statement))
+        called = (inner.func for inner in walk.nodes_in(body) if isinstance(inner, ir.Call))
+        owners = (func.value for func in called if isinstance(func, ir.Attr) and func.name == "insert")
+        inserted = tuple(owner.id for owner in owners if isinstance(owner, ir.Name))
+        found = run.program.arms[node] = (tuple(mentioned), inserted)
+    return found
 
 
 def _attributes(body: Iterable[ir.Stmt], scope: Scope) -> list[tuple[Obj, str]]:

@@ -200,22 +200,24 @@ def element_attribute(run: Run, element: Element, name: str, node: ir.Node) -> V
 
 def asks_for_gradient(condition: Value) -> bool | None:
     """The arm of a condition in which a representative parameter has a gradient: `p.grad is not None`."""
-    key = condition.key if isinstance(condition, Sym) else None
-    negated = isinstance(key, tuple) and key[:1] == ("not",)
-    asked = key[1] if isinstance(key, tuple) and negated else key
-    if not isinstance(asked, tuple) or asked[:1] != ("==",) or asked[2:] != (key_of(Const(None)),):
+    asked, holds = _asked(condition)
+    if asked[:1] != ("==",) or asked[2:] != (key_of(Const(None)),):
         return None
-    return negated if gradient_of(asked[1]) else None
+    return not holds if gradient_of(asked[1]) else None
 
 
 def asks_whether_trains(condition: Value) -> tuple[str, bool] | None:
     """The parameter of which a condition asks whether it requires gradients, and whether it does where the condition holds."""
+    asked, holds = _asked(condition)
+    return (str(asked[1]), holds) if asked[:1] == ("element",) and asked[2:] == ("requires_grad",) else None
+
+
+def _asked(condition: Value) -> tuple[tuple[Hashable, ...], bool]:
+    """The key of what a condition asks, and whether it holds where the condition does; empty for a condition without parts."""
     key = condition.key if isinstance(condition, Sym) else None
     negated = isinstance(key, tuple) and key[:1] == ("not",)
     asked = key[1] if isinstance(key, tuple) and negated else key
-    if not isinstance(asked, tuple) or asked[:1] != ("element",) or asked[2:] != ("requires_grad",):
-        return None
-    return str(asked[1]), not negated
+    return (asked if isinstance(asked, tuple) else ()), not negated
 
 
 def gradient_of(key: Hashable) -> str:

@@ -49,7 +49,8 @@ class ParamLoop:
     def certain(self, name: str, answer: Tri) -> bool:
         """Whether a parameter has what is written to it for certain behind this: it is written in every turn, or where it is
         not so already (`if not p.requires_grad: p.requires_grad = True`)."""
-        return not self.doubt and (not self.weak or self.asked == (self.weak, name, not answer.yes))
+        missing = answer.known and self.asked == (self.weak, name, not answer.yes)
+        return not self.doubt and (missing or not self.weak)
 
     def drops(self) -> bool:
         """Whether a gradient that there is would certainly be dropped here."""

@@ -208,9 +208,7 @@ def write_element(run: Run, element: Element, answer: Tri, node: ir.Node) -> Non
         return
     state = run.param_loops[-1]
     before = state.writes.get(element.name)
-    certain = (
-        before is answer or (answer.known and state.certain(element.name, answer)) or not (state.weak or state.doubt)
-    )
+    certain = before is answer or state.certain(element.name, answer)
     state.writes[element.name] = answer if certain else Tri.UNKNOWN
     if state.where is None or answer.no:
         state.where, state.statement = run.statement or run.loc(node), run.statement

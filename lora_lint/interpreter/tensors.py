@@ -35,8 +35,9 @@ def attached(run: Run, event: Event | None, node: ir.Node, inputs: Iterable[Valu
 
 def is_one(value: Value) -> bool:
     """Whether a value is a tensor for certain, and neither a number nor an array of numpy."""
-    alive = isinstance(value, Tensor) and value.graph in (Graph.ATTACHED, Graph.UNKNOWN)
-    return isinstance(value, Tensor) and alive and value.computed and not value.leaf
+    if not isinstance(value, Tensor) or value.leaf or not value.computed:
+        return False
+    return value.graph in (Graph.ATTACHED, Graph.UNKNOWN)
 
 
 def parameter(run: Run, node: ir.Node) -> Tensor:
