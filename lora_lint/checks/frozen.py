@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
@@ -33,7 +34,18 @@ from lora_lint.findings import (
     Severity,
 )
 from lora_lint.lifecycle.effects import frozen_by
-from lora_lint.lifecycle.heap import EACH, HOLDERS, WHOLE_PATHS, Adapter, Obj, TrainOp, adapters_of, partial_freezes
+from lora_lint.lifecycle.heap import (
+    EACH,
+    HOLDERS,
+    MAYBE_NONE,
+    SOME,
+    WHOLE_PATHS,
+    Adapter,
+    Obj,
+    TrainOp,
+    adapters_of,
+    partial_freezes,
+)
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
 from lora_lint.location import Location
@@ -125,25 +137,48 @@ def _partial(event: Event, model: Obj, trace: Trace) -> Iterator[Report]:
     """A freeze of a submodule that holds adapters."""
     for member, adapter in adapters_of(model):
         for op in partial_freezes(member.model, adapter):
+            if op.event.kind is not Ev.FREEZE:
+                continue
+            some = _as_all_blocks(adapter, op)
+            whole = some or op
             if (
-                op.event.kind is Ev.FREEZE
-                and (
-                    _targets(adapter, op.path)
-                    or _in_family(adapter, member.root, op, event)
-                    or _all_blocks(adapter, op, event)
-                )
-                and not had_a_stage(trace, member, adapter.event, op.event)
-            ):
-                shown = op.path.removesuffix(f".{EACH}")
+                _targets(adapter, op.path)
+                or _in_family(adapter, member.root, whole, event)
+                or _all_blocks(adapter, whole, event)
+            ) and not had_a_stage(trace, member, adapter.event, op.event):
+                shown = whole.path.removesuffix(f".{EACH}")
                 yield Report(
                     op.event,
-                    f"freezes the adapters inside `{shown}`, which were injected before: that part is never trained",
-                    help="freeze the submodule before the adapter is injected, or thaw its adapters again",
+                    f"freezes the adapters inside `{shown}`, which were injected before: that part is never trained"
+                    if some is None
+                    else f"freezes the adapters in some blocks of `{shown}`, injected before: only those in the others learn",
+                    help="freeze the submodule before the adapter is injected, or thaw its adapters again"
+                    if some is None
+                    else "leave adapter parameters out of the freeze; if these blocks are to have none, set layers_to_transform",
                     story=((adapter.event, "adapter injected here"), (event, "trained here")),
                     plan=freeze_first(op.event, adapter.event),
-                    severity=Severity.ERROR if _language(op.path) else Severity.WARNING,
+                    severity=Severity.INFO
+                    if some is not None
+                    else Severity.ERROR
+                    if _language(op.path)
+                    else Severity.WARNING,
                     unless=frozenset({(PART_LEARNS, op.event.location)}),
                 )
+                if some is not None:
+                    break
+
+
+def _as_all_blocks(adapter: Adapter, op: TrainOp) -> TrainOp | None:
+    """A freeze of some blocks of a list, as if it were one of all of them; None for any other one, and where it may be that
+    no block is frozen."""
+    steps = op.path.split(".")
+    here = op.event.model
+    while here is not None and MAYBE_NONE not in here.facts:
+        here = here.parent
+    facts = adapter.config.facts if adapter.config is not None else {}
+    if SOME not in steps or here is not None or given(facts, "layers_to_transform"):
+        return None
+    return replace(op, path=".".join(EACH if step == SOME else step for step in steps))
 
 
 def _frozen_children(event: Event, model: Obj) -> Iterator[Report]:

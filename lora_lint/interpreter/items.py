@@ -57,7 +57,7 @@ def read_item(run: Run, value: Value, index: Value, node: ir.Node) -> Value:
         return _of_constant(run, value, index, node)
     if isinstance(value, (ParamSet, ParamIter)):
         found = params.at_place(run, value, index) or found_modules.only(value, index)
-        return found if found is not None else params.subset(run, value, node)
+        return found if found is not None else params.cut(run, value, index, node)
     if isinstance(value, Element) and (matrix := elements.item_of_layer(value, index)) is not None:
         return matrix
     if isinstance(value, LibRef):

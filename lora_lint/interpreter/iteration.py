@@ -27,7 +27,7 @@ from lora_lint.interpreter.values import (
     key_of,
 )
 from lora_lint.interpreter.walk import children, nodes_in
-from lora_lint.lifecycle.heap import EACH, Obj
+from lora_lint.lifecycle.heap import EACH, MAYBE_NONE, Obj
 from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import Kind
 from lora_lint.location import Location
@@ -132,14 +132,24 @@ def modules_of(iterable: Value) -> Obj | None:
 
 
 def module_at(run: Run, modules: Obj, index: Value) -> Obj:
-    """`layers[i]`: each of them in turn, where a loop counts through all and treats them alike; one of them elsewhere."""
+    """`layers[i]`: each of them in turn, where a loop counts through all and treats them alike; one of them elsewhere. Whether
+    it is any at all (`maybe-none`) hangs on numbers that are not known."""
+    known = {} if isinstance(index, Const) else {MAYBE_NONE: True}
     if is_slice(index):  # some of them, still a list
-        return Obj(Kind.MODEL, "torch.nn.Module", modules.site, parent=modules, path="*", facts={"slice": True})
+        return Obj(
+            Kind.MODEL, "torch.nn.Module", modules.site, parent=modules, path="*", facts={"slice": True, **known}
+        )
     turn = index.turn if isinstance(index, Sym) else None
     every = turn is not None and turn.alike is not None and turn.alike == run.loop
     if turn is None or not every or turn.start != 0 or turn.offset or not _counts(turn.stop, modules):
-        return Obj(Kind.MODEL, "torch.nn.Module", modules.site, parent=modules, path="*")
+        known = {} if turn is not None and _is_number(turn.stop) else known
+        return Obj(Kind.MODEL, "torch.nn.Module", modules.site, parent=modules, path="*", facts=known)
     return Obj(Kind.MODEL, "torch.nn.Module", modules.site, parent=modules, path=EACH)
+
+
+def _is_number(key: Hashable) -> bool:
+    """Whether the identity of a value is that of a number above zero that is written down."""
+    return isinstance(key, tuple) and len(key) == 3 and key[0] == "const" and type(key[2]) is int and key[2] > 0
 
 
 def length(value: Value) -> Hashable:
@@ -211,8 +221,10 @@ def item_of(run: Run, iterable: Value, node: ir.Node) -> Value:
         if held is not None:
             return items_for_loop(run, held, node, 1)[0][0]
         if iterable.kind is Kind.MODEL:
-            holder = iterable.parent if "slice" in iterable.facts else iterable
-            return Obj(Kind.MODEL, "torch.nn.Module", iterable.site, parent=holder, path="*")
+            sliced = "slice" in iterable.facts
+            facts = {MAYBE_NONE: True} if MAYBE_NONE in iterable.facts else {}
+            holder = iterable.parent if sliced else iterable
+            return Obj(Kind.MODEL, "torch.nn.Module", iterable.site, parent=holder, path="*", facts=facts)
     if isinstance(iterable, Tensor):
         return iterable
     if isinstance(iterable, Sym) and _is_data(iterable):

@@ -13,7 +13,7 @@ from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.frames import ParamLoop
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName, ParamSet
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Const, Jump, Scope, SeqVal, Sym, Value
+from lora_lint.interpreter.values import Jump, Scope, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj, adapters_of, trainable
 from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Part, Tri
 from lora_lint.location import Location
@@ -49,10 +49,9 @@ def loop(run: Run, node: ir.For, value: ParamIter | ParamSet, scope: Scope, by: 
                 if answer.no:
                     continue
                 state.turn(answer.yes)
-                item = _loop_item(node.target, element, iterator.named)
+                item = _loop_item(run, node.target, element, iterator.named)
                 if by == "place":
-                    item = Sym(("place", element.name), "index")
-                    run.places[item.key] = element
+                    item = place(run, element)
                 elif by == "name":
                     item = ParamName(element.name, elements.name_prefixes(element.model))
                     run.places["name", element.name] = element
@@ -96,12 +95,19 @@ def _iterate(run: Run, iterator: ParamIter, node: ir.Node, names: tuple[str, ...
         yield from params.filtered(run, iterator, node)
 
 
-def _loop_item(target: ir.Expr, element: Element, named: bool) -> Value:
+def _loop_item(run: Run, target: ir.Expr, element: Element, named: bool) -> Value:
     """What the loop variable holds: `for i, p in enumerate(...)` has a counter in front."""
     item = params.item_of(element, named)
     if isinstance(target, ir.Seq) and len(target.items) == 2 and (not named or isinstance(target.items[1], ir.Seq)):
-        return SeqVal("tuple", [Const(0), item])
+        return SeqVal("tuple", [place(run, element), item])
     return item
+
+
+def place(run: Run, element: Element) -> Sym:
+    """What a counter says of a parameter: which one it is, by a number that nobody knows."""
+    counter = Sym(("place", element.name), "index")
+    run.places[counter.key] = element
+    return counter
 
 
 def drop_gradient(run: Run, name: str, node: ir.Node) -> None:

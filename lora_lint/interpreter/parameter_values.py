@@ -30,7 +30,8 @@ class ParamIter:
     """`model.parameters()` and its kin, lazily evaluated as in torch: what it holds is decided when it is consumed.
 
     parts: restriction to some parts (None for all). keep: a filter not evaluated yet (comprehension or `filter`). extras,
-    inside: see Capture. listed: the only ones of them, where a list of some is gone over.
+    inside: see Capture. listed: the only ones of them, where a list of some is gone over. perhaps: parts that a slice may
+    have cut off.
     """
 
     model: Obj
@@ -42,6 +43,7 @@ class ParamIter:
     extras: tuple[str, ...] = ()
     inside: tuple[str, ...] = ()
     listed: tuple[Element, ...] | None = None
+    perhaps: frozenset[Part] = frozenset()
 
 
 @dataclass(slots=True, eq=False)
@@ -55,11 +57,13 @@ class LazyFilter:
 
 @dataclass(slots=True, eq=False)
 class ParamSet:
-    """Parameters (or modules) that were collected into a list (or consumed by an optimizer). named: each with its name."""
+    """Parameters (or modules) that were collected into a list (or consumed by an optimizer). named: each with its name.
+    perhaps: of a slice that leaves out a few at one end, the parts that those may belong to; None for all other lists."""
 
     captures: list[Capture]
     named: bool = False
     modules: bool = False
+    perhaps: frozenset[Part] | None = None
 
 
 @dataclass(slots=True, eq=False)

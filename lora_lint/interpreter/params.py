@@ -128,7 +128,8 @@ def made(run: Run, iterator: ParamIter) -> list[Value]:
 def listed(iterator: ParamIter, element: Element) -> Tri:
     """Whether a representative is among those of the list that is gone over."""
     if iterator.listed is None:
-        return Tri.YES
+        cut = iterator.perhaps and (element.part in iterator.perhaps or element.extra)
+        return Tri.UNKNOWN if cut else Tri.YES
     found = [each for each in iterator.listed if each.name == element.name]
     if not found:
         return Tri.UNKNOWN if element.extra else Tri.NO
@@ -220,6 +221,24 @@ def subset(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSet:
     )
 
 
+_FEW = 8  # parameters at an end of a model's list: less than a block has, whose adapters are some of many
+_FIRST = frozenset({Part.EMBED})
+_LAST = frozenset({Part.HEAD, Part.NORM, Part.COPY})
+
+
+def cut(run: Run, value: ParamIter | ParamSet, index: Value, node: ir.Node) -> ParamSet:
+    """A slice of parameters. One that leaves out a few at an end of all that a model has, as `[:-4]` does, has the adapters of
+    its blocks; which ones others have is unknown."""
+    whole, some = materialise(run, value, node), subset(run, value, node)
+    bounds = index.value if isinstance(index, Const) and isinstance(index.value, slice) else slice(None, None, 2)
+    everything = len(whole.captures) == 1 and all(whole.captures[0].parts.get(part) is Tri.YES for part in ALL_PARTS)
+    first, last = bounds.start or 0, 0 if bounds.stop is None else -bounds.stop or _FEW + 1
+    forward = bounds.step in (None, 1) or (bounds.step == -1 and not first and not last)
+    if everything and not whole.modules and forward and 0 <= first <= _FEW and 0 <= last <= _FEW:
+        some.perhaps = (_FIRST if first else frozenset()) | (_LAST if last else frozenset())
+    return some
+
+
 def counted(run: Run, node: ir.Expr, scope: Scope) -> ParamIter | ParamSet | None:
     """The collection of parameters in `range(len(collection))`, None when the expression is anything else."""
     inner = _only_argument(node, "range", scope)
@@ -264,5 +283,7 @@ def iterators(value: ParamIter | ParamSet) -> list[tuple[ParamIter, bool]]:
             certain = certain and not capture.adapters
             parts = parts - ADAPTER_PARTS if not capture.adapters else parts
         held = ParamIter(capture.model, value.named, value.modules, parts, extras=capture.extras, inside=capture.inside)
+        if value.perhaps is not None and capture.adapters == tuple(capture.model.model.adapters):
+            held, certain = replace(held, perhaps=value.perhaps), True
         out.append((held, certain))
     return out

@@ -28,6 +28,8 @@ _BACKBONES = """bert roberta deberta distilbert electra albert longformer mpnet 
 HOLDERS = WHOLE_PATHS | frozenset(_BACKBONES.split())
 # A step of a submodule path: every item of a list of modules in turn, where "*" is one of them.
 EACH = "[*]"
+SOME = "*"
+MAYBE_NONE = "maybe-none"  # fact of a module at SOME: there may be no such one
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ FREEZES = {
     "map": "list(map(lambda p: p.requires_grad_(False), model.parameters()))",
     "modules": "for m in model.modules():\n    for p in m.parameters():\n        p.requires_grad = False",
     "enumerate": "for i, p in enumerate(model.parameters()):\n    p.requires_grad = False",
+    "all but the last ones": "for p in list(model.parameters())[:-4]:\n    p.requires_grad = False",
     "submodule chain": "model.base_model.model.requires_grad_(False)",
 }
 
@@ -44,7 +45,8 @@ KEEPS = {
     "lower": "for n, p in model.named_parameters():\n    p.requires_grad = 'LORA'.lower() in n.lower()",
     "thawed again": "for p in model.parameters():\n    p.requires_grad = False\nfor n, p in model.named_parameters():\n    if 'lora' in n:\n        p.requires_grad = True",
     "unknown predicate": "from rules import frozen\nfor n, p in model.named_parameters():\n    if frozen(n):\n        p.requires_grad = False",
-    "by position": "for p in list(model.parameters())[:-4]:\n    p.requires_grad = False",
+    "by position": "for p in list(model.parameters())[:100]:\n    p.requires_grad = False",
+    "by number": "for i, p in enumerate(model.parameters()):\n    if i < 100:\n        p.requires_grad = False",
     "only vectors": "for p in model.parameters():\n    if p.ndim == 1:\n        p.requires_grad = False",
     "only the head": "for n, p in model.named_parameters():\n    if 'lm_head' in n:\n        p.requires_grad = False",
     "what is trainable already": "for p in model.parameters():\n    if not p.requires_grad:\n        p.data = p.data.half()",

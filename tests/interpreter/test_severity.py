@@ -44,3 +44,23 @@ def test_a_second_injection_and_the_first_model_used_again(end: str, severity: s
     """A fresh adapter over a fresh one starts again, which a sweep may want; the first model then has the second's weights."""
     found = analyse_texts({"sweep.py": SWEEP.format(end=end)}, {}, tmp_path)
     assert [one.severity.value for one in found if one.code == "LL106"] == [severity]
+
+
+BLOCKS = """
+from datasets import load_from_disk
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+
+model = AutoModelForCausalLM.from_pretrained("Qwen/Qwen2.5-0.5B")
+model = get_peft_model(model, LoraConfig(r=8, target_modules=["q_proj"], task_type="CAUSAL_LM"))
+for block in model.base_model.model.model.layers{which}:
+    block.requires_grad_(False)
+Trainer(model=model, args=TrainingArguments("out"), train_dataset=load_from_disk("data/tokenized")).train()
+"""
+
+
+@pytest.mark.parametrize(("which", "severity"), [("", "warning"), ("[:12]", "info")])
+def test_a_freeze_of_blocks_with_adapters(which: str, severity: str, tmp_path: Path) -> None:
+    """To freeze the adapters in some blocks may be meant; to freeze those in all of them is not."""
+    found = analyse_texts({"blocks.py": BLOCKS.format(which=which)}, {}, tmp_path)
+    assert [one.severity.value for one in found if one.code == "LL103"] == [severity]
