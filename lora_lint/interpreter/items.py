@@ -199,7 +199,7 @@ def registered(
     run: Run, value: DictVal, index: Value, node: ir.Node, certain: bool = True, other: Value = None
 ) -> Value | None:
     """What an unknown key picks out of a registry of a few classes or functions: each of them on a path of its own, where
-    they are the user's and one of them matters, or all give the config of an adapter. certain: it is one of
+    one of them matters, or all give the config of an adapter. certain: it is one of
     them. other: what there is for other keys."""
     found = list(value.items.items())
     if not isinstance(index, Sym) or index.default is not None or value.open or not 0 < len(found) <= _FEW:
@@ -216,12 +216,22 @@ def registered(
 
 
 def _matter(run: Run, table: DictVal) -> bool:
-    """Whether a table holds classes or functions of the user, one of which can matter to the lifecycle."""
-    held = [item for item in table.items.values() if isinstance(item, (ClassVal, FuncVal))]
-    hot = any(isinstance(item, ClassVal) or run.program.is_hot(item.node) for item in held)
-    return hot and len(held) == len(table.items)
+    """Whether a table holds classes and functions, each alone or in a tuple, of which one can matter to the lifecycle: one of
+    the user's, or a trainer, an optimizer or a pretrained model of a library."""
+    entries = [item.items if isinstance(item, SeqVal) and not item.open else [item] for item in table.items.values()]
+    held = [[each for each in entry if isinstance(each, _MADE_BY)] for entry in entries]
+    return all(held) and any(_is_hot(run, each) for entry in held for each in entry)
 
 
+def _is_hot(run: Run, made_by: Value) -> bool:
+    if isinstance(made_by, LibRef):
+        spec = run.store.type_of(made_by.name)
+        return spec is not None and (spec.kind in _DRIVERS or run.store.is_a(spec.name, "transformers.PreTrainedModel"))
+    return isinstance(made_by, ClassVal) or (isinstance(made_by, FuncVal) and run.program.is_hot(made_by.node))
+
+
+_MADE_BY = (ClassVal, FuncVal, LibRef, Partial)
+_DRIVERS = frozenset({Kind.TRAINER, Kind.OPTIMIZER})
 _FEW = 4
 _PICKED = (FuncVal, Bound, ClassVal, Partial, LibRef, Obj)
 
