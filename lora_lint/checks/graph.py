@@ -39,7 +39,9 @@ _HOW = {
     Cut.REBUILT: "is rebuilt as a new tensor",
     Cut.COMPARED: "is made of comparisons, which have no gradient,",
     Cut.WHOLE: "is made of whole numbers, which have no gradient,",
+    Cut.INFERENCE: "comes from a method for inference, which records no gradients,",
 }
+_HELP = {Cut.INFERENCE: "call the model itself for what is trained; this method is for evaluation"}
 
 
 def _loss(event: Event) -> Tensor | None:
@@ -59,7 +61,7 @@ def loss_detached(event: Event, trace: Trace) -> Iterator[Report]:
         yield Report(
             loss.cut_at,
             f"{name} {_HOW[loss.cut]} before the backward: no gradient reaches the model",
-            help="keep the loss attached for backward(); detach a copy for logging",
+            help=_HELP.get(loss.cut, "keep the loss attached for backward(); detach a copy for logging"),
             story=(
                 *story,
                 (event, "backward here" if not event.args.get("implicit") else "the trainer's backward uses it here"),

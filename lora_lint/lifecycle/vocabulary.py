@@ -176,6 +176,7 @@ class Cut(str, Enum):
     REBUILT = "rebuilt"  # torch.tensor(loss): a new leaf
     COMPARED = "compared"  # `scores > 0.5`: truth values have no gradient
     WHOLE = "whole"  # argmax, long(): whole numbers have no gradient
+    INFERENCE = "inference"  # the library's call for inference: encode(), predict()
     NO_GRAD = "no-grad"  # the forward ran under no_grad or inference_mode
 
 
