@@ -267,7 +267,7 @@ def element_method(run: Run, element: Element, name: str, args: Args, node: ir.N
         return SeqVal("list", [SeqVal("tuple", [called, held]) if name.startswith("named") else held])
     if name in ("to", "cuda", "cpu", "float", "half", "bfloat16", "train", "eval", "detach", "clone"):
         return element if name != "detach" else Sym(("element-data", element.name))
-    if name in _HOOKS:
+    if name in tensors.HOOKS:
         run.witnesses.add((GRADIENT_HOOKED,))
     if name in _WRITES:
         run.witnesses.add((VALUES_HANDLED, element.model.root.site))
@@ -302,7 +302,6 @@ def note_weight_write(run: Run, weight: Obj, node: ir.Node) -> None:
         run.emit(Ev.IN_PLACE, node, args={"leaf": True, "name": weight.path})
 
 
-_HOOKS = frozenset(["register_hook", "register_post_accumulate_grad_hook"])
 _WRITES = frozenset(
     ["mul_", "add_", "sub_", "div_", "copy_", "fill_", "zero_", "clamp_", "normal_", "uniform_", "addcmul_", "lerp_"]
 )

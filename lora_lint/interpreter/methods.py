@@ -250,8 +250,7 @@ def _unknown_model_method(run: Run, obj: Obj, name: str, args: Args, node: ir.No
 def _of_tensor(
     run: Run, tensor: Tensor, name: str, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None = None
 ) -> Value:
-    if name.endswith("_") and not name.startswith("_") and name != "requires_grad_":
-        tensors.note_write(run, tensor, node)
+    tensors.note_method(run, tensor, name, node)
     kept = encodings.method(run, tensor, name, args)
     if kept is not None:
         containers.note_device(run, name, args, node)

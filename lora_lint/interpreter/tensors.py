@@ -10,12 +10,13 @@ from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Choice, Const, DictVal, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.trace import GRADIENT_READ, Event, Tensor
+from lora_lint.lifecycle.trace import GRADIENT_HOOKED, GRADIENT_READ, Event, Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Kind
 from lora_lint.location import Location
 from lora_lint.syntax import ir
 
 TYPE = "torch.Tensor"
+HOOKS = frozenset(["register_hook", "register_post_accumulate_grad_hook"])  # give a gradient to a function of the user's
 _WEIGHTS, _PENALTY = "weights", "penalty"  # first parts of the keys of what is computed from parameters alone
 _OWN_CUTS = frozenset({Cut.DETACH, Cut.ITEM, Cut.DATA, Cut.NUMPY, Cut.REBUILT})  # by code of the user
 
@@ -323,3 +324,12 @@ def note_write(run: Run, value: Value, node: ir.Node, augmented: bool = False) -
         value.output_of = None
     if isinstance(value, Tensor) and value.kept is not None and run.grad[-1].on.yes:
         run.emit(Ev.IN_PLACE, node, args={"kept": value.kept, "name": value.name, "augmented": augmented})
+
+
+def note_method(run: Run, tensor: Tensor, name: str, node: ir.Node) -> None:
+    """What a call of a tensor's method shows besides its result: a write in place, or a function that gets the gradient and
+    may pass it on."""
+    if name in HOOKS:
+        run.witnesses.update(((GRADIENT_HOOKED,), (GRADIENT_READ, tensor.hack_at)))
+    elif name.endswith("_") and not name.startswith("_") and name != "requires_grad_":
+        note_write(run, tensor, node)
