@@ -32,7 +32,7 @@ class Knowledge:
         use_files(_unique(path for one in settings for path in one.datasets))
         self._names = RuleNames(self.cards)
         self._selections = {id(one): make_selection(one, self._names) for one in settings}
-        self._finders = {id(one): _finder(one) for one in settings}
+        self._finders = {id(one): _finder(one, self.store.libraries) for one in settings}
 
     def settings(self, path: str) -> Settings:
         """The settings that apply to a file."""
@@ -51,7 +51,7 @@ class Knowledge:
         settings = self.settings(path)
         finder = self._finders.get(id(settings))
         if finder is None:
-            finder = self._finders[id(settings)] = _finder(settings)
+            finder = self._finders[id(settings)] = _finder(settings, self.store.libraries)
         return finder.for_file(path, install_lines)
 
     @property
@@ -65,9 +65,9 @@ class Knowledge:
         return enabled | {self.cards[code].name for code in enabled}
 
 
-def _finder(settings: Settings) -> VersionFinder:
+def _finder(settings: Settings, libraries: Iterable[str]) -> VersionFinder:
     try:
-        return VersionFinder(settings.target_versions, settings.root)
+        return VersionFinder(settings.target_versions, settings.root, libraries)
     except InputError as error:
         raise InputError(f"{settings.source or 'command line'}: {error}") from error
 

@@ -37,6 +37,7 @@ _GIT = re.compile(
     r"^(?P<vcs>git\+)?(?:https?|ssh|git)://.*?/(?P<name>[\w.-]+?)(?:\.git)?(?:@(?P<ref>[^#/\s]+))?(?:#.*)?$"
 )
 _RELEASE_TAG = re.compile(r"^v?(\d+(?:\.\d+)+(?:[.\w]*))$")
+_COMMIT = re.compile(r"^[0-9a-f]{7,40}$")
 _CONDA = re.compile(r"^(?:[\w-]+::)?(?P<name>[\w.-]+)\s*(?P<range>[^\s\[]*)")
 _REQUIRES = re.compile(
     r"requires?\b|requirements|extras?\b|extras?_require|dependencies|\bdeps\b|_deps\b", re.IGNORECASE
@@ -55,11 +56,13 @@ Reader = Callable[[Path], Iterable["Wanted"]]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One mention of a library. conditional: it holds only under a marker, or beside other versions of a lock file."""
+    """One mention of a library. conditional: it holds only under a marker, or beside other versions of a lock file. commit: it
+    is some commit of a repository, whose version is not said."""
 
     name: str
     specifier: SpecifierSet
     conditional: bool = False
+    commit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,8 @@ def _wanted(text: str) -> list[Wanted]:
             return []
         tag = _RELEASE_TAG.match(link["ref"] or "")
         name = text.split(" @ ", 1)[0].split("[")[0].strip() if " @ " in text else link["name"]
-        return [Wanted(str(canonicalize_name(name)), SpecifierSet(f"=={tag[1]}" if tag else ""))]
+        range_ = SpecifierSet(f"=={tag[1]}" if tag else "")
+        return [Wanted(str(canonicalize_name(name)), range_, commit=_COMMIT.match(link["ref"] or "") is not None)]
     try:
         requirement = Requirement(text)
     except InvalidRequirement:
@@ -203,13 +207,17 @@ def _kept_apart(folder: Path) -> list[Path]:
 
 
 def _holds_training(folder: Path) -> bool:
-    """Whether a folder has code of its own that uses what we know of: what is there is installed for that. Scripts that fetch
-    data or set the machine up do not; many files are taken to be a program."""
+    """Whether a folder has code of its own that uses what we know of, in files or in the text of a tutorial: what is there is
+    installed for that. Scripts that fetch data or set the machine up do not; many files are taken to be a program."""
     code = [path for suffix in SUFFIXES for path in islice(folder.rglob(f"*{suffix}"), _FEW + 1)]
     if len(code) > _FEW:
         return True
+    told = islice(folder.rglob("*.md"), _FEW)
     try:
-        return any(mentions_lifecycle(path.read_bytes()) for path in code)
+        if any(mentions_lifecycle(path.read_bytes()) for path in code):
+            return True
+        texts = (path.read_bytes() for path in told if path.is_file())
+        return any(b"```python" in text and mentions_lifecycle(text) for text in texts)
     except OSError:
         return True
 

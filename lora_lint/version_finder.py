@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from lora_lint.errors import InputError
+from lora_lint.library_copies import checked_out, imported
 from lora_lint.requirement_files import Source, Wanted, install_line, is_package, read_folder
 from lora_lint.versions import Target, TargetVersions, exact_version, is_empty, relation
 
@@ -22,15 +23,19 @@ class VersionFinder:
     """Target versions by file. Every folder is read once.
 
     settings: `[tool.lora-lint.target-versions]`. root: where to stop looking upwards when no repository is found
-    (the folder of the configuration file, or the current one). Raises InputError for a setting that is no version.
+    (the folder of the configuration file, or the current one). libraries: names under which code imports what it may carry a
+    copy of. Raises InputError for a setting that is no version.
     """
 
-    def __init__(self, settings: Mapping[str, str] | None = None, root: Path | None = None) -> None:
+    def __init__(
+        self, settings: Mapping[str, str] | None = None, root: Path | None = None, libraries: Iterable[str] = ()
+    ) -> None:
         self._settings = {
             str(canonicalize_name(name)): Target((_setting(name, value),), _SETTINGS)
             for name, value in (settings or {}).items()
         }
         self._root = root.absolute() if root is not None else None
+        self._libraries = tuple(sorted(libraries))
         self._sources: dict[Path, list[Source]] = {}
         self._targets: dict[Path, dict[str, Target]] = {}
         self._notes: list[str] = []
@@ -65,9 +70,10 @@ class VersionFinder:
         outer = apart = False
         for one in self._folders(folder):
             for source in self._read(one):
+                commits = {wanted.name for wanted in source.wanted if wanted.commit}
                 for name, choices in _by_name(source).items():
                     if name not in result or _says_more(choices, source.lock, result[name].choices):
-                        result[name] = Target(choices, source.label, outer, apart and not source.lock)
+                        result[name] = Target(choices, source.label, outer, apart and not source.lock, name in commits)
             apart = apart or is_package(one)
             outer = outer or any(one.glob("[Rr][Ee][Aa][Dd][Mm][Ee]*"))
         return result
@@ -75,7 +81,11 @@ class VersionFinder:
     def _read(self, folder: Path) -> list[Source]:
         """What the files of one folder say."""
         if folder not in self._sources:
-            self._sources[folder] = read_folder(folder, self._notes)
+            self._sources[folder] = [
+                *imported(folder, self._libraries),
+                *read_folder(folder, self._notes),
+                *checked_out(folder, self._libraries),
+            ]
         return self._sources[folder]
 
     def _folders(self, folder: Path) -> list[Path]:

@@ -22,13 +22,14 @@ class Target:
     choices: the ranges it may come from, more than one when a lock file or markers leave several open; an empty
     specifier set is a name without a version. source: the file that says so, for messages. outer: it lies above a folder
     with a readme of its own, which may be a project of its own. apart: it lies above a package that is installed by itself,
-    and is no lock file, which may well cover that.
+    and is no lock file, which may well cover that. commit: it names some commit, whose version is not said.
     """
 
     choices: tuple[SpecifierSet, ...]
     source: str
     outer: bool = False
     apart: bool = False
+    commit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,20 @@ class TargetVersions:
         name = str(canonicalize_name(library))
         target = self.targets.get(name)
         return target is not None and all(_is_open(choice & self._shown(name)) for choice in target.choices)
+
+    def some_commit(self, library: str) -> bool:
+        """Whether the project takes some commit of a library, and nothing tells its version."""
+        name = str(canonicalize_name(library))
+        target = self.targets.get(name)
+        return target is not None and target.commit and not self.known(name)
+
+    def before_release(self, library: str) -> bool:
+        """Whether the project runs with a state of a library before a release, such as 0.3.0.dev0: what that release brought
+        may be in it or not."""
+        name = str(canonicalize_name(library))
+        target = self.targets.get(name)
+        pins = [exact_version(choice & self._shown(name)) for choice in (target.choices if target else (_ANY,))]
+        return all(pin is not None and pin.is_prerelease for pin in pins)
 
     def describe(self, library: str) -> str | None:
         """For messages: "trl 0.22.2 (uv.lock)", "trl >=0.20,<0.23 (pyproject.toml)"; None when nothing is known."""

@@ -78,7 +78,7 @@ def analyse(files: Mapping[str, str], versions: Mapping[str, str], root: Path) -
 
 def analyse_texts(texts: Mapping[str, str], versions: Mapping[str, str], root: Path) -> list[Finding]:
     """Findings of modules by path; requirement files are looked for in `root`."""
-    finder = VersionFinder({k: str(v) for k, v in versions.items()}, root)
+    finder = VersionFinder({k: str(v) for k, v in versions.items()}, root, STORE.libraries)
     units = {path: lower_module(text, path) for path, text in texts.items()}
     data = DataFiles(str(root))
     program = Program(

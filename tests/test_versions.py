@@ -324,6 +324,74 @@ def test_requirement_files_in_a_folder_without_code_about_models(repository: Pat
     assert found(repository).describe("trl") == "trl 0.24.0 (pyproject.toml)"
 
 
+def test_the_requirements_of_a_tutorial_are_for_the_code_in_its_text(repository: Path) -> None:
+    write(repository, "old-model/requirements.txt", "transformers==4.30.2\n")
+    assert found(repository).describe("transformers") == "transformers 4.30.2 (requirements.txt)"
+    write(repository, "old-model/README.md", "Set up:\n```shell\npip install -r requirements.txt\n```\n")
+    assert found(repository).describe("transformers") == "transformers 4.30.2 (requirements.txt)"
+    write(repository, "old-model/lora.md", "Then:\n```python\nfrom peft import get_peft_model\n```\n")
+    assert found(repository).describe("transformers") is None
+
+
+# --- copies of libraries ----------------------------------------------------------------------------------------------
+
+
+def with_copies(folder: Path) -> TargetVersions:
+    return VersionFinder(libraries=("peft", "trl")).for_file(folder / "src" / "train.py")
+
+
+@pytest.mark.parametrize("place", ["peft", "src/peft", "src/src/peft"])
+def test_a_copy_that_imports_find_is_what_the_code_runs_with(repository: Path, place: str) -> None:
+    write(repository, "requirements.txt", "peft==0.17.0\n")
+    write(repository, f"{place}/__init__.py", '"""A copy."""\n\n__version__ = "0.9.1"\n')
+    assert (with_copies(repository).describe("peft") or "").startswith("peft 0.9.1 (")
+    assert with_copies(repository).affected("peft", ">=0.10") is False
+
+
+def test_a_copy_in_a_checkout_counts_where_nothing_else_says_a_version(repository: Path) -> None:
+    write(repository, "peft-fork/src/peft/__init__.py", "__version__ = '0.9.1'\n")
+    assert with_copies(repository).describe("peft") == "peft 0.9.1 (peft-fork/src/peft/__init__.py)"
+    write(repository, "requirements.txt", "peft\n")
+    assert with_copies(repository).describe("peft") == "peft 0.9.1 (peft-fork/src/peft/__init__.py)"
+    write(repository, "requirements.txt", "peft==0.17.0\n")
+    assert with_copies(repository).describe("peft") == "peft 0.17.0 (requirements.txt)"
+
+
+@pytest.mark.parametrize("text", ["", "__version__ = version('peft')\n", "__version__ = 'unknown'\n", "\udcff"])
+def test_a_package_of_that_name_without_a_version_says_nothing(repository: Path, text: str) -> None:
+    path = repository / "peft" / "__init__.py"
+    path.parent.mkdir()
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert with_copies(repository).describe("peft") is None
+
+
+def test_a_state_before_a_release_may_have_what_that_release_brought(repository: Path) -> None:
+    write(repository, "peft/__init__.py", "__version__ = '0.3.0.dev0'\n")
+    versions = with_copies(repository)
+    assert versions.before_release("peft")
+    assert versions.affected("peft", ">=0.3") is None
+    assert versions.affected("peft", "<0.20") is True
+    assert not versions.before_release("trl")
+
+
+@pytest.mark.parametrize(
+    ("content", "commit"),
+    [
+        ("git+https://github.com/huggingface/peft.git@13e53fc\n", True),
+        ("peft @ git+https://github.com/huggingface/peft@e536616888d51b453ed354a6f1e243fecb02ea08\n", True),
+        ("git+https://github.com/huggingface/peft.git@main\n", False),
+        ("git+https://github.com/huggingface/peft.git\n", False),
+        ("git+https://github.com/huggingface/peft.git@v0.4.0\n", False),
+        ("peft\n", False),
+    ],
+)
+def test_some_commit_is_of_no_known_version(repository: Path, content: str, commit: bool) -> None:
+    write(repository, "requirements.txt", content)
+    assert found(repository).some_commit("peft") is commit
+    assert not found(repository).some_commit("trl")
+    assert not found(repository).with_evidence("peft", ">=0.5", "it uses x=").some_commit("peft")
+
+
 PYPROJECT = """
 [project]
 name = "own"

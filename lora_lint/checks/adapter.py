@@ -26,7 +26,7 @@ from lora_lint.findings import (
     SetKeyword,
     Severity,
 )
-from lora_lint.lifecycle.heap import WHOLE_PATHS, Obj
+from lora_lint.lifecycle.heap import WHOLE_PATHS, Adapter, Obj
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
 from lora_lint.location import Location
@@ -229,8 +229,16 @@ def adapter_injected_twice(event: Event, trace: Trace) -> Iterator[Report]:
                     # was made with the first is used afterwards: it has the weights of the second.
                     severity=None
                     if wrapped or (first.loaded and not by_trainer) or _used_after(first.event, second, trace)
-                    else Severity.WARNING,
+                    else _of_a_fresh_start(first, second, trace),
                 )
+
+
+def _of_a_fresh_start(first: Adapter, second: Event, trace: Trace) -> Severity:
+    """How bad it is to start an adapter again: where nothing was trained in between, and the config is the same, all is as if
+    it had been injected once."""
+    between = (e for e in trace.of(*TRAINING) if first.event.seq < e.seq < second.seq)
+    again = not first.loaded and first.config is not None and first.config is second.role("config")
+    return Severity.INFO if again and not any(between) else Severity.WARNING
 
 
 def _used_after(first: Event, second: Event, trace: Trace) -> bool:

@@ -120,8 +120,11 @@ def _choose(run: Run, specs: tuple[CallSpec, ...]) -> CallSpec | None:
     """The first spec that may hold. A call that the targeted versions have no more fails there, or the versions that are
     declared are not those it runs with: then it does what it did in those that had it. Of a call before its first version
     nothing is known."""
+    path, targets = run.module.path, run.program.targets
     for spec in specs:
-        if not spec.versions or run.program.holds(run.module.path, spec.versions) is not False:
+        if not spec.versions:
+            return spec
+        if targets.holds(path, spec.versions) is not False and not targets.may_predate(path, spec.versions):
             return spec
     gone = (spec for spec in specs if any("<" in one or "==" in one for one in spec.versions.values()))
     return next(gone, None)

@@ -32,6 +32,12 @@ class Versions(Protocol):
     def newest_likely(self, library: str) -> bool:
         """Whether a fresh installation takes the newest release."""
 
+    def some_commit(self, library: str) -> bool:
+        """Whether the project takes some commit of a library, and nothing tells its version."""
+
+    def before_release(self, library: str) -> bool:
+        """Whether the project runs with a state of a library before a release."""
+
     def describe(self, library: str) -> str | None:
         """The target as text, None when nothing is known."""
 
@@ -68,7 +74,8 @@ class Targets:
 
     def holds(self, path: str, versions: Mapping[str, str]) -> bool | None:
         """Whether a range holds for the versions the file runs with. An unknown version is taken to be a new one: a range
-        open above holds, one that ended is None (maybe)."""
+        open above holds, one that ended is None (maybe). Of what a release brought, nothing is taken to be in a state before
+        that release, nor to be missing there."""
         known = self._holds.setdefault(path, {})
         key = id(versions)
         if key not in known:
@@ -80,11 +87,16 @@ class Targets:
         dated = self._with_evidence(path)
         answer = dated.affected(library, specifier)
         ended = "<" in specifier or "==" in specifier
-        if answer is None and ended and dated.newest_likely(library):
+        if answer is None and (dated.before_release(library) or (ended and dated.newest_likely(library))):
             return False
         if answer is None and not ended and dated.affected(library, _NEWEST) is not False:
             return True
         return answer
+
+    def may_predate(self, path: str, versions: Mapping[str, str]) -> bool:
+        """Whether what a file runs with may be older than the first version of a range: some commit, of nobody knows when."""
+        began = [library for library, specifier in versions.items() if ">" in specifier]
+        return any(self._with_evidence(path).some_commit(library) for library in began)
 
     def _with_evidence(self, path: str) -> Versions:
         if path not in self._dated:

@@ -16,7 +16,9 @@ from lora_lint.location import Location
 from lora_lint.syntax import ir
 
 TYPE = "torch.Tensor"
-HOOKS = frozenset(["register_hook", "register_post_accumulate_grad_hook"])  # give a gradient to a function of the user's
+HOOKS = frozenset(
+    ["register_hook", "register_post_accumulate_grad_hook"]
+)  # give a gradient to a function of the user's
 _WEIGHTS, _PENALTY = "weights", "penalty"  # first parts of the keys of what is computed from parameters alone
 _OWN_CUTS = frozenset({Cut.DETACH, Cut.ITEM, Cut.DATA, Cut.NUMPY, Cut.REBUILT})  # by code of the user
 

@@ -64,3 +64,33 @@ def test_a_freeze_of_blocks_with_adapters(which: str, severity: str, tmp_path: P
     """To freeze the adapters in some blocks may be meant; to freeze those in all of them is not."""
     found = analyse_texts({"blocks.py": BLOCKS.format(which=which)}, {}, tmp_path)
     assert [one.severity.value for one in found if one.code == "LL103"] == [severity]
+
+
+TWICE = """
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+from trl import SFTConfig, SFTTrainer
+
+from data import rows
+
+base = AutoModelForCausalLM.from_pretrained("Qwen/Qwen2.5-0.5B")
+config = LoraConfig(r=8, target_modules=["q_proj"], task_type="CAUSAL_LM")
+get_peft_model(base, config).print_trainable_parameters()
+{between}
+SFTTrainer(model=base, args=SFTConfig("out"), train_dataset=rows(), peft_config={config}).train()
+"""
+
+
+@pytest.mark.parametrize(
+    ("between", "config", "severity"),
+    [
+        ("", "config", "info"),
+        ("", 'LoraConfig(r=4, target_modules=["k_proj"], task_type="CAUSAL_LM")', "warning"),
+        ('SFTTrainer(model=base, args=SFTConfig("a"), train_dataset=rows()).train()', "config", "warning"),
+    ],
+)
+def test_the_same_adapter_injected_again(between: str, config: str, severity: str, tmp_path: Path) -> None:
+    """The same config over an adapter that learned nothing yet: as if it had been injected once."""
+    found = analyse_texts({"sft.py": TWICE.format(between=between, config=config)}, {}, tmp_path)
+    assert [one.severity.value for one in found if one.code == "LL106"] == [severity]
