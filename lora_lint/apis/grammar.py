@@ -56,7 +56,9 @@ A FORM is a term ($name, $name.attribute, $kwargs.key, a literal, a derivation, 
   {unknown: $name, default: $x}      an unknown, the same wherever the same is asked for
   {saved: $file}                     what this program saved there
   {row: $dataset, several: true}     one of its rows; a list of them
-  {encoded: $text, padding: $p, tensors: $kind}    the batch that a tokenizer returns
+  {encoded: $text, padding: $p, tensors: $kind}    the batch that a tokenizer returns; rows: true when it is given rows that
+                                     are encoded already
+  {stacked: $rows, filler: $x}       one tensor of several, filled up to one length
   {text: $x}
   {location: $text}                  a path object
   {contents: $file}                  the text in a file: of a path, or of an object with the file as its `name`
@@ -186,7 +188,8 @@ RETURN_FORMS: dict[str, frozenset[str]] = {
     "first": frozenset({"first"}),
     "chain": frozenset({"chain"}),
     "held": frozenset({"held"}),
-    "encoded": frozenset({"encoded", "padding", "tensors"}),
+    "encoded": frozenset({"encoded", "padding", "tensors", "rows"}),
+    "stacked": frozenset({"stacked", "filler"}),
     "row": frozenset({"row", "several"}),
     "location": frozenset({"location"}),
     "place": frozenset({"place"}),

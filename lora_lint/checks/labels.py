@@ -12,7 +12,7 @@ from lora_lint.checks.common import TRAINING, argument, trained
 from lora_lint.checks.values import GAP, by_default, given, literal, text_of
 from lora_lint.findings import Applicability, FixPlan, InsertStatement, Intent, ReplaceText, Severity
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.trace import Event, Tensor, Trace
+from lora_lint.lifecycle.trace import Encoding, Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
 from lora_lint.location import Location
 
@@ -49,15 +49,14 @@ def eos_masked_as_padding(event: Event, trace: Trace) -> Iterator[Report]:
 
 def _masked_by_hand(training: Event, trace: Trace) -> Iterator[Report]:
     """Code of the user's own takes the padding token out of the labels of texts that it ended with the same token."""
-    used = [event.args["labels"].ids for event in trace.of(Ev.LABELS)]
     tokenizers = dict.fromkeys(event.role("tokenizer") for event in trace.of(Ev.TOKENS))
     seen: list[Location] = []
-    for masked in trace.of(Ev.MASKED):
+    for masked in _taken_out(trace):
         ids, token = masked.args["ids"], masked.args["token"]
-        if ids.rewritten or not any(ids is one for one in used) or masked.location in seen:
+        if ids.rewritten or masked.location in seen:
             continue
         for tokenizer in tokenizers:
-            if tokenizer is None or not _ended(ids.text, tokenizer):
+            if tokenizer is None or not _ended(ids, tokenizer):
                 continue
             cause = _pads_with_end(tokenizer, trace) if _is_padding(token, tokenizer) else None
             if cause is not None:
@@ -71,9 +70,21 @@ def _masked_by_hand(training: Event, trace: Trace) -> Iterator[Report]:
                 )
 
 
-def _ended(text: Any, tokenizer: Obj) -> bool:
-    """Whether each of the texts that were encoded ends with the end token of the tokenizer, put there by name."""
-    texts = getattr(text, "items", None) or [text]
+def _taken_out(trace: Trace) -> Iterator[Event]:
+    """What took single tokens out of labels that a model may see."""
+    for event in trace.of(Ev.LABELS, Ev.FORWARD):
+        labels = event.args.get("labels") if event.kind is Ev.LABELS else _passed(event)
+        if isinstance(labels, Tensor):
+            yield from (*labels.taken, *(labels.labels.taken if labels.labels is not None else ()))
+
+
+def _ended(ids: Encoding, tokenizer: Obj) -> bool:
+    """Whether each of the texts that were encoded ends with the end token of the tokenizer, put there by name or by id."""
+    if ids.end is not None:
+        return _is_token(ids.end, tokenizer, "eos_token_id")
+    if ids.parts:
+        return all(_ended(part, tokenizer) for part in ids.parts)
+    texts = getattr(ids.text, "items", None) or [ids.text]
     known = {_key(tokenizer.attrs.get("eos_token")), *_own_tokens(tokenizer, "eos_token")} - {None}
     return all(_last(getattr(one, "key", None)) in known for one in texts)
 
@@ -85,8 +96,13 @@ def _last(key: Any) -> Any:
 
 
 def _is_padding(token: Any, tokenizer: Obj) -> bool:
-    """Whether a token's id is that of the padding of a tokenizer."""
-    known = (_key(tokenizer.attrs.get("pad_token_id")), *_own_tokens(tokenizer, "pad_token_id"))
+    """Whether a token's id is that of the padding of a tokenizer, which is its end token."""
+    return any(_is_token(token, tokenizer, name) for name in ("pad_token_id", "eos_token_id"))
+
+
+def _is_token(token: Any, tokenizer: Obj, name: str) -> bool:
+    """Whether a value is a special token of a tokenizer (or its id)."""
+    known = (_key(tokenizer.attrs.get(name)), *_own_tokens(tokenizer, name))
     return _key(token) is not None and _key(token) in known
 
 
@@ -258,15 +274,23 @@ def _loads_one(facts: dict[str, Any]) -> bool:
 
 
 def _masks_elsewhere(training: Event, trace: Trace) -> bool:
-    """Whether a collator makes labels of its own, or a loss has an index of its own to ignore."""
+    """Whether a collator makes labels of its own, or a loss of the user's own leaves out what it likes."""
     if any(collator.facts.get("masks_padding") is Tri.YES for collator, _ in _collators(training, trace)):
         return True
-    if any(given(obj.facts, "ignore_index") for obj in trace.made(Kind.OBJECT)):
+    losses = [obj for obj in trace.made(Kind.OBJECT) if obj.type.startswith("torch.nn.")]
+    if any(given(loss.facts, "ignore_index") or _by_token(loss) for loss in losses):
+        return True
+    if not _labels_used(training, trace) and not any(loss.type == "torch.nn.CrossEntropyLoss" for loss in losses):
         return True
     trainers = (event.role("trainer") for event in trace.of(Ev.TRAIN))
     return any(
         t is not None and t.user_class is not None and t.user_class.find("compute_loss") is not None for t in trainers
     )
+
+
+def _by_token(loss: Obj) -> bool:
+    """Whether a loss may give a number for each token, some of which can be left out afterwards."""
+    return given(loss.facts, "reduction") and literal(loss.facts["reduction"]) not in ("mean", "sum")
 
 
 def _passed(forward: Event) -> Tensor | None:

@@ -235,7 +235,7 @@ def call_library(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -
             else compound(("call", name, tuple(key_of(v) for v in args.values())), args.values(), f"{name}(…)")
         )
     if behaviour == "propagate":
-        kept = encodings.function(run, name, args)
+        kept = encodings.function(run, name, args, node)
         if kept is not None:
             return kept
         return tensors.combine(run, args.values(), node)

@@ -8,7 +8,7 @@ from functools import reduce
 
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.items as item_access
-from lora_lint.interpreter import config_files, encodings, module_classes, rows, sentinels, tensors
+from lora_lint.interpreter import config_files, masks, module_classes, rows, sentinels, tensors
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import compound, never_empty, never_none
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName, ParamSet, among
@@ -289,7 +289,7 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
     if (known := _compare_known(run, op, left, right, _turn(left))) is not None:
         return Const(known)
     if any(isinstance(v, Tensor) for v in values):
-        return encodings.compared(op, values, tensors.cut(run, tensors.combine(run, values, node), Cut.COMPARED, node))
+        return masks.compared(op, values, tensors.cut(run, tensors.combine(run, values, node), Cut.COMPARED, node))
     if op in ("==", "is") and isinstance(right, Const) and isinstance(left, Sym):
         key = ("==", left.key, key_of(right))
         default = Const(left.default.value == right.value) if left.default is not None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lora_lint.interpreter import masks
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.containers import device_of
 from lora_lint.interpreter.describe import variable
@@ -88,9 +89,8 @@ def cut(ids: Tensor, index: Value) -> Tensor:
 def bind(run: Run, tensor: Tensor, index: Value, value: Value, target: ir.Item) -> None:
     """`tensor[index] = value`: an entry of a batch, or some positions of labels."""
     if tensor.ids is not None:
-        tensor.masked = True
         _mask(tensor)
-        _overwrite(run, tensor.ids, index, value, target)
+        masks.written(run, tensor, index, value, target)
     if tensor.encoding is not None and isinstance(index, Const) and isinstance(index.value, str):
         replaced(tensor.encoding.entries.get(index.value), value)
         known = isinstance(value, Tensor)
@@ -99,28 +99,13 @@ def bind(run: Run, tensor: Tensor, index: Value, value: Value, target: ir.Item) 
             note_labels(run, value, target, variable(target.value))
 
 
-def compared(op: str, values: list[Value], answer: Value) -> Value:
-    """`ids == value` tells where a token is."""
-    ids = [value.ids for value in values if isinstance(value, Tensor) and value.ids is not None]
-    others = [value for value in values if not isinstance(value, Tensor)]
-    if op == "==" and isinstance(answer, Tensor) and ids and others:
-        answer.equals = ids[0], others[0]
-    return answer
-
-
-def _overwrite(run: Run, ids: Encoding, index: Value, value: Value, target: ir.Item) -> None:
-    """Emit an event when one token is taken out of the labels; what is written over them otherwise may be put back."""
-    if not isinstance(value, Const) or value.value != -100:
-        ids.rewritten = True
-    elif isinstance(index, Tensor) and index.equals is not None and index.equals[0] is ids:
-        run.emit(Ev.MASKED, target, args={"ids": ids, "token": index.equals[1]})
-
-
 def note_labels(run: Run, value: Value, node: ir.Node, batch: str = "") -> None:
     """Emit an event when padded ids become labels; not again when these are passed on."""
     if isinstance(value, Tensor) and value.ids is not None and value.ids.padded is Tri.YES and value.labels is None:
         value.labels = Labels()
         run.emit(Ev.LABELS, node, args={"labels": value, "tensors": value.ids.tensors, "batch": batch})
+    elif isinstance(value, Tensor) and value.labels is not None:
+        value.labels.taken += value.taken
 
 
 def replaced(before: Value | None, after: Value) -> None:
@@ -136,14 +121,18 @@ def _mask(tensor: Tensor) -> None:
         tensor.labels.masked = True
 
 
-def method(run: Run, tensor: Tensor, name: str, args: Args) -> Tensor | None:
+def method(run: Run, tensor: Tensor, name: str, args: Args, node: ir.Node) -> Tensor | None:
     """What copies and moves leave of a tokenizer's batch or ids; None for other methods."""
     if tensor.encoding is None and tensor.ids is None:
         return None
     if name in _REMAKES:
         _mask(tensor)
+    told = masks.method(run, tensor, name, args, node) if tensor.ids is not None else None
+    if told is not None:
+        return told
     if name.endswith("_") and tensor.ids is not None:
-        tensor.ids.rewritten = True
+        tensor.masked = tensor.ids.rewritten = True
+        _mask(tensor)
     if name in _MOVES:
         device = name if name != "to" else next((d for d in map(device_of, args.values()) if d != "unknown"), "unknown")
         if run.in_worker and device == "cuda":
@@ -169,11 +158,13 @@ def rows_copied(ids: Tensor, node: ir.Comp, made: list[Value]) -> Tensor | None:
     if ids.ids is None or node.kind != "list" or len(node.clauses) > 1 or node.clauses[0].conditions or not made:
         return None
     rows = [value.whole if isinstance(value, SeqVal) else value for value in made]
-    alike = all(isinstance(row, Tensor) and row.ids is ids.ids and not row.masked for row in rows)
-    return replace(ids) if alike else None
+    if not all(isinstance(row, Tensor) and row.ids is ids.ids for row in rows):
+        return None
+    copies = [row for row in rows if isinstance(row, Tensor)]
+    return replace(copies[0]) if len({copy.masked for copy in copies}) == 1 else None
 
 
-def function(run: Run, name: str, args: Args) -> Tensor | None:
+def function(run: Run, name: str, args: Args, node: ir.Node) -> Tensor | None:
     """The same for the functions that these methods have: `torch.clone(ids)`."""
     first = args.first()
     short = name.rpartition(".")[2]
@@ -181,4 +172,6 @@ def function(run: Run, name: str, args: Args) -> Tensor | None:
         for value in args.values():
             if isinstance(value, Tensor):
                 _mask(value)
-    return method(run, first, short, Args()) if isinstance(first, Tensor) and short in _COPIES else None
+    if isinstance(first, Tensor) and short in _COPIES:
+        return method(run, first, short, Args(), node)
+    return masks.function(run, short, args, node)

@@ -14,7 +14,16 @@ import lora_lint.interpreter.items as items
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.params as params
 import lora_lint.interpreter.specs as specs
-from lora_lint.interpreter import comprehensions, definitions, encodings, generators, tensors
+from lora_lint.interpreter import (
+    comprehensions,
+    definitions,
+    encodings,
+    generators,
+    masks,
+    padding,
+    special_tokens,
+    tensors,
+)
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import MAX_CONSTANT, compound, joined, parts_of, put_together
@@ -144,15 +153,18 @@ def texts_joined(values: list[Value]) -> Value:
 
 
 def _is_text(value: Value) -> bool:
-    return (isinstance(value, Const) and isinstance(value.value, str)) or parts_of(value) is not None
+    known = isinstance(value, Const) and isinstance(value.value, str)
+    return known or parts_of(value) is not None or special_tokens.is_text(value)
 
 
 def binary(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
     """An arithmetic operation."""
     if op == "+" and any(_is_text(v) for v in values) and not all(isinstance(v, Const) for v in values):
         return texts_joined(values)
+    if (ids := padding.operated(run, op, values, node)) is not None:
+        return ids
     if any(isinstance(v, Tensor) for v in values):
-        return tensors.combine(run, values, node)
+        return masks.operated(op, values, tensors.combine(run, values, node))
     if all(isinstance(v, Const) for v in values):
         constants = [v.value for v in values]
         if len(constants) == 2 and op in _BINARY and _small(constants):
@@ -256,8 +268,11 @@ def _cond(run: Run, node: ir.Cond, scope: Scope) -> Value:
     if run.program.is_hot(node):
         with conditions.decided(run, node.test, scope, node) as arm:
             return evaluate(run, node.body if arm else node.orelse, scope)
+    mask = run.last_condition[1] if run.last_condition is not None else None
     first = evaluate(run, node.body, scope)
     second = evaluate(run, node.orelse, scope)
+    if isinstance(mask, Tensor) and (labels := masks.chosen(run, mask, first, second, node)) is not None:
+        return labels
     if any(isinstance(_owner(v), (Obj, FuncVal, ParamIter, ParamSet)) for v in (first, second)):
         with conditions.decided(run, node.test, scope, node) as arm:
             return first if arm else second

@@ -104,6 +104,8 @@ def _bind_item(run: Run, target: ir.Item, value: Value, scope: Scope) -> None:
     container = evaluation.evaluate(run, target.value, scope)
     index = evaluation.evaluate(run, target.index, scope)
     if isinstance(container, Obj) and container.kind is Kind.ROW:
+        if isinstance(index, Const) and index.value == "labels":
+            encodings.note_labels(run, value, target, variable(target.value))
         rows.bind(container, index, value)
     elif isinstance(container, Obj) and container.kind is Kind.DATASET:
         rows.replaced(container)

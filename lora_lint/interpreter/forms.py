@@ -12,7 +12,7 @@ import lora_lint.interpreter.derive as derive
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.spec_tests as spec_tests
 from lora_lint.apis.spec import CallSpec, Derived, Ref, Test
-from lora_lint.interpreter import conditions, config_files, encodings, records, rows, tensors
+from lora_lint.interpreter import conditions, config_files, encodings, padding, records, rows, tensors
 from lora_lint.interpreter.arguments import Args, Bindings
 from lora_lint.interpreter.containers import device_of
 from lora_lint.interpreter.environment import UNSET, Env, Unset
@@ -182,6 +182,7 @@ def _cut(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
         result: Value = value
     else:
         result = tensors.cut(run, value, Cut(fields["cut"]), node)
+        result = padding.together(run, value, "unknown", node) or result
     device = env.get("device")
     if not isinstance(device, Unset) and isinstance(result, Tensor) and (name := device_of(device)) != "unknown":
         result = replace(result, device=name)
@@ -348,8 +349,8 @@ def _row(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
 
 
 def _encoded(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
-    text, padding, kind = (form_value(run, fields[key], env, node) for key in ("encoded", "padding", "tensors"))
-    return encodings.make(run, padding, text, kind, node)
+    text, filled, kind = (form_value(run, fields[key], env, node) for key in ("encoded", "padding", "tensors"))
+    return (padding.batch if fields.get("rows") else encodings.make)(run, filled, text, kind, node)
 
 
 def _parsed(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
@@ -386,6 +387,9 @@ _FORMS: dict[str, Callable[..., Any]] = {
     "chain": _chain,
     "held": _held,
     "encoded": _encoded,
+    "stacked": lambda run, f, env, node: padding.stacked(
+        run, form_value(run, f["stacked"], env, node), form_value(run, f["filler"], env, node), node
+    ),
     "row": _row,
     "location": lambda run, f, env, node: config_files.path(run, form_value(run, f["location"], env, node), node),
     "contents": lambda run, f, env, node: config_files.contents(form_value(run, f["contents"], env, node)),

@@ -12,7 +12,7 @@ import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.params as params
 from lora_lint.interpreter import encodings, factories, found_modules
 from lora_lint.interpreter.arguments import Args
-from lora_lint.interpreter.keys import compound
+from lora_lint.interpreter.keys import compound, one_of_texts
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
@@ -96,7 +96,7 @@ def _of_sequence(run: Run, value: SeqVal, index: Value, node: ir.Node) -> Value:
         return iteration.module_at(run, modules, index)
     if value.items and not value.open:
         return reduce(join, value.items)
-    some = _any_tool(run, value.items)
+    some = _any_tool(run, value.items) or one_of_texts(value.items, (id(value), key_of(index)))
     return run.fresh(node) if some is None else some
 
 

@@ -38,6 +38,19 @@ def parts_of(value: Value) -> tuple[Hashable, ...] | None:
     return found if isinstance(found, tuple) else None
 
 
+def one_of_texts(texts: list[Value], which: Hashable) -> Sym | None:
+    """One of several texts that all end alike: a text that ends like them. None where they do not."""
+    ends = {_end(text) for text in texts}
+    return put_together((("item", which), *ends), texts) if len(ends) == 1 and None not in ends else None
+
+
+def _end(text: Value) -> Hashable:
+    """The key of the last part of a text, or of what may be one, that others were joined to; None for anything else."""
+    key = text.key if isinstance(text, Sym) else None
+    joined_ = isinstance(key, tuple) and len(key) > 1 and (key[0] == "fstring" or key[:2] == ("op", "+"))
+    return key[-1][-1] if joined_ and isinstance(key, tuple) else None
+
+
 # Unknowns that are surely something: texts put together, paths computed, what is in a file, and numbers.
 _NEVER_NONE = frozenset({"fstring", "path", "contents", "number"})
 

@@ -251,7 +251,7 @@ def _of_tensor(
     run: Run, tensor: Tensor, name: str, args: Args, node: ir.Node, scope: Scope, expr: ir.Expr | None = None
 ) -> Value:
     tensors.note_method(run, tensor, name, node)
-    kept = encodings.method(run, tensor, name, args)
+    kept = encodings.method(run, tensor, name, args, node)
     if kept is not None:
         containers.note_device(run, name, args, node)
         return kept

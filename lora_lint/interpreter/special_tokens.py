@@ -9,6 +9,7 @@ from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, DictVal, SeqVal, Sym, Value, default_text, key_of
 from lora_lint.lifecycle.heap import Obj
 
+_PADDING = "[padding]"  # of a checkpoint that surely has one
 _END_TOKENS = ("bos_token", "eos_token", "unk_token")
 
 
@@ -20,10 +21,22 @@ def named(run: Run, inputs: list[Value]) -> Value:
     source = tokenizer.facts.get("source")
     name = default_text(source).lower()
     if wanted.value in ("pad_token", "pad_token_id") and any(family in name for family in architectures().own_padding):
-        return Const("[padding]")
+        return Const(_PADDING)
     if wanted.value in ("pad_token", "pad_token_id") and wanted.value not in tokenizer.attrs:
         tokenizer.facts["padding_asked"] = True
     return _own_token(tokenizer, str(wanted.value))
+
+
+def is_special(value: Value) -> bool:
+    """Whether a value is a special token of a tokenizer, or its id."""
+    if isinstance(value, Const):
+        return value.value == _PADDING
+    return isinstance(value, Sym) and isinstance(value.key, tuple) and value.key[:1] == ("token",)
+
+
+def is_text(value: Value) -> bool:
+    """Whether a value is a special token as a text, and not its id."""
+    return isinstance(value, Sym) and is_special(value) and str(value.key[-1]).endswith("_token")  # type: ignore[index]
 
 
 def _own_token(tokenizer: Obj, name: str) -> Value:

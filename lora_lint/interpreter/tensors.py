@@ -255,7 +255,9 @@ def cut(run: Run, value: Value, kind: Cut, node: ir.Node) -> Value:
         return plain()  # labels, as a rule
     if isinstance(value, Sym) and kind is Cut.REBUILT:
         return Tensor(Graph.PLAIN, cut=kind)  # torch.tensor of something unknown: data
-    if isinstance(value, Const) or (isinstance(value, Sym) and value.data):
+    if isinstance(value, Const):
+        return Tensor(Graph.PLAIN, fill=value.value)
+    if isinstance(value, Sym) and value.data:
         return plain()
     number = kind is Cut.ITEM
     result = Tensor(Graph.DETACHED, number=number)

@@ -82,7 +82,8 @@ class Event:
 class Encoding:
     """A batch of texts as a tokenizer returned it. padded: whether rows were filled up. tensors: it holds tensors, not
     lists. collated: its rows are those of a batch that a data loader put together. fixed: rows have one length whatever is
-    in them. text: what was encoded. rewritten: other values than -100 were written over some of its ids."""
+    in them. text: what was encoded. parts: the encodings of single texts that it was put together of. end: the token that was
+    put behind its ids. rewritten: other values than -100 were written over some of its ids."""
 
     padded: Tri
     tensors: bool
@@ -91,14 +92,27 @@ class Encoding:
     collated: bool = False
     fixed: bool = False
     text: object = None
+    parts: tuple[Encoding, ...] = ()
+    end: object = None
     rewritten: bool = False
 
 
 @dataclass(eq=False, slots=True)
 class Labels:
-    """What became labels, with the copies made of it since. masked: one of them was changed, or replaced by another value."""
+    """What became labels, with the copies made of it since. masked: one of them was changed, or replaced by another value.
+    taken: what took single tokens out of a copy that became the labels instead."""
 
     masked: bool = False
+    taken: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Equal:
+    """Where the ids of a batch are a token, or (there: False) where they are not."""
+
+    ids: Encoding
+    token: object
+    there: bool = True
 
 
 # Witness: the gradient of a tensor that was made to require one (at this place) is read: it is an input, no loss.
@@ -154,7 +168,9 @@ class Tensor:
     ids: Encoding | None = None  # it holds the token ids of such a batch
     labels: Labels | None = None  # it became labels, or was copied from what did
     masked: bool = False  # some of its positions were overwritten
-    equals: tuple[Encoding, object] | None = None  # it tells where the ids of a batch are this one
+    taken: tuple[Event, ...] = ()  # what took single tokens out of it
+    fill: object = None  # the number that it holds everywhere
+    equals: Equal | None = None  # it tells where the ids of a batch are one token
     kept: object = None  # it is the output of an operation whose backward needs this output
     needs: frozenset[object] = frozenset()  # such outputs that its graph hangs on
     only: Tensor | None = None  # what was cut, where all else that it is a sum of is computed from parameters alone
