@@ -255,6 +255,14 @@ def _defaultdict(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     return out
 
 
+def _deque(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """A list; of what is given with a greatest length, only the end may be in it."""
+    if args.positional and (len(args.positional) > 1 or "maxlen" in args.keywords):
+        run.touch_args(args)
+        return run.fresh(node)
+    return _to_list("list")(run, args, node, scope)
+
+
 def _fromkeys(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     """`dict.fromkeys(keys, value)`: one value under each key."""
     given = [value for value, _ in args.positional]
@@ -329,6 +337,7 @@ HANDLERS: dict[str, Handler] = {
     "builtins.dict.fromkeys": _fromkeys,
     "collections.OrderedDict": _dict,
     "collections.defaultdict": _defaultdict,
+    "collections.deque": _deque,
     "itertools.chain": _chain,
     "itertools.islice": _some,
     "itertools.cycle": _same,

@@ -80,17 +80,17 @@ def _mutated(run: Run, name: str, args: Args, node: ir.Node) -> Value:
 
 def _list_method(run: Run, value: SeqVal, name: str, args: Args, node: ir.Node) -> Value:
     given = [v for v, _ in args.positional]
-    if name in ("append", "add") and given:
+    if name in ("append", "appendleft", "add") and given:
         item = gathering.put_into(run, value, given[0], node)
         if len(value.items) < 200:
-            value.items.append(item)
+            value.items.insert(0 if name == "appendleft" else len(value.items), item)
         gathering.note_growth(run, value)
         if run.param_loops and (isinstance(value.whole, ParamIter) or not isinstance(given[0], Element)):
             value.open = True  # the loop runs over samples: a model has more names than these
         return _mutated(run, name, args, node)
-    if name in ("pop", "clear", "remove"):
+    if name in ("pop", "popleft", "clear", "remove"):
         value.whole, value.spliced = None, ()
-    elif name in ("insert", "extend", "update") and isinstance(value.whole, ParamIter):
+    elif name in ("insert", "extend", "extendleft", "update") and isinstance(value.whole, ParamIter):
         value.whole = None
     if name == "insert" and len(given) == 2:
         place = constant(given[0])
@@ -98,7 +98,7 @@ def _list_method(run: Run, value: SeqVal, name: str, args: Args, node: ir.Node) 
         value.items.insert(place if type(place) is int and known else len(value.items), given[1])
         value.open = not known
         return _mutated(run, name, args, node)
-    if name in ("extend", "update") and given:
+    if name in ("extend", "extendleft", "update") and given:
         if isinstance(given[0], SeqVal):
             value.items.extend(given[0].items[:200])
             value.open = value.open or given[0].open
@@ -106,10 +106,10 @@ def _list_method(run: Run, value: SeqVal, name: str, args: Args, node: ir.Node) 
             value.items.append(given[0])
             value.open = True
         return _mutated(run, name, args, node)
-    if name == "pop":
+    if name in ("pop", "popleft"):
         value.open = True
-        return value.items[-1] if value.items else run.fresh(node)
-    if name in ("clear", "remove", "sort", "reverse"):
+        return value.items[-1 if name == "pop" else 0] if value.items else run.fresh(node)
+    if name in ("clear", "remove", "sort", "reverse", "rotate"):
         value.open = name != "clear"
         if name == "clear":
             value.items.clear()
