@@ -152,7 +152,10 @@ def note_order(run: Run, node: ir.Import) -> None:
         return
     patched = renames().patched_by(library)
     late = [name for name in before if name in patched]
-    if late and not run.program.linker.imported_before(run.module.path, library):
+    linker, path = run.program.linker, run.module.path
+    # In a module of the library itself, its first lines ran already.
+    inside = linker.copy_of(path, library) is not None or any(linker.find(path, m, 0) for m in (library, node.module))
+    if late and not inside and not linker.imported_before(path, library):
         first = next(place for name, place in before.items() if name != "__future__")
         run.emit(Ev.LATE_IMPORT, node, args={"library": library, "after": tuple(late), "first": first})
     before[library] = run.loc(node)
