@@ -43,12 +43,14 @@ def adapter_config_never_applied(event: Event, trace: Trace) -> Iterator[Report]
             models = [model for model in trained(training) if not _beside_loaded(model, trace)]
             if models and all(has_adapters(model).no and not _holders(model, trace) for model in models):
                 kind = config.type.rsplit(".", 1)[-1]
+                switched_off = config.name in made.args.get("put_aside", ())  # what applied it is a comment now
                 yield Report(
                     made,
                     f"{kind} {f'`{config.name}` ' if config.name else ''}is never applied: the model is trained without any adapter",
                     help="apply it with model = get_peft_model(model, config), or pass it as peft_config= to a TRL trainer",
                     story=((training, "trained here without an adapter"),),
-                    plan=_apply_config(made, config, models[0], training, trace),
+                    plan=None if switched_off else _apply_config(made, config, models[0], training, trace),
+                    severity=Severity.WARNING if switched_off else None,
                     unless=frozenset({("config-used", config.site)}),
                 )
                 break

@@ -65,6 +65,8 @@ def emit(run: Run, effect: Effect, env: Env, node: ir.Node, first: int, maybe: s
         args["touches"] = [e for e in run.trace.events[first:] if not contexts.isdisjoint(e.contexts)]
     if kind in _NEEDS_NAMES and env.scope is not None:
         args["bound"] = records.bound(env.scope)
+    if kind is Ev.CONFIGURE:
+        args["put_aside"] = run.module.node.put_aside
     prepared = roles["optimizer"].facts.get("prepared") if "optimizer" in roles else None
     if isinstance(prepared, Obj):
         roles.setdefault("accelerator", prepared)

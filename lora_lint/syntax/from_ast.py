@@ -12,6 +12,7 @@ from typing import Any
 from lora_lint.syntax import endings, ir, iterators
 from lora_lint.syntax.ast_base import STATEMENTS, Lowering, NotForAstError, expression, optional, statements
 from lora_lint.syntax.ast_expressions import OPERATORS, arguments, parameters
+from lora_lint.syntax.comments import put_aside
 
 
 def lower_with_ast(text: str, path: str) -> ir.Module | None:
@@ -20,7 +21,7 @@ def lower_with_ast(text: str, path: str) -> ir.Module | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(text)
-            return ir.Module(path, statements(Lowering(text), tree.body))
+            return ir.Module(path, statements(Lowering(text), tree.body), put_aside(text))
     except (NotForAstError, SyntaxError, ValueError, IndexError, RecursionError, MemoryError):
         return None
 

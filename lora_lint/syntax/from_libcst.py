@@ -9,6 +9,7 @@ import libcst as cst
 
 from lora_lint.syntax import ir
 from lora_lint.syntax import lower_compound as _handlers  # noqa: F401  importing it fills the tables
+from lora_lint.syntax.comments import put_aside
 from lora_lint.syntax.dispatch import UnknownNodeError, lower_statements
 from lora_lint.syntax.nesting import check_nesting, with_deep_stack
 from lora_lint.syntax.positions import Cursor
@@ -50,7 +51,7 @@ def lower_tree(tree: cst.Module, text: str, path: str) -> ir.Module:
         raise SyntaxProblem(path, *_place(at), f"invalid literal: {error}") from None
     if not at.at_end():
         raise AssertionError(f"{path}:{at.loc(at.pos)[0]}: the lowering lost its place")
-    return ir.Module(path, body)
+    return ir.Module(path, body, put_aside(text))
 
 
 def _place(at: Cursor) -> tuple[int, int]:

@@ -365,7 +365,8 @@ Stmt = Union[
 
 @dataclass(slots=True, eq=False)
 class Module:
-    """One file (or the code cells of one notebook) lowered."""
+    """One file (or the code cells of one notebook) lowered. put_aside: variables that calls in comments get."""
 
     path: str
     body: tuple[Stmt, ...]
+    put_aside: frozenset[str] = frozenset()

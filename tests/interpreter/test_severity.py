@@ -94,3 +94,34 @@ def test_the_same_adapter_injected_again(between: str, config: str, severity: st
     """The same config over an adapter that learned nothing yet: as if it had been injected once."""
     found = analyse_texts({"sft.py": TWICE.format(between=between, config=config)}, {}, tmp_path)
     assert [one.severity.value for one in found if one.code == "LL106"] == [severity]
+
+
+SWITCHED_OFF = """
+from datasets import load_from_disk
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+
+settings = LoraConfig(r=8, target_modules=["q_proj"], task_type="CAUSAL_LM")
+model = AutoModelForCausalLM.from_pretrained("Qwen/Qwen2.5-0.5B")
+{comment}
+Trainer(model=model, args=TrainingArguments("out"), train_dataset=load_from_disk("data/tokenized")).train()
+"""
+
+
+@pytest.mark.parametrize(
+    ("comment", "severity"),
+    [
+        ("", "error"),
+        ("# the settings are applied by get_peft_model", "error"),
+        ("# model = get_peft_model(model, others)", "error"),
+        ("# model = get_peft_model(model, settings)", "warning"),
+        ("    # model = get_peft_model(model, peft_config=settings)  # for LoRA", "warning"),
+        ("# merge(options, settings)", "warning"),
+    ],
+)
+def test_an_adapter_that_was_switched_off_by_hand(comment: str, severity: str, tmp_path: Path) -> None:
+    """A comment that holds the call says that the config is left for later; it is not applied for the user then."""
+    found = analyse_texts({"train.py": SWITCHED_OFF.format(comment=comment)}, {}, tmp_path)
+    assert [(one.severity.value, one.plan is None) for one in found if one.code == "LL101"] == [
+        (severity, severity == "warning")
+    ]
