@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lora_lint.apis.tables import architectures
-from lora_lint.interpreter import conditions, config_files, elements, special_tokens
+from lora_lint.interpreter import adapter_configs, conditions, config_files, elements, special_tokens
 from lora_lint.interpreter.containers import device_of
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Choice, Const, DictVal, LibRef, SeqVal, Setting, Sym, Value, default_text
@@ -353,6 +353,9 @@ _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "precision": _precision,
     "prefix": lambda run, inputs: elements.name_prefix(inputs[0]) if isinstance(inputs[0], Obj) else None,
     "native": _native,
+    "adapter-configs": adapter_configs.by_name,
+    "active-adapter": adapter_configs.active_name,
+    "active-adapter-config": adapter_configs.of_active,
     "token": special_tokens.named,
     "special-tokens": special_tokens.all_of,
     "token-and-id": special_tokens.other_form,
