@@ -65,6 +65,8 @@ def read(run: Run, value: Value, name: str, node: ir.Node, scope: Scope | None =
         value = value.obj
     if isinstance(value, LibMethod):
         value = (None if name.startswith("__") else part_behind(run, value)) or value
+    if name == "__dict__" and (held := records.contents(value)) is not None:
+        return held
     if isinstance(value, Obj):
         return _of_object(run, value, name, node)
     if isinstance(value, Tensor):

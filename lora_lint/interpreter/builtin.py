@@ -305,14 +305,13 @@ def _globals(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     return DictVal({}, open=True)
 
 
-def _fields(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    """`asdict(record)`, `vars(record)`: its fields by name; of anything else (or without an argument) nothing is known."""
-    value = builtin_collections.first(args)
-    if isinstance(value, Obj) and value.user_class is not None and records.is_record(value.user_class):
-        found = DictVal({})
-        found.items.update(value.attrs)
-        return found
-    return _globals(run, args, node, scope)
+def _fields(deep: bool) -> Handler:
+    """`vars(record)`, `asdict(record)`: its fields by name; of anything else (or without an argument) nothing is known."""
+
+    def handler(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+        return records.contents(builtin_collections.first(args), deep) or _globals(run, args, node, scope)
+
+    return handler
 
 
 def _in_order(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
@@ -366,7 +365,7 @@ _HANDLERS: dict[str, Handler] = {
     "builtins.type": _type,
     "builtins.globals": _globals,
     "builtins.locals": _globals,
-    "builtins.vars": _fields,
+    "builtins.vars": _fields(deep=False),
     "operator.methodcaller": operators.methodcaller,
     "operator.attrgetter": operators.attrgetter,
     "operator.itemgetter": operators.itemgetter,
@@ -379,7 +378,7 @@ _HANDLERS: dict[str, Handler] = {
     "dataclasses.field": _field,
     "dataclasses.replace": _replace,
     "copy.replace": _replace,
-    "dataclasses.asdict": _fields,
+    "dataclasses.asdict": _fields(deep=True),
     "dataclasses.astuple": _in_order,
     "dataclasses.fields": lambda run, args, node, scope: records.described(run, builtin_collections.first(args), node),
     "typing.cast": lambda run, args, node, scope: args.positional[-1][0] if args.positional else Const(None),

@@ -11,10 +11,10 @@ import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import encodings, gathering, mentions
+from lora_lint.interpreter import encodings, gathering, mentions, records
 from lora_lint.interpreter.parameter_values import PARAMETERS, Element, LazyFilter, ParamIter, ParamName, ParamSet
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Const, DictVal, Scope, SeqVal, Value
+from lora_lint.interpreter.values import Const, DictVal, Scope, SeqVal, Sym, Value
 from lora_lint.lifecycle.captures import Capture
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Tensor
@@ -162,12 +162,19 @@ def _is_pair(value: Value) -> bool:
     return isinstance(name, ParamName) and isinstance(param, Element) and not param.module and param.name == name.value
 
 
+def _by_default(condition: Value, answer: Tri) -> bool:
+    """Whether a condition holds, at least while options have the user's defaults."""
+    default = condition.default if isinstance(condition, Sym) else None
+    return answer.yes or (default is not None and bool(default.value))
+
+
 def _limit(iterable: Value) -> int:
     """How many items of an iterable a comprehension goes over: constants cost little."""
     if not isinstance(iterable, SeqVal):
         return MAX_CONSTANTS if isinstance(iterable, DictVal) else 3
-    parts = [part for item in iterable.items for part in (item.items if isinstance(item, SeqVal) else (item,))]
-    return MAX_CONSTANTS if all(isinstance(part, Const) for part in parts) else 3
+    pairs = (item.items if isinstance(item, SeqVal) else [item] for item in iterable.items)
+    parts = [part for pair in pairs for part in (pair[:1] if len(pair) == 2 else pair)]  # of an entry, its key
+    return MAX_CONSTANTS if all(map(records.is_known, parts)) else 3
 
 
 def _clauses(
@@ -178,7 +185,8 @@ def _clauses(
     items, opened = iteration.items_for_loop(run, iterable, clause.iter, _limit(iterable))
     for item in items:
         execution.bind_target(run, clause.target, item, local)
-        answers = [conditions.truth(run, evaluation.evaluate(run, c, local)) for c in clause.conditions]
+        told = [evaluation.evaluate(run, c, local) for c in clause.conditions]
+        answers = [conditions.truth(run, value) for value in told]
         if any(a.no for a in answers):
             continue
         opened = opened or not all(a.yes for a in answers)
@@ -187,5 +195,7 @@ def _clauses(
             opened = _clauses(run, node, index + 1, inner, local, out) or opened
             continue
         key = evaluation.evaluate(run, node.key, local) if node.key is not None else Const(None)
+        if isinstance(key, Const) and node.kind == "dict" and not all(map(_by_default, told, answers)):
+            continue  # nobody knows whether there is an entry of this name
         out.append((key, evaluation.evaluate(run, node.element, local)))
     return opened

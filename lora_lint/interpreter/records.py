@@ -12,6 +12,8 @@ from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Ev, Kind
 from lora_lint.syntax import ir
 
+_OPTIONS = "argparse.Namespace"
+_FIELD = "dataclasses.Field"
 _TUPLE = "typing.NamedTuple"
 
 
@@ -44,10 +46,28 @@ def described(run: Run, value: Value, node: ir.Node) -> Value:
         return run.fresh(node)
     found: list[Value] = []
     for name in fields(cls):
-        field = run.make(Kind.OBJECT, "dataclasses.Field", node)
+        field = run.make(Kind.OBJECT, _FIELD, node)
         field.attrs["name"] = Const(name)
         found.append(field)
     return SeqVal("tuple", found)
+
+
+def contents(value: Value, deep: bool = False) -> DictVal | None:
+    """The attributes of an instance by name: of a record, of options, of a namespace; None where they are not known. Of other
+    classes of the user's there may be more. deep: records in records are told of in the same way."""
+    if isinstance(value, DictVal) and value.dotted:
+        return DictVal(dict(value.items), open=value.open, options=value.options)
+    if not isinstance(value, Obj) or value.kind is not Kind.OBJECT:
+        return None
+    cls = value.user_class
+    known = value.type == _OPTIONS if cls is None else is_record(cls) or not (cls.library_base() or cls.opaque())
+    if not known:
+        return None
+    held: dict[object, Value] = {
+        name: (contents(inner, deep) if deep and _is_plain(inner) else None) or inner
+        for name, inner in value.attrs.items()
+    }
+    return DictVal(held, open=cls is None or not is_record(cls))
 
 
 def fill(run: Run, obj: Obj, cls: ClassVal, args: Args, node: ir.Node) -> None:
@@ -139,6 +159,11 @@ def default_of(value: Value | None) -> Const | None:
     """The constant that a default is: itself, or what an option or field that a library describes is made with."""
     found = value.facts.get("default") if isinstance(value, Obj) and value.kind is Kind.OBJECT else value
     return found if isinstance(found, Const) else None
+
+
+def is_known(value: Value) -> bool:
+    """Whether a value costs little to go over: a constant, or what tells of a field."""
+    return isinstance(value, Const) or (isinstance(value, Obj) and value.type == _FIELD)
 
 
 def fill_some(obj: Obj, cls: ClassVal, args: Args) -> None:
