@@ -43,6 +43,7 @@ def representatives(run: Run, iterator: ParamIter, extra_names: tuple[str, ...])
     for member, prefixes in members:
         for element in _of_member(run, member, "".join(prefixes), iterator.modules):
             if iterator.parts is None or element.part in iterator.parts:
+                element.prefixes = prefixes
                 if element.part is Part.ADAPTER:
                     adapted.append(element)
                 else:
@@ -51,7 +52,7 @@ def representatives(run: Run, iterator: ParamIter, extra_names: tuple[str, ...])
     for spelled in dict.fromkeys((*extra_names, *iterator.extras, *iterator.inside)):
         if _ONE_OF_AN_ADAPTER.fullmatch(spelled) and adapted and not any(spelled in each.name for each in adapted):
             owner = adapted[0]
-            yield Element(owner.model, Part.ADAPTER, spelled, iterator.modules, "matrix", adapter=owner.adapter)
+            yield replace(owner, name=spelled, module=iterator.modules)
             continue
         bare = patterns.literal_head(spelled).strip(".")
         if re.fullmatch(r"[A-Za-z_][\w.]*", bare) and "lora" not in bare.lower() and not any(bare in k for k in known):
@@ -60,7 +61,7 @@ def representatives(run: Run, iterator: ParamIter, extra_names: tuple[str, ...])
             suffix = "" if iterator.modules else ".weight"
             if spelled in extra_names or spelled in iterator.extras:
                 name = f"{_full_name(prefixes, bare)}{suffix}"
-                yield Element(model, Part.BASE, name, iterator.modules, "matrix", bare)
+                yield Element(model, Part.BASE, name, iterator.modules, "matrix", bare, prefixes=prefixes)
             adapters = iterator.parts is None or Part.ADAPTER in iterator.parts or bare in iterator.inside
             for model, prefixes in within or members if adapters and not iterator.modules else ():
                 yield from _adapters_inside(model, prefixes, bare, adapted)
@@ -83,7 +84,7 @@ def _adapters_inside(model: Obj, prefixes: tuple[str, ...], bare: str, adapted: 
             alike = [f"{name}.self_attn.q_proj.{matrix}.{label}.weight" for matrix in ("lora_A", "lora_B")]
         extra = "" if any(map(str.isdigit, bare)) else bare
         for path in alike:
-            yield Element(model, Part.ADAPTER, path, False, "matrix", extra, adapter)
+            yield Element(model, Part.ADAPTER, path, False, "matrix", extra, adapter, prefixes=prefixes)
 
 
 def _members(model: Obj) -> Iterator[_Member]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from lora_lint.interpreter.values import ClassVal, Const, DictVal, FuncVal, Partial, Scope, SeqVal, Value
 from lora_lint.interpreter.walk import children
-from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.heap import WHOLE_PATHS, Obj
 from lora_lint.syntax import ir
 
 _BUDGET = 400
@@ -95,6 +95,8 @@ def _value(node: object, scope: Scope) -> Value | None:
         owner = _value(node.value, scope)
         if isinstance(owner, Obj):
             found = owner.attrs.get(node.name)
+            if found is None and owner.wraps is not None and node.name in WHOLE_PATHS:
+                return owner.wraps
             return found if found is not None or owner.user_class is None else owner.user_class.find(node.name)
         if isinstance(owner, ClassVal):
             return owner.find(node.name)

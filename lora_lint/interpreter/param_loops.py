@@ -53,7 +53,7 @@ def loop(run: Run, node: ir.For, value: ParamIter | ParamSet, scope: Scope, by: 
                 if by == "place":
                     item = place(run, element)
                 elif by == "name":
-                    item = ParamName(element.name, elements.name_prefixes(element.model))
+                    item = ParamName(element.name, element.prefixes)
                     run.places["name", element.name] = element
                 execution.bind_target(run, node.target, item, scope)
                 guards = len(run.guards)

@@ -78,6 +78,7 @@ class Element:
     extra: str = ""  # a name from the user's own conditions that no other representative bears
     adapter: Adapter | None = None  # the adapter it belongs to
     doubt: bool = False  # in a list: whether it certainly was put there is not known
+    prefixes: tuple[str, ...] = ()  # what attributes and wrappers put before the names of its model, outermost first
 
 
 def among(wanted: Const, items: list[Value]) -> bool | None:

@@ -91,7 +91,7 @@ def item_of(element: Element, named: bool) -> Value:
     """What an iterator gives for a parameter: itself, or its name and itself."""
     if not named:
         return element
-    return SeqVal("tuple", [ParamName(element.name, elements.name_prefixes(element.model)), element])
+    return SeqVal("tuple", [ParamName(element.name, element.prefixes), element])
 
 
 def keeps(run: Run, comp: ir.Comp, element: Element, named: bool, scope: Scope) -> tuple[Tri, Value]:
