@@ -10,6 +10,7 @@ import lora_lint.interpreter.dispatch as dispatch
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.instances as instances
+import lora_lint.interpreter.items as item_access
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.specs as specs
@@ -200,6 +201,7 @@ def escape(run: Run, args: Args, node: ir.Node) -> None:
             run.witnesses.add(("function-escaped", id(value.node)))
         elif isinstance(value, Sym):
             run.witnesses.add(("escaped", value.key))
+            item_access.use_entry(run, value)
         elif isinstance(value, (ParamIter, ParamSet)):
             run.witnesses.add((GRADIENT_TAKEN,))
         elif isinstance(value, Tensor):

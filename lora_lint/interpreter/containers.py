@@ -184,7 +184,7 @@ def _entry(run: Run, value: DictVal, name: str, key: Value | None, args: Args, n
         return run.fresh(node)
     found = item_access.held_by_name(run, value, key) or item_access.picked_by_default(run, value, key, node)
     found = found or item_access.registered(run, value, key, node, certain=False, other=fallback)
-    return run.fresh(node) if found is None else found
+    return item_access.unknown_entry(run, value, key, node) if found is None else found
 
 
 def key_value(key: object) -> Value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import reduce
 
 import lora_lint.interpreter.attributes as attributes
@@ -119,7 +120,24 @@ def _of_dict(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value:
     picked = picked or registered(run, value, index, node) or _data_by_default(run, value, index)
     for each in value.items.values() if picked is None else ():
         run.use(each)  # it may be the one
-    return run.fresh(node, data=_holds_numbers(value)) if picked is None else picked
+    return unknown_entry(run, value, index, node) if picked is None else picked
+
+
+def unknown_entry(run: Run, value: DictVal, index: Value, node: ir.Node) -> Sym:
+    """What a dict holds under a key that is not known. It remembers which adapter configs it may be."""
+    configs = [item.site for item in value.items.values() if isinstance(item, Obj) and item.kind is Kind.ADAPTER_CONFIG]
+    if configs:
+        return Sym((_ENTRY, tuple(configs), key_of(index), run.loc(node)))
+    return run.fresh(node, data=_holds_numbers(value))
+
+
+def use_entry(run: Run, value: Sym) -> None:
+    """Something was made of such an unknown, or of a copy of it: any of the configs may be the one."""
+    key: Hashable = value.key
+    while isinstance(key, tuple) and key[:1] == ("copy",):
+        key = key[1]
+    if isinstance(key, tuple) and key[:1] == (_ENTRY,):
+        run.witnesses.update(("config-used", site) for site in key[1])
 
 
 def _holds_numbers(value: DictVal) -> bool:
@@ -232,7 +250,8 @@ def _is_hot(run: Run, made_by: Value) -> bool:
 
 _MADE_BY = (ClassVal, FuncVal, LibRef, Partial)
 _DRIVERS = frozenset({Kind.TRAINER, Kind.OPTIMIZER})
-_FEW = 4
+_FEW = 8
+_ENTRY = "entry of a table"
 _PICKED = (FuncVal, Bound, ClassVal, Partial, LibRef, Obj)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.events as events
+import lora_lint.interpreter.items as item_access
 import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.apis.spec import CallSpec, Effect, Ref, TypeSpec
@@ -135,6 +136,8 @@ def _use_configs(run: Run, args: Args) -> None:
     for value in args.values():
         if isinstance(value, Obj) and value.kind is Kind.ADAPTER_CONFIG:
             run.witnesses.add(("config-used", value.site))
+        elif isinstance(value, Sym):
+            item_access.use_entry(run, value)
         elif isinstance(value, (SeqVal, DictVal)):
             for item in value.items if isinstance(value, SeqVal) else value.items.values():
                 if isinstance(item, Obj) and item.kind is Kind.ADAPTER_CONFIG:
