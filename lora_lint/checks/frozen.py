@@ -280,16 +280,21 @@ def _all_blocks(adapter: Adapter, op: TrainOp, training: Event) -> bool:
     return literal(target) == "all-linear" or any(name.split(".")[-1] not in outside for name in listed or ())
 
 
-@check("LL104", on=TRAINING)
-def kbit_prepare_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
-    """The k-bit preparation ran on a model that already had its adapter. A new adapter whose forward is trained is no
+def _frozen_or_around(event: Event) -> list[tuple[Adapter, Event]]:
+    """Adapters that are frozen where a model is trained, with what froze each. A new adapter whose forward is trained is no
     teacher's, whatever else learns (a head around it)."""
     found = [(adapter, cause) for _, adapter, cause in frozen_at_training(event)]
     loss = loss_of(event)
     for source in loss.sources if loss is not None and not found else ():
         if source.model is not None and source.args.get("grad") is Tri.YES:
             found += [(adapter, cause) for adapter, cause in frozen_by(source.model) if not adapter.loaded]
-    for adapter, cause in found:
+    return found
+
+
+@check("LL104", on=TRAINING)
+def kbit_prepare_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
+    """The k-bit preparation ran on a model that already had its adapter."""
+    for adapter, cause in _frozen_or_around(event):
         if cause.kind is Ev.PREPARE and "trainer" not in cause.roles:
             yield Report(
                 cause,
@@ -327,14 +332,18 @@ def _newer_inactive(model: Obj, loaded: Adapter) -> bool:
 @check("LL107", on=TRAINING)
 def inference_mode_config_trained(event: Event, trace: Trace) -> Iterator[Report]:
     """An adapter was made from a config that says inference_mode."""
-    for _model, adapter, cause in frozen_at_training(event):
+    filled = {e.model.root for e in trace.of(Ev.LOAD_STATE) if e.model is not None}  # with weights that may be kept
+    beside = not list(frozen_at_training(event))
+    for adapter, cause in _frozen_or_around(event):
+        if beside and (cause.model is None or cause.model.root in filled):
+            continue
         if cause is adapter.event and not adapter.loaded and adapter.config is not None and not adapter.active.no:
             config = adapter.config
             saved = getattr(config.facts.get("inference"), "value", None) == "saved"
             yield Report(
                 cause,
                 f"injects an adapter with an inference config ({'a saved config has' if saved else 'it sets'} "
-                "inference_mode=True): the adapter is frozen and nothing is trained",
+                f"inference_mode=True): the adapter is frozen and {'only other parts learn' if beside else 'nothing is trained'}",
                 help="load the saved adapter with PeftModel.from_pretrained(…, is_trainable=True)"
                 if saved
                 else "leave inference_mode out of the config",

@@ -16,8 +16,10 @@ def by_name(run: Run, inputs: list[Value]) -> Value:
     if not isinstance(model, Obj):
         return DictVal({}, open=True)
     state = model.model
-    held: dict[object, Value] = {_key(adapter): _config(run, model, adapter) for adapter in state.adapters}
-    return DictVal(held, open=not state.adapters_known or state.escaped or state.saved_adapter is not Tri.NO)
+    table: DictVal = model.root.facts.setdefault("configs-by-name", DictVal({}))  # one dict, whenever it is read
+    table.items = {_key(adapter): _config(run, model, adapter) for adapter in state.adapters}
+    table.open = not state.adapters_known or state.escaped or state.saved_adapter is not Tri.NO
+    return table
 
 
 def active_name(run: Run, inputs: list[Value]) -> Value:

@@ -296,6 +296,10 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
         return _with_default(compound(key, [left], describe(node) if isinstance(node, ir.Op) else ""), default)
     if op in ("==", "is") and isinstance(left, Const) and isinstance(right, Sym):
         return compare(run, op, [right, left], node)
+    if op == "in" and isinstance(left, Sym) and isinstance(right, DictVal):
+        others = frozenset(key for key in right.items if isinstance(key, tuple) and key[:1] == ("unknown",))
+        if others:  # whether it is one of those: the same for all dicts that have these keys
+            return Sym(("again", left.key, others), describe(node) if isinstance(node, ir.Op) else "")
     default = None
     if isinstance(left, Sym) and left.default is not None and isinstance(right, Const):
         outcome = _compare_known(run, op, left.default, right)
