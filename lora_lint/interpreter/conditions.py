@@ -296,16 +296,20 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
         return _with_default(compound(key, [left], describe(node) if isinstance(node, ir.Op) else ""), default)
     if op in ("==", "is") and isinstance(left, Const) and isinstance(right, Sym):
         return compare(run, op, [right, left], node)
-    if op == "in" and isinstance(left, Sym) and isinstance(right, DictVal):
-        others = frozenset(key for key in right.items if isinstance(key, tuple) and key[:1] == ("unknown",))
-        if others:  # whether it is one of those: the same for all dicts that have these keys
-            return Sym(("again", left.key, others), describe(node) if isinstance(node, ir.Op) else "")
     default = None
     if isinstance(left, Sym) and left.default is not None and isinstance(right, Const):
         outcome = _compare_known(run, op, left.default, right)
         default = None if outcome is None else Const(outcome)
-    key = (op, key_of(left), key_of(right))
-    return _with_default(compound(key, [left, right], describe(node) if isinstance(node, ir.Op) else ""), default)
+    question = _question(op, left, right)
+    return _with_default(compound(question, [left, right], describe(node) if isinstance(node, ir.Op) else ""), default)
+
+
+def _question(op: str, left: Value, right: Value) -> tuple[Hashable, ...]:
+    """The identity of a comparison. Whether an unknown key is in a dict with unknown keys is one question for all dicts that
+    have these keys."""
+    keys = right.items if op == "in" and isinstance(left, Sym) and isinstance(right, DictVal) else {}
+    others = frozenset(key for key in keys if isinstance(key, tuple) and key[:1] == ("unknown",))
+    return ("again", key_of(left), others) if others else (op, key_of(left), key_of(right))
 
 
 def _by_default(value: Value) -> Value:
