@@ -343,8 +343,8 @@ def _compare_known(run: Run, op: str, left: Value, right: Value, turn: Turn | No
             if (answer := among(left, right.items)) is not None:
                 return answer
         if isinstance(right, DictVal) and isinstance(left, Sym):
-            if (planned := item_access.for_turn(right, left)) is not None:
-                return planned.value is not None
+            if (planned := item_access.planned(right, left)) is not None:
+                return bool(planned)
             # In another turn of a loop the same unknown may stand for another key.
             return None if right.items or right.open else False
         if isinstance(right, DictVal) and isinstance(left, Const):

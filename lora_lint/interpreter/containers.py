@@ -162,7 +162,7 @@ def _entry(run: Run, value: DictVal, name: str, key: Value | None, args: Args, n
     """`value.get(key, fallback)`, and the same with `pop` and `setdefault`."""
     fallback = args.positional[1][0] if len(args.positional) > 1 else Const(None)
     if key is not None and (planned := item_access.for_turn(value, key)) is not None:
-        return value.items.get(planned.value, fallback)
+        return planned[0] if planned else fallback
     if isinstance(key, Const) and _hashable(key.value):
         if key.value in value.items:
             found = value.items[key.value]

@@ -13,7 +13,7 @@ import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.params as params
 from lora_lint.interpreter import encodings, factories, found_modules
 from lora_lint.interpreter.arguments import Args
-from lora_lint.interpreter.keys import compound, one_of_texts
+from lora_lint.interpreter.keys import compound, joined, one_of_texts
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
@@ -104,8 +104,8 @@ def _of_sequence(run: Run, value: SeqVal, index: Value, node: ir.Node) -> Value:
 def _of_dict(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value:
     if (found := held_by_name(run, value, index)) is not None:
         return found
-    if (planned := for_turn(value, index)) is not None:
-        return value.items.get(planned.value) or run.fresh(node)
+    if (for_this := for_turn(value, index)) is not None:
+        return for_this[0] if for_this else run.fresh(node)
     if isinstance(index, Const):
         try:
             if index.value in value.items:
@@ -168,12 +168,21 @@ def _any_tool(run: Run, values: list[Value]) -> Value | None:
 _TOOLS = (Kind.OPTIMIZER, Kind.SCHEDULER)
 
 
-def for_turn(value: DictVal, index: Value) -> Const | None:
-    """The key of a plan by epochs (`{0: ["head"], 3: ["lora"]}`) that a counter is in this turn, Const(None) for none of
-    them; None where that is not known."""
+def planned(value: DictVal, index: Value) -> tuple[int, ...] | None:
+    """The keys of a plan by epochs (`{0: ["head"], 3: ["lora"]}`) that a counter may be in this turn; None where that is not
+    known."""
     turn = index.turn if isinstance(index, Sym) and not value.open else None
-    keys = turn.among(value.items) if turn is not None and turn.start is not None else None
-    return None if keys is None or len(keys) > 1 else Const(keys[0] if keys else None)
+    return turn.among(value.items) if turn is not None and turn.start is not None else None
+
+
+def for_turn(value: DictVal, index: Value) -> list[Value] | None:
+    """What a plan by epochs has for the turn that a counter is in, if anything; None where that is not known. The last turn
+    stands for all later ones: what lists for several of them hold has come by then."""
+    keys = planned(value, index)
+    found = [value.items[key] for key in keys or ()]
+    if len(found) > 1 and all(isinstance(each, SeqVal) for each in found):
+        return [SeqVal("list", *joined(found))]
+    return None if keys is None or len(found) > 1 else found
 
 
 def held_by_name(run: Run, value: DictVal, index: Value) -> Value | None:

@@ -111,7 +111,11 @@ def _strings(value: Value, depth: int, receiver: Value | None = None) -> Iterato
     elif isinstance(value, SeqVal):
         yield from (i.value for i in value.items[:50] if isinstance(i, Const) and isinstance(i.value, str))
     elif isinstance(value, DictVal):
-        yield from (k for k in list(value.items)[:50] if isinstance(k, str))
+        for key, held in list(value.items.items())[:50]:
+            if isinstance(key, str):
+                yield key
+            elif isinstance(held, (Const, SeqVal)):
+                yield from _strings(held, depth)
     elif isinstance(value, Partial):
         for each in (*value.args, *value.kwargs.values()):
             yield from _strings(each, depth)
