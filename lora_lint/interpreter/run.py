@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MAX_DEPTH = 40
 MAX_STEPS = 40_000
 DEEP_COST = 500
+EACH_BATCH = "each-batch"  # the context in which API specs run what a trainer does with every batch
 _NOTHING = nullcontext()
 
 
@@ -233,14 +234,15 @@ class Run:
 
     def witness(self, kind: Ev, place: Hashable) -> None:
         """Note that something happened to the objects made at a place (or, unknown ones, in a file): it refutes findings
-        that it never does. Marked "again" when it may happen more than once: in a loop, or in a function that others call;
-        and marked by each loop it happens in."""
+        that it never does. Marked "again" when it may happen more than once: in a loop, for each batch of a trainer, or in a
+        function that others call; and marked by each loop it happens in."""
         if kind is Ev.ZERO_GRAD and self.cleared:
             self.cleared[-1].append(place)
             return
         self.witnesses.add((kind.value, place))
         self.witnesses.update((kind.value, place, loop) for loop in self.loops)
-        if self.loops or not (self.stack and isinstance(self.stack[0], str)):
+        once = self.stack and isinstance(self.stack[0], str) and EACH_BATCH not in self.contexts
+        if self.loops or not once:
             self.witnesses.add((kind.value, place, "again"))
 
     def gradient_given(self) -> None:
