@@ -15,6 +15,7 @@ from lora_lint.checks.common import (
     loss_of,
     name_of,
     on_condition,
+    only_when_set,
     trained,
     variable_of,
 )
@@ -70,14 +71,15 @@ def _gathers(block: Obj) -> Severity | None:
 
 
 def _several(steps: Any) -> Severity | None:
-    """How bad a wipe is for a number of accumulation steps: not at all for one, a warning when one is the user's default."""
+    """How bad a wipe is for a number of accumulation steps: not at all for one, a warning when it is one unless it is set."""
     steps = steps.symbol if is_option(steps) else steps
     known = literal(steps)
     if known is not MISSING:
         return Severity.ERROR if isinstance(known, int) and known > 1 else None
     if getattr(steps, "key", None) is None:
         return None
-    return Severity.WARNING if literal(getattr(steps, "default", None)) == 1 else Severity.ERROR
+    unset = getattr(steps, "default", None) or getattr(steps, "fallback", None)
+    return Severity.WARNING if literal(unset) == 1 else Severity.ERROR
 
 
 def _surely(zero: Event, other: Event) -> bool:
@@ -154,6 +156,7 @@ def wiped_before_rare_step(event: Event, trace: Trace) -> Iterator[Report]:
                 help="clear the gradients after optimizer.step(), under the same condition",
                 story=((backward, "gradients of each micro-batch are added here"), (event, "steps only now and then")),
                 plan=_clear_last(zero, event),
+                severity=Severity.WARNING if all(guard.unset for guard in rare) or only_when_set(event, zero) else None,
             )
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from lora_lint.checks.accumulation import TRAINING_STEP
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import argument, feeds, held_models, loss_of, name_of, trained, variable_of
+from lora_lint.checks.common import argument, feeds, held_models, loss_of, name_of, only_when_set, trained, variable_of
 from lora_lint.checks.values import given, literal
-from lora_lint.findings import Applicability, FixPlan, InsertStatement, MoveStatement, ReplaceText, SetKeyword
+from lora_lint.findings import Applicability, FixPlan, InsertStatement, MoveStatement, ReplaceText, SetKeyword, Severity
 from lora_lint.lifecycle.heap import Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Graph, Kind, Tri
@@ -142,8 +142,16 @@ def clip_before_unscale(event: Event, trace: Trace) -> Iterator[Report]:
                     help="call scaler.unscale_(optimizer) before clipping",
                     story=((other, "backward of the scaled loss"), (event, "the scaler divides only here")),
                     plan=_unscale_first(clip, unscaled, event),
+                    severity=Severity.WARNING if _off_unless_set(scaler) or only_when_set(clip, other, event) else None,
                 )
             return
+
+
+def _off_unless_set(scaler: Obj) -> bool:
+    """Whether a scaler scales nothing as long as a setting is not given."""
+    switch = scaler.facts.get("switch")
+    unset = getattr(switch, "default", None) or getattr(switch, "fallback", None)
+    return literal(unset) is False or any(guard.unset is False for guard in scaler.guards)
 
 
 def _clips(clip: Event, optimizer: Obj) -> bool:

@@ -232,6 +232,12 @@ def on_condition(event: Event, *others: Event) -> bool:
     return any(guard not in shared and not guard.default for guard in event.guards)
 
 
+def only_when_set(*events: Event) -> bool:
+    """Whether something happens only where a setting is given that is off without, by its fallback or in the project's own
+    configuration files."""
+    return any(guard.unset is False for event in events for guard in event.guards)
+
+
 def variable_of(event: Event, role: str) -> str:
     """The variable in a role at this event, "" when it is not a plain one."""
     text = event.args.get("names", {}).get(role, "")

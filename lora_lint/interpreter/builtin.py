@@ -16,6 +16,7 @@ from lora_lint.interpreter import (
     builtin_collections,
     config_files,
     copies,
+    fallbacks,
     module_classes,
     operators,
     patterns,
@@ -218,7 +219,7 @@ def _number(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
         return value
     number = compound(("number", key_of(value)), [value], getattr(value, "text", ""))
     number.default = getattr(value, "default", None)
-    return number
+    return fallbacks.computed(run, number, [value])
 
 
 def _bool(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:

@@ -10,7 +10,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import containers, encodings, found_modules, generators, tensors
+from lora_lint.interpreter import containers, encodings, fallbacks, found_modules, generators, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.keys import compound
 from lora_lint.interpreter.parameter_values import PARAMETERS, LazyFilter, ParamIter, ParamSet
@@ -308,7 +308,8 @@ def _join_max(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
             generators.collect(run, value, node)
     if any(isinstance(v, Tensor) for v in args.values()):
         return tensors.combine(run, args.values(), node)
-    return compound(("max", tuple(key_of(v) for v in args.values())), args.values())
+    whole = compound(("max", tuple(key_of(v) for v in args.values())), args.values())
+    return fallbacks.computed(run, whole, args.values())
 
 
 HANDLERS: dict[str, Handler] = {

@@ -8,7 +8,7 @@ from functools import reduce
 
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.items as item_access
-from lora_lint.interpreter import config_files, masks, module_classes, rows, sentinels, tensors
+from lora_lint.interpreter import config_files, fallbacks, masks, module_classes, rows, sentinels, tensors
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import compound, never_empty, never_none
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName, ParamSet, among
@@ -185,7 +185,7 @@ def choose(run: Run, node: ir.Expr, owner: ir.Node, default: bool | None = None,
     value = remembered[1] if remembered is not None and remembered[0] is owner else run.fresh(owner)
     arm, natural = decide(run, value, owner, default, rank)
     key = value.key if isinstance(value, Sym) else ("at", run.module.path, owner.loc)
-    guard = Guard(key, describe(node), arm, natural, _counts(run, key))
+    guard = Guard(key, describe(node), arm, natural, _counts(run, key), fallbacks.takes(run, value, arm))
     remember(run, key, guard)
     return guard
 

@@ -120,7 +120,7 @@ def _value(data: object, key: Hashable, certain: bool, dotted: bool, text: str =
     plain = data is None or isinstance(data, (bool, int, float, str))
     if not plain or (isinstance(data, str) and "${" in data):  # a date, or text that another part is put into
         return Sym(key, text)
-    return _setting(data, key, text) if certain else Sym(key, text, Const(data))
+    return _setting(data, key, text) if certain else Sym(key, text, Const(data), fallback=Const(data))
 
 
 def _setting(data: object, key: Hashable, text: str) -> Setting:

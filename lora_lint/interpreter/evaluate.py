@@ -18,6 +18,7 @@ from lora_lint.interpreter import (
     comprehensions,
     definitions,
     encodings,
+    fallbacks,
     generators,
     masks,
     padding,
@@ -96,7 +97,7 @@ def _slice(run: Run, node: ir.Slice, scope: Scope) -> Value:
 
 
 def _call(run: Run, node: ir.Call, scope: Scope) -> Value:
-    return calls.call(run, node, scope)
+    return fallbacks.asked(run, node, calls.call(run, node, scope))
 
 
 def _power(base: float, exponent: float) -> float:
@@ -130,6 +131,7 @@ def _op(run: Run, node: ir.Op, scope: Scope) -> Value:
         value = evaluate(run, node.operands[0], scope) if node.operands else Const(None)
         return value if op == "await" else generators.yielded(run, value, node, each=op == "yield from")
     values = [evaluate(run, operand, scope) for operand in node.operands]
+    fallbacks.note(run, values)
     if op == "fstring":
         return _fstring(values)
     if op in conditions.COMPARISONS or op == "not":

@@ -53,7 +53,7 @@ class Sym:
     a loop, the turn it counts. size: how many parts its key is made of. fixed: the default is what holds in this project,
     anything else is another configuration of it. some: never None, as what `str` makes of it. option: the option of the command
     line it is: without one of this name there, it is the default. read_of: what it is an attribute of, and its name there:
-    calling it is calling that method.
+    calling it is calling that method. fallback: what it is where nothing of its name is there (`fallbacks`).
     """
 
     key: Hashable
@@ -70,6 +70,7 @@ class Sym:
     some: bool = False
     option: str = ""
     read_of: tuple[Value, str] | None = None
+    fallback: Const | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -20,13 +20,15 @@ from lora_lint.location import Location
 class Guard:
     """A condition under which an event happened: its text, the arm taken, and whether that is the default arm
     (the value the user's own defaults give it). turns: it asks which turn of a loop this is, so other turns of the same
-    loop take the other arm."""
+    loop take the other arm. unset: whether it is the arm that is taken as long as nobody sets what it asks for, by a fallback
+    or as a configuration file says; None where that is not known."""
 
     key: object
     text: str
     arm: bool
     default: bool
     turns: bool = False
+    unset: bool | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

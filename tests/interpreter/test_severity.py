@@ -125,3 +125,116 @@ def test_an_adapter_that_was_switched_off_by_hand(comment: str, severity: str, t
     assert [(one.severity.value, one.plan is None) for one in found if one.code == "LL101"] == [
         (severity, severity == "warning")
     ]
+
+
+LOOP = """
+import argparse
+import json
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+
+from data import loader
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--accum", type=int, default=1)
+parser.add_argument("--many", type=int, default=8)
+parser.add_argument("--fp16", action="store_true")
+parser.add_argument("--config", default="config.json")
+args = parser.parse_args()
+cfg = json.load(open("elsewhere.json"))
+stated = json.load(open(args.config))
+model = get_peft_model(AutoModelForCausalLM.from_pretrained("Qwen/Qwen2.5-0.5B"), LoraConfig(r=8, task_type="CAUSAL_LM"))
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+"""
+
+RARE = """
+accum = {steps}
+for step, batch in enumerate(loader):
+    optimizer.zero_grad()
+    (model(**batch).loss / accum).backward()
+    if (step + 1) % accum == 0:
+        optimizer.step()
+"""
+
+BLOCK = """
+from accelerate import Accelerator
+
+accelerator = Accelerator(gradient_accumulation_steps={steps})
+model, optimizer = accelerator.prepare(model, optimizer)
+for batch in loader:
+    with accelerator.accumulate(model):
+        model.zero_grad()
+        accelerator.backward(model(**batch).loss)
+        optimizer.step()
+"""
+
+
+@pytest.mark.parametrize("loop", [RARE, BLOCK], ids=["rare", "block"])
+@pytest.mark.parametrize(
+    ("steps", "severities"),
+    [
+        ("1", []),
+        ("4", ["error"]),
+        ("args.accum", ["warning"]),
+        ("args.many", ["error"]),
+        ('cfg["accum"]', ["error"]),
+        ('cfg.get("accum", 1)', ["warning"]),
+        ('max(1, int(cfg["train"].get("accum", 1)))', ["warning"]),
+        ('cfg.get("accum", 4)', ["error"]),
+    ],
+)
+def test_gradients_wiped_where_nothing_may_be_gathered(
+    loop: str, steps: str, severities: list[str], tmp_path: Path
+) -> None:
+    """A setting that is 1 unless it is given makes a wipe harmless as long as nobody gives it."""
+    found = analyse_texts({"loop.py": LOOP + loop.format(steps=steps)}, {}, tmp_path)
+    assert [one.severity.value for one in found if one.code == "LL303"] == severities
+
+
+CLIP = """
+amp = {amp}
+scaler = torch.amp.GradScaler("cuda", enabled={enabled})
+for batch in loader:
+    optimizer.zero_grad()
+    with torch.autocast("cuda", dtype=torch.float16, enabled={enabled}):
+        loss = model(**batch).loss
+    if {used}:
+        scaler.scale(loss).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+    else:
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(("enabled", "used"), [("amp", "True"), ("True", "amp")], ids=["disabled", "branch"])
+@pytest.mark.parametrize(
+    ("amp", "severities"),
+    [
+        ("True", ["error"]),
+        ('cfg["amp"]', ["error"]),
+        ('cfg.get("amp", True)', ["error"]),
+        ('cfg.get("amp", False)', ["warning"]),
+    ],
+)
+def test_clipping_of_gradients_that_may_not_be_scaled(
+    enabled: str, used: str, amp: str, severities: list[str], tmp_path: Path
+) -> None:
+    """The same of a scaler that is off unless it is asked for."""
+    text = LOOP + CLIP.format(amp=amp, enabled=enabled, used=used)
+    found = analyse_texts({"loop.py": text}, {}, tmp_path)
+    assert [one.severity.value for one in found if one.code == "LL503"] == severities
+
+
+@pytest.mark.parametrize(("amp", "severities"), [("args.fp16", ["error"]), ('stated["amp"]', ["warning"])])
+def test_clipping_in_a_branch_that_is_off_by_default(amp: str, severities: list[str], tmp_path: Path) -> None:
+    """A flag is there to be given; what the configuration of the project says is what runs."""
+    (tmp_path / "config.json").write_text('{"amp": false}', encoding="utf-8")
+    text = LOOP + CLIP.format(amp=amp, enabled="True", used="amp")
+    found = analyse_texts({str(tmp_path / "loop.py"): text}, {}, tmp_path)
+    assert [one.severity.value for one in found if one.code == "LL503"] == severities
