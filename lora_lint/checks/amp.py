@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lora_lint.checks.accumulation import TRAINING_STEP
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import argument, feeds, held_models, loss_of, name_of, only_when_set, trained, variable_of
-from lora_lint.checks.values import given, literal
+from lora_lint.checks.values import given, is_option, literal
 from lora_lint.findings import Applicability, FixPlan, InsertStatement, MoveStatement, ReplaceText, SetKeyword, Severity
 from lora_lint.lifecycle.heap import Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
@@ -74,22 +74,35 @@ def scaler_with_bf16(event: Event, trace: Trace) -> Iterator[Report]:
 
 @check("LL502", on=Ev.STEP)
 def fp16_without_scaler(event: Event, trace: Trace) -> Iterator[Report]:
-    """The step uses gradients of an fp16 forward whose loss nobody scaled."""
-    if event.role("scaler") is not None or not _by_hand(event):
+    """The step uses gradients of an fp16 forward whose loss nobody scaled: there is no scaler, or it is switched off."""
+    stepped = event.role("scaler")
+    if (stepped is not None and stepped.facts.get("enabled") is not Tri.NO) or not _by_hand(event):
         return
     backward = _backward_of(event, trace)
     loss = loss_of(backward) if backward is not None else None
-    if backward is None or loss is None or loss.scaler is not None or not _by_hand(backward):
+    if backward is None or loss is None or _scaler(backward) is not None or not _by_hand(backward):
         return
     if loss.graph is Graph.ATTACHED and "fp16" in _precisions(backward):
         source = next(s for s in _recorded(loss) if _precision(s) == "fp16")
+        disabled = loss.scaler or stepped
         yield Report(
-            backward,
-            "backward of an fp16 forward without a gradient scaler: small gradients become zero",
-            help="use scaler.scale(loss).backward(), scaler.step(optimizer) and scaler.update(), or bfloat16",
+            backward if disabled is None or disabled.site is None else disabled.site,
+            "backward of an fp16 forward without a gradient scaler: small gradients become zero"
+            if disabled is None
+            else "the gradient scaler is switched off, and the forward runs in fp16: small gradients become zero",
+            help="use scaler.scale(loss).backward(), scaler.step(optimizer) and scaler.update(), or bfloat16"
+            if disabled is None
+            else "switch the scaler on, or run the forward in bfloat16",
             story=((source, "forward under fp16 autocast"), (event, "optimizer steps here")),
-            plan=_scale(source, backward, event, trace),
+            plan=_scale(source, backward, event, trace) if disabled is None else _switch_on(disabled),
         )
+
+
+def _switch_on(scaler: Obj) -> FixPlan | None:
+    """Switch a scaler on, where no option says otherwise."""
+    if scaler.site is None or is_option(scaler.facts.get("switch")):
+        return None
+    return FixPlan(Applicability.UNSAFE, "switch the scaler on", (SetKeyword(scaler.site, "enabled", "True"),))
 
 
 def _scale(source: Event, backward: Event, step: Event, trace: Trace) -> FixPlan | None:
