@@ -9,11 +9,11 @@ from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import TRAINING, name_of, part_trainable, trained
 from lora_lint.checks.embeddings import adapts_embeddings, saves_embeddings
 from lora_lint.checks.targets import all_outside
-from lora_lint.checks.values import given, literal
+from lora_lint.checks.values import given, literal, strings
 from lora_lint.findings import Applicability, FixPlan, SetKeyword, Severity
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Trace
-from lora_lint.lifecycle.vocabulary import Ev, Kind, Part, Tri
+from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Kind, Part, Tri
 from lora_lint.location import Location
 
 _REENTRANT = ("reentrant", "default")
@@ -55,12 +55,13 @@ def recomputed_without_input_grads(event: Event, trace: Trace) -> Iterator[Repor
             within = forward.seq < call.seq and (*forward.chain, forward.location)[: len(inside)] == inside
             if not within or forward.model is None or forward.args.get("grad") is Tri.NO:
                 continue
-            if not any(trainable(member.model, adapter)[0].yes for member, adapter in adapters_of(forward.model)):
+            if not any(trainable(member.model, adapter)[0].yes for member, adapter in _adapters(forward.model, trace)):
                 continue
             intent = SetKeyword(call.location, "use_reentrant", "False")
+            shown = name_of(forward, "model") if forward.location != call.location else "modules"
             yield Report(
                 call,
-                f"checkpoints {name_of(forward, 'model')} reentrantly, and nothing it is given requires gradients: the "
+                f"checkpoints {shown} reentrantly, and nothing it is given requires gradients: the "
                 "adapters inside get none",
                 help="pass use_reentrant=False",
                 story=((forward, "forward through the adapters"), (event, "backward here")),
@@ -69,12 +70,50 @@ def recomputed_without_input_grads(event: Event, trace: Trace) -> Iterator[Repor
             break
 
 
+def _adapters(module: Obj, trace: Trace) -> Iterator[tuple[Obj, Adapter]]:
+    """The adapters in a module, each with the model that has it; also in a layer of a module of the user's, which one was
+    injected into, by the name that it has there."""
+    yield from adapters_of(module)
+    for holder, adapter, name in _held_by(module, trace):
+        targets = strings(adapter.config.facts.get("target_modules")) if adapter.config is not None else None
+        if name in (targets or ()):
+            yield holder, adapter
+
+
+def _held_by(module: Obj, trace: Trace) -> Iterator[tuple[Obj, Adapter, str]]:
+    """The adapted models that hold a module in their attributes, with their adapters and the name of the module."""
+    for holder in {id(e.model.root): e.model for e in trace.of(Ev.INJECT) if e.model is not None}.values():
+        for child, path in holder.inside():
+            if child.root is module.root:
+                yield from ((holder, adapter, path.split(".")[-1]) for adapter in holder.model.adapters)
+
+
+def _frozen_beside_adapters(module: Obj, trace: Trace) -> bool:
+    """Whether a module of the user's own is frozen, and the adapters of the model that it is in are in others."""
+    held = list(_held_by(module, trace))
+    state = module.model
+    if not held or module.root.user_class is not None or state.escaped or state.adapters or not state.input_grads.no:
+        return False
+    if not all(part_trainable(state, part).no for part in BASE_PARTS):
+        return False
+    for holder, adapter, name in held:
+        if not holder.model.input_grads.no:
+            return False
+        facts = adapter.config.facts if adapter.config is not None else {}
+        named = [strings(facts[key]) for key in ("target_modules", "modules_to_save") if given(facts, key)]
+        if not named or any(names is None or name in names for names in named):
+            return False
+    return True
+
+
 def _given_frozen_embeddings(call: Event, trace: Trace) -> bool:
     """Whether all that could require gradients in what is given comes straight from the frozen embedding of a model, and
     no hook makes its output require them."""
     outputs = call.args.get("outputs") or ()
     return bool(outputs) and all(
-        forward.model is not None and _frozen_embedding(forward.model, trace) for forward in outputs
+        forward.model is not None
+        and (_frozen_embedding(forward.model, trace) or _frozen_beside_adapters(forward.model, trace))
+        for forward in outputs
     )
 
 

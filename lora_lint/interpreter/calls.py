@@ -381,7 +381,9 @@ def bind_parameters(
         else:
             options = bool(args and args.options)
             group = records.group(run, param, func.scope, node) if options and param.name not in func.defaults else None
-            value = group or run.fresh(param, param.name)
+            sources = [value for value, _ in args.unpacked] if args and param.name not in func.defaults else []
+            from_batch = bool(sources) and all(isinstance(one, Sym) and one.data for one in sources)  # `**batch`
+            value = group or run.fresh(param, param.name, data=from_batch)
             if isinstance(value, Sym):
                 value.default = records.default_of(func.defaults.get(param.name))
                 value.option = param.name if options else ""

@@ -257,6 +257,7 @@ def _graph_free(run: Run, inputs: list[Value]) -> Tri:
     plain = (Const, SeqVal, DictVal)
     data = [
         isinstance(v, plain)
+        or (isinstance(v, Obj) and v.kind is Kind.MODEL)  # its parameters are none of the inputs
         or (isinstance(v, Sym) and v.data)
         or (isinstance(v, Tensor) and v.graph in (Graph.PLAIN, Graph.DETACHED))
         for v in values

@@ -18,6 +18,7 @@ from lora_lint.interpreter.values import (
     FuncVal,
     Generator,
     LibMethod,
+    LibRef,
     Partial,
     Scope,
     SeqVal,
@@ -227,6 +228,8 @@ def item_of(run: Run, iterable: Value, node: ir.Node) -> Value:
             return Obj(Kind.MODEL, "torch.nn.Module", iterable.site, parent=holder, path="*", facts=facts)
     if isinstance(iterable, Tensor):
         return iterable
+    if isinstance(iterable, LibRef) and iterable.name.split(".", 1)[0] not in run.store.libraries:
+        iterable = Sym(("lib", iterable.name), iterable.name.rsplit(".", 1)[-1])  # a name of a module that is not here
     if isinstance(iterable, Sym) and _is_data(iterable):
         return run.fresh(node, "batch", data=True)
     return run.fresh(node)
