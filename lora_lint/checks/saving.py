@@ -103,14 +103,16 @@ def _from_inside(state: Obj, save: Event) -> FixPlan | None:
 
 
 def _file_of_adapter(save: Event) -> Iterator[Report]:
-    """What torch.save or save_file writes under a name that peft reads, or after peft has filtered it: entries whose names
-    begin with the prefix of a wrapper."""
-    state, file = save.args.get("content"), text_of(save.args.get("file")) or ""
-    prefix = _prefix(state)
-    if not prefix or not isinstance(state, Obj) or prefix.split(".")[0] not in _INSIDE:
-        return
-    named = posixpath.basename(file).startswith("adapter_model.")
-    if named or literal(state.facts.get("filtered")) is True:
+    """What torch.save or save_file writes under a name that peft reads, or after peft has filtered it, by itself or as a part
+    of a checkpoint: entries whose names begin with the prefix of a wrapper."""
+    content, file = save.args.get("content"), text_of(save.args.get("file")) or ""
+    for state in _parts(content):
+        prefix = _prefix(state)
+        if not prefix or not isinstance(state, Obj) or prefix.split(".")[0] not in _INSIDE:
+            continue
+        named = state is content and posixpath.basename(file).startswith("adapter_model.")
+        if not named and literal(state.facts.get("filtered")) is not True:
+            continue
         yield Report(
             save,
             f"saves the state dict of a wrapper: every name begins with `{prefix.split('.')[0]}.`, and a reload gives a fresh adapter",
@@ -118,6 +120,35 @@ def _file_of_adapter(save: Event) -> Iterator[Report]:
             story=((state.site, "taken here"),) if state.site is not None else (),
             plan=_from_inside(state, save),
         )
+
+
+@check("LL802", on=Ev.END)
+def checkpoint_of_wrapper_loaded(event: Event, trace: Trace) -> Iterator[Report]:
+    """A checkpoint has the names of a wrapper, and the same program loads all of it into a model that is not wrapped."""
+    for load in trace.of(Ev.LOAD_STATE):
+        state = _saved_later(load.args.get("state"), trace)
+        theirs, ours = _prefix(state), load.args.get("prefix")
+        if theirs is None or not isinstance(ours, str) or "try" in load.contexts:
+            continue
+        wrapper = theirs.split(".")[0]
+        if (
+            literal(load.args.get("strict")) not in (None, True)
+            or wrapper not in _INSIDE
+            or ours.split(".")[0] in _INSIDE
+        ):
+            continue
+        save = next(
+            (e for e in trace.of(Ev.SAVE) if any(each is state for each in _parts(e.args.get("content")))), None
+        )
+        if save is not None and isinstance(state, Obj):
+            yield Report(
+                save,
+                f"saves the state dict of a wrapper: every name begins with `{wrapper}.`, and loading it into "
+                f"{name_of(load, 'model')} fails, whose names {_have(ours)}",
+                help="take the state dict of the model inside the wrapper",
+                story=((load, "loaded here into a model that is not wrapped"),),
+                plan=_from_inside(state, save),
+            )
 
 
 @check("LL802", on=Ev.SAVE)
@@ -182,13 +213,14 @@ def _saved_later(state: Any, trace: Trace) -> Any:
     if not isinstance(state, Tensor) or not state.file:
         return state
     contents = [e.args.get("content") for e in trace.of(Ev.SAVE) if e.args.get("file") == state.file]
-    flat = [one for each in contents for one in (each, *_values(each)) if _prefix(one) is not None]
+    flat = [one for each in contents for one in _parts(each) if _prefix(one) is not None]
     return flat[0] if len({_prefix(one) for one in flat}) == 1 else state
 
 
-def _values(content: Any) -> list[Any]:
+def _parts(content: Any) -> list[Any]:
+    """What is saved and, of a dict, what it holds."""
     items = getattr(content, "items", None)
-    return list(items.values()) if isinstance(items, dict) else []
+    return [content, *(items.values() if isinstance(items, dict) else ())]
 
 
 def _begin(prefix: str) -> str:

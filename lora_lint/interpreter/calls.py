@@ -192,6 +192,7 @@ def escape(run: Run, args: Args, node: ir.Node) -> None:
                 event.args["given"].append(value)
                 havoc(value, event)
             elif value.kind in (Kind.OBJECT, Kind.TRAINER, Kind.ACCELERATOR):
+                value.facts.pop("prefix", None)  # of the names in a state dict
                 stack.extend(v for v in value.attrs.values() if isinstance(v, Obj) and v is not value)
             elif value.kind is Kind.OPTIMIZER:
                 value.facts["escaped"] = True
@@ -205,6 +206,7 @@ def escape(run: Run, args: Args, node: ir.Node) -> None:
         elif isinstance(value, (ParamIter, ParamSet)):
             run.witnesses.add((GRADIENT_TAKEN,))
         elif isinstance(value, Tensor):
+            value.file = ""
             encodings.escaped(value)
 
 

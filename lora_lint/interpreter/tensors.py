@@ -303,7 +303,8 @@ def hacked(run: Run, value: Value, node: ir.Node, inner: Location | None = None)
 
 def filled(run: Run, tensor: Tensor, value: Value, node: ir.Node) -> None:
     """`tensor[index] = value`: what is written into a tensor brings its graph along (`log_probs = zeros(…);
-    log_probs[:, i] = …`). Token ids stay data."""
+    log_probs[:, i] = …`). Token ids stay data. What was read from a file is no longer what is in there."""
+    tensor.file = ""
     if tensor.leaf or tensor.ids is not None or tensor.encoding is not None:
         return
     result = combine(run, [tensor, value], node)
@@ -335,5 +336,7 @@ def note_method(run: Run, tensor: Tensor, name: str, node: ir.Node) -> None:
     may pass it on."""
     if name in HOOKS:
         run.witnesses.update(((GRADIENT_HOOKED,), (GRADIENT_READ, tensor.hack_at)))
+    elif name in ("pop", "update", "clear"):  # of what was read from a file
+        tensor.file = ""
     elif name.endswith("_") and not name.startswith("_") and name != "requires_grad_":
         note_write(run, tensor, node)
