@@ -238,10 +238,9 @@ def call_library(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -
             if not _stable(args)
             else compound(("call", name, tuple(key_of(v) for v in args.values())), args.values(), f"{name}(…)")
         )
+    if behaviour in ("propagate", "numpy") and (kept := encodings.function(run, name, args, node)) is not None:
+        return kept
     if behaviour == "propagate":
-        kept = encodings.function(run, name, args, node)
-        if kept is not None:
-            return kept
         return tensors.combine(run, args.values(), node)
     if behaviour == "numpy":
         combined = tensors.combine(run, args.values(), node)

@@ -18,6 +18,7 @@ from lora_lint.syntax import ir
 _MOVES = frozenset({"to", "cuda", "cpu"})
 _COPIES = frozenset(
     {"clone", "copy", "contiguous", "long", "int", "detach", "squeeze", "unsqueeze", "view", "reshape", "flatten"}
+    | {"array", "asarray"}
 )
 # What every tokenizer puts into a batch.
 _ENTRIES = ("input_ids", "attention_mask")
