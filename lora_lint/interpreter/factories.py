@@ -53,7 +53,7 @@ def _made_in(run: Run, expr: ir.Node, function: FuncVal, depth: int) -> set[Loca
         ]
         calls = [value for value in bound if isinstance(value, ir.Call)]
         return _all(_made_in(run, each, function, depth) for each in calls) if calls and calls == bound else None
-    made = _named(expr.func, function) if isinstance(expr, ir.Call) else None
+    made = _called(expr.func, function) if isinstance(expr, ir.Call) else None
     places = _made_by(run, made, depth - 1) if made is not None else None
     return places if places is None or places else {Location(function.scope.module.path, *expr.loc)}
 
@@ -61,6 +61,15 @@ def _made_in(run: Run, expr: ir.Node, function: FuncVal, depth: int) -> set[Loca
 def _all(found: Iterable[set[Location] | None]) -> set[Location] | None:
     places = list(found)
     return None if None in places else set().union(*(each for each in places if each is not None))
+
+
+def _called(expr: ir.Expr, function: FuncVal) -> Value | None:
+    """What an expression that is called stands for: a name, or `functools.partial(name, …)`."""
+    if isinstance(expr, ir.Call) and expr.args:
+        wrapper = _named(expr.func, function)
+        partial = isinstance(wrapper, LibRef) and wrapper.name == "functools.partial"
+        return _named(expr.args[0].value, function) if partial else None
+    return _named(expr, function)
 
 
 def _named(expr: ir.Expr, function: FuncVal) -> Value | None:

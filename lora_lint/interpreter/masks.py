@@ -14,6 +14,7 @@ from lora_lint.syntax import ir
 _IGNORED = -100  # what the loss of torch and of transformers leaves out
 _COMPARES = {"eq": "==", "ne": "!="}
 _FILLS = frozenset({"masked_fill", "masked_fill_"})
+METHODS = frozenset({*_COMPARES, *_FILLS, "where"})
 
 
 def compared(op: str, values: list[Value], answer: Value) -> Value:

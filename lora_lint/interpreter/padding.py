@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import lora_lint.interpreter.tensors as tensors
 from lora_lint.interpreter import encodings
 from lora_lint.interpreter.run import Run
@@ -39,6 +41,8 @@ def stacked(run: Run, rows: Value, filler: Value, node: ir.Node) -> Value:
 
 def together(run: Run, rows: Value, device: str, node: ir.Node) -> Tensor | None:
     """One tensor of rows of ids that have one length; None where not all of them are known to be filled up."""
+    if isinstance(rows, Tensor) and _is_filled(rows):  # a list of copies of its rows
+        return replace(rows)
     ids = _all_ids(rows.items) if isinstance(rows, SeqVal) else []
     return _padded(run, ids, True, device, node) if ids and all(_is_filled(one) for one in ids) else None
 

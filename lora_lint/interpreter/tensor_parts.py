@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lora_lint.interpreter import encodings, tensors
+from lora_lint.interpreter import encodings, masks, tensors
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import LibMethod, Sym, Value
 from lora_lint.lifecycle.trace import GRADIENT_READ, GRADIENT_TAKEN, Tensor
@@ -22,7 +22,8 @@ def read(run: Run, value: Tensor, name: str, node: ir.Node) -> Value:
         return Sym(("tensor", name, id(value)), name, data=name != "grad")  # a gradient may have a graph of its own
     if value.encoding is not None:
         return encodings.item(value, name)
-    return LibMethod(value, name) if run.store.find_method(tensors.TYPE, name) else value
+    of_ids = value.ids is not None and (name in masks.METHODS or name.endswith("_"))
+    return LibMethod(value, name) if of_ids or run.store.find_method(tensors.TYPE, name) else value
 
 
 def write(run: Run, value: Tensor, name: str, new: Value) -> None:
