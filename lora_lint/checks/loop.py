@@ -45,7 +45,8 @@ def optimizer_before_adapter(event: Event, trace: Trace) -> Iterator[Report]:
                 )
                 if capture is None:
                     continue
-                where = made.location if made.location.covers(capture.location) else capture.location
+                within = any(made.location.covers(place) for place in (capture.location, *capture.chain))
+                where = made.location if within else capture.location
                 yield Report(
                     where,
                     f"the optimizer collects the parameters of {name_of(adapter.event, 'model')} before the adapter is "

@@ -51,7 +51,17 @@ def materialise(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSe
             parts[part] = Tri.YES if every else Tri.NO
     told, now = told_apart(chosen), len(run.trace.events)
     captures = [
-        Capture(member, member.full_path, dict(parts), (*member.model.adapters,), now, place, run.statement, dict(told))
+        Capture(
+            member,
+            member.full_path,
+            dict(parts),
+            (*member.model.adapters,),
+            now,
+            place,
+            run.statement,
+            dict(told),
+            chain=(*run.chain,),
+        )
         for member in value.model.models()
     ]
     return ParamSet(captures, value.named, value.modules)
