@@ -10,7 +10,7 @@ import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.items as item_access
 from lora_lint.interpreter import config_files, fallbacks, masks, module_classes, rows, sentinels, tensors
 from lora_lint.interpreter.describe import describe
-from lora_lint.interpreter.keys import compound, never_empty, never_none
+from lora_lint.interpreter.keys import compound, never_empty, never_none, question
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName, ParamSet, among
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.turns import Turn
@@ -300,16 +300,8 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
     if isinstance(left, Sym) and left.default is not None and isinstance(right, Const):
         outcome = _compare_known(run, op, left.default, right)
         default = None if outcome is None else Const(outcome)
-    question = _question(op, left, right)
-    return _with_default(compound(question, [left, right], describe(node) if isinstance(node, ir.Op) else ""), default)
-
-
-def _question(op: str, left: Value, right: Value) -> tuple[Hashable, ...]:
-    """The identity of a comparison. Whether an unknown key is in a dict with unknown keys is one question for all dicts that
-    have these keys."""
-    keys = right.items if op == "in" and isinstance(left, Sym) and isinstance(right, DictVal) else {}
-    others = frozenset(key for key in keys if isinstance(key, tuple) and key[:1] == ("unknown",))
-    return ("again", key_of(left), others) if others else (op, key_of(left), key_of(right))
+    asked = question(op, left, right)
+    return _with_default(compound(asked, [left, right], describe(node) if isinstance(node, ir.Op) else ""), default)
 
 
 def _by_default(value: Value) -> Value:

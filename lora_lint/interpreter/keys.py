@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 
-from lora_lint.interpreter.values import SeqVal, Sym, Value
+from lora_lint.interpreter.values import DictVal, SeqVal, Sym, Value, key_of
 
 # Larger keys and texts than this say nothing a finding or a condition could use.
 MAX_PARTS = 60
@@ -84,3 +84,11 @@ def joined(values: Iterable[Value], opened: bool = False) -> tuple[list[Value], 
         else:
             opened = True
     return items, opened
+
+
+def question(op: str, left: Value, right: Value) -> tuple[Hashable, ...]:
+    """The identity of a comparison. Whether an unknown key is in a dict with unknown keys is one question for all dicts that
+    have these keys."""
+    keys = right.items if op == "in" and isinstance(left, Sym) and isinstance(right, DictVal) else {}
+    others = frozenset(key for key in keys if isinstance(key, tuple) and key[:1] == ("unknown",))
+    return ("again", key_of(left), others) if others else (op, key_of(left), key_of(right))
