@@ -79,9 +79,9 @@ def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
 
 def _others_thawed(model: Obj, freeze: Event) -> bool:
     """Whether something else was thawed by a freeze or after it: in the first of two stages it learns alone."""
-    if _opens(freeze):
-        return True
-    return any(op.event.seq > freeze.seq and op.event.kind is Ev.THAW for op in model.model.ops)
+    later = [op.event for op in model.model.ops if op.event.seq > freeze.seq]
+    written = [answer for event in later for _, answer in event.args.get("wrote", ())]
+    return _opens(freeze) or any(e.kind is Ev.THAW for e in later) or not all(answer.no for answer in written)
 
 
 def _opens(freeze: Event) -> bool:

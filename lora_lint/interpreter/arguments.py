@@ -18,7 +18,7 @@ class Args:
     open_positional / open_keywords: there may be more, from a `*args` or `**kwargs` that cannot be read.
     unpacked: what an unreadable `**` took keywords from, and its name.
     unknown: the caller is not known, so `*` and `**` parameters may hold anything. options: what may be given more comes from
-    the command line alone.
+    the command line alone. unread: where a `*` stands that cannot be read: there and behind it all may be left out.
     """
 
     positional: list[tuple[Value, ir.Expr | None]] = field(default_factory=list)
@@ -28,6 +28,7 @@ class Args:
     unknown: bool = False
     unpacked: tuple[tuple[Value, str], ...] = ()
     options: bool = False
+    unread: int | None = None
 
     def values(self) -> Iterator[Value]:
         """All argument values."""
@@ -46,6 +47,10 @@ class Args:
             return self.keywords[name][0]
         return self.positional[index][0] if index < len(self.positional) else None
 
+    def unread_of(self, count: int) -> int | None:
+        """Where the unread `*` stands among so many positional arguments, which others were put before."""
+        return None if self.unread is None else self.unread + count - len(self.positional)
+
     def before(self, *values: Value) -> Args:
         """The same arguments with more positional ones in front."""
         return Args(
@@ -60,6 +65,7 @@ class Args:
                 self.open_positional = self.open_positional or value.open
             else:
                 self.open_positional = True
+                self.unread = len(self.positional) if self.unread is None else self.unread
                 self.positional.append((value, arg.value))
         elif arg.star == 2:
             if isinstance(value, DictVal):

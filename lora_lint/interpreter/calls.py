@@ -359,8 +359,13 @@ def bind_parameters(
     """Bind arguments to the parameters of a user function; what is missing gets its default or an unknown."""
     positional = [value for name, value in given if name is None]
     keywords = {name: value for name, value in given if name is not None}
-    for param in func.node.params:
-        if param.kind == "*":
+    unread = args.unread_of(len(positional)) if args else None
+    for place, param in enumerate(func.node.params):
+        left_out = param.kind != "keyword" and param.name in func.defaults.keys() - keywords
+        if left_out and unread is not None and place >= unread:
+            key = ("given-by", key_of(positional[0]), place)
+            local.names[param.name] = Sym(key, param.name, records.default_of(func.defaults[param.name]))
+        elif param.kind == "*":
             local.names[param.name] = SeqVal(
                 "tuple", positional, open=bool(args and (args.open_positional or args.unknown))
             )

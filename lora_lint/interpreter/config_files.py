@@ -91,7 +91,8 @@ def parsed(run: Run, source: Value, kind: str, dotted: bool, node: ir.Node) -> V
     data = run.program.read_data(run.module.path, known.value, kind)
     if data is None:
         return run.fresh(node)
-    return _value(data, ("config", known.value), name is known, dotted)
+    certain = name is known or isinstance(run.by_default(name), Setting)
+    return _value(data, ("config", known.value), certain, dotted)
 
 
 def in_folder(run: Run, folder_: Value, name: Value) -> dict[str, Any] | None:

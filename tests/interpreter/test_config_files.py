@@ -204,3 +204,34 @@ def test_files_of_a_name_of_which_the_user_picks_one(tmp_path: Path) -> None:
     assert data.load("run.py", "**/x.json", "json") == {"on": False}
     assert data.load("c/run.py", "**/x.json", "json") == {"on": False}
     assert data.load("b/run.py", "**/y.json", "json") is None
+
+
+BY_DEFAULT = {
+    "parameter": """
+        def load(path="config.yaml"):
+            return yaml.safe_load(Path(path).read_text())
+        cfg = load(*sys.argv[1:])
+    """,
+    "option": """
+        import argparse
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--config", default="config.yaml")
+        cfg = yaml.safe_load(open(parser.parse_args().config))
+    """,
+}
+
+
+@pytest.mark.parametrize("load", BY_DEFAULT.values(), ids=BY_DEFAULT)
+@pytest.mark.parametrize("saved", ["", "  modules_to_save: [embed_tokens]\n"], ids=["blocks", "embeddings"])
+def test_a_file_that_is_named_by_default_is_read_whole(load: str, saved: str, tmp_path: Path) -> None:
+    """Where nobody names another file, there is nothing in it but what it says: a config of it trains no embeddings."""
+    text = HEAD + textwrap.dedent(load)
+    text += """
+model = AutoModelForCausalLM.from_pretrained("m")
+model = get_peft_model(model, LoraConfig(**cfg["lora"]))
+model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
+Trainer(model=model, args=TrainingArguments("out")).train()
+"""
+    files = {"train.py": text, "config.yaml": "lora:\n  r: 8\n  target_modules: [q_proj]\n" + saved}
+    found = {finding.code for finding in analyse(files, {"transformers": "4.45.2"}, tmp_path)}
+    assert found == ({"LL204"} if not saved else set())
