@@ -45,8 +45,7 @@ def optimizer_before_adapter(event: Event, trace: Trace) -> Iterator[Report]:
                 )
                 if capture is None:
                     continue
-                within = any(made.location.covers(place) for place in (capture.location, *capture.chain))
-                where = made.location if within else capture.location
+                where = made.location if made.seq <= changed.seq else capture.location
                 yield Report(
                     where,
                     f"the optimizer collects the parameters of {name_of(adapter.event, 'model')} before the adapter is "

@@ -135,7 +135,6 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
                 params.told_apart(chosen),
                 tuple(dict.fromkeys(extras)),
                 tuple(dict.fromkeys(inside)),
-                (*run.chain,),
             )
             for m in iterator.model.models()
         ]

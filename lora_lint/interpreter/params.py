@@ -51,17 +51,7 @@ def materialise(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSe
             parts[part] = Tri.YES if every else Tri.NO
     told, now = told_apart(chosen), len(run.trace.events)
     captures = [
-        Capture(
-            member,
-            member.full_path,
-            dict(parts),
-            (*member.model.adapters,),
-            now,
-            place,
-            run.statement,
-            dict(told),
-            chain=(*run.chain,),
-        )
+        Capture(member, member.full_path, dict(parts), (*member.model.adapters,), now, place, run.statement, dict(told))
         for member in value.model.models()
     ]
     return ParamSet(captures, value.named, value.modules)

@@ -12,8 +12,7 @@ from lora_lint.location import Location
 @dataclass(slots=True, eq=False)
 class Capture:
     """Parameters of one model collected at one moment: which parts, and which adapters existed. extras, inside: names by
-    which the user told parameters apart, of modules that are held with it, and of such whose adapters may be. chain: the calls
-    in which it was collected."""
+    which the user told parameters apart, of modules that are held with it, and of such whose adapters may be."""
 
     model: Obj
     path: str
@@ -25,7 +24,6 @@ class Capture:
     chosen: dict[int, Tri] = field(default_factory=dict)  # by id of an adapter, where it is known of each
     extras: tuple[str, ...] = ()
     inside: tuple[str, ...] = ()
-    chain: tuple[Location, ...] = ()
 
     def holds(self, adapter: Adapter) -> Tri:
         """Whether the collection holds this adapter's parameters."""
