@@ -8,7 +8,7 @@ from lora_lint.checks.base import Report, check
 from lora_lint.checks.values import given, literal
 from lora_lint.findings import Applicability, FixPlan, ReplaceText
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.trace import Event, Tensor, Trace
+from lora_lint.lifecycle.trace import Entered, Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Ev
 
 
@@ -18,7 +18,8 @@ def backward_past_accelerator(event: Event, trace: Trace) -> Iterator[Report]:
     loss = event.args.get("loss")
     if not isinstance(loss, Tensor) or "trainer" in event.roles or event.role("accelerator") is not None:
         return
-    accelerator = next((found for source in loss.sources if (found := _preparer(source.model)) is not None), None)
+    models = [model for source in loss.sources for model in (source.model, _around(source))]
+    accelerator = next((found for model in models if (found := _preparer(model)) is not None), None)
     if accelerator is None or _plain(accelerator):
         return
     name = event.args.get("names", {}).get("loss")
@@ -61,6 +62,12 @@ def _in_reach(accelerator: Obj, event: Event, trace: Trace) -> bool:
     if not accelerator.name or prepared is None or prepared.location.path != event.location.path:
         return False
     return accelerator.name.startswith("self.") or not prepared.chain or prepared.chain == event.chain
+
+
+def _around(forward: Event) -> Obj | None:
+    """The user's module in whose call a forward ran."""
+    call = forward.args.get("entered")
+    return call.module if isinstance(call, Entered) else None
 
 
 def _preparer(model: Obj | None) -> Obj | None:
