@@ -24,6 +24,7 @@ NOT_FIXED = {
     "LL109-disabled-for-a-baseline": "shown only: what was meant cannot be known",
     "LL114-quantized-loop-without-adapter": "shown only: rank and target modules are for the author to choose",
     "LL116-adapter-called-lora": "shown only: the name stands in files that were saved under it",
+    "LL201-encoded-in-the-training-loop": "what the model is called with instead of encode() is for the author to write",
     "LL202-requires-grad-on-accuracy": "shown only: without the hack the program fails, as it should",
     "LL304-only-the-schedule-steps": "shown only: where the step belongs is for the author to say",
     "LL803-stage-one-not-loaded": "shown only: which keys should match is for the author to see",

@@ -47,9 +47,11 @@ class Args:
             return self.keywords[name][0]
         return self.positional[index][0] if index < len(self.positional) else None
 
-    def unread_of(self, count: int) -> int | None:
-        """Where the unread `*` stands among so many positional arguments, which others were put before."""
-        return None if self.unread is None else self.unread + count - len(self.positional)
+    def unread_of(self, count: int) -> tuple[int, Value] | None:
+        """Where the unread `*` stands among so many positional arguments, which others were put before, and what it is of."""
+        if self.unread is None:
+            return None
+        return self.unread + count - len(self.positional), self.positional[self.unread][0]
 
     def before(self, *values: Value) -> Args:
         """The same arguments with more positional ones in front."""

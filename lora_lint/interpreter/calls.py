@@ -362,8 +362,8 @@ def bind_parameters(
     unread = args.unread_of(len(positional)) if args else None
     for place, param in enumerate(func.node.params):
         left_out = param.kind != "keyword" and param.name in func.defaults.keys() - keywords
-        if left_out and unread is not None and place >= unread:
-            key = ("given-by", key_of(positional[0]), place)
+        if left_out and unread is not None and place >= unread[0]:
+            key = ("given-by", key_of(unread[1]), place)
             local.names[param.name] = Sym(key, param.name, records.default_of(func.defaults[param.name]))
         elif param.kind == "*":
             local.names[param.name] = SeqVal(

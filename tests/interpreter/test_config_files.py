@@ -212,6 +212,11 @@ BY_DEFAULT = {
             return yaml.safe_load(Path(path).read_text())
         cfg = load(*sys.argv[1:])
     """,
+    "second parameter": """
+        def load(name, path="config.yaml", *rest):
+            return yaml.safe_load(Path(path).read_text())
+        cfg = load(*sys.argv[1:])
+    """,
     "option": """
         import argparse
         parser = argparse.ArgumentParser()
