@@ -18,9 +18,10 @@ _OWN_VERSION = re.compile(r"""^__version__\s*=\s*["']([^"'\n]+)["']""", re.MULTI
 
 def imported(folder: Path, libraries: Iterable[str]) -> Iterator[Source]:
     """The copies that an import finds from a folder before anything that is installed."""
-    for library in libraries:
-        for parent in (folder, folder / "src"):
-            yield from _copy(folder, parent / library, library)
+    libraries = frozenset(libraries)
+    for inside in (*_folders(folder), *_folders(folder / "src")):
+        if (library := os.path.basename(inside)) in libraries:
+            yield from _copy(folder, Path(inside), library)
 
 
 def checked_out(folder: Path, libraries: Iterable[str]) -> Iterator[Source]:

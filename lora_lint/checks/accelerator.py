@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.values import given, literal
+from lora_lint.checks.wrappers import around
 from lora_lint.findings import Applicability, FixPlan, ReplaceText
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.trace import Entered, Event, Tensor, Trace
+from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Ev
 
 
@@ -18,7 +19,8 @@ def backward_past_accelerator(event: Event, trace: Trace) -> Iterator[Report]:
     loss = event.args.get("loss")
     if not isinstance(loss, Tensor) or "trainer" in event.roles or event.role("accelerator") is not None:
         return
-    models = [model for source in loss.sources for model in (source.model, _around(source))]
+    forwards = [(source.model, around(source)) for source in loss.sources]
+    models = [model for inner, call in forwards for model in (inner, call.module if call is not None else None)]
     accelerator = next((found for model in models if (found := _preparer(model)) is not None), None)
     if accelerator is None or _plain(accelerator):
         return
@@ -62,12 +64,6 @@ def _in_reach(accelerator: Obj, event: Event, trace: Trace) -> bool:
     if not accelerator.name or prepared is None or prepared.location.path != event.location.path:
         return False
     return accelerator.name.startswith("self.") or not prepared.chain or prepared.chain == event.chain
-
-
-def _around(forward: Event) -> Obj | None:
-    """The user's module in whose call a forward ran."""
-    call = forward.args.get("entered")
-    return call.module if isinstance(call, Entered) else None
 
 
 def _preparer(model: Obj | None) -> Obj | None:

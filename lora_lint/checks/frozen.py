@@ -147,21 +147,23 @@ def _partial(event: Event, model: Obj, trace: Trace) -> Iterator[Report]:
                 or _all_blocks(adapter, whole, event)
             ) and not had_a_stage(trace, member, adapter.event, op.event):
                 shown = whole.path.removesuffix(f".{EACH}")
+                if some is not None:
+                    text = f"freezes the adapters in some blocks of `{shown}`, injected before: only those in the others learn"
+                    advice = "leave adapter parameters out of the freeze; if these blocks are to have none, set layers_to_transform"
+                    severity = Severity.INFO
+                else:
+                    text = (
+                        f"freezes the adapters inside `{shown}`, which were injected before: that part is never trained"
+                    )
+                    advice = "freeze the submodule before the adapter is injected, or thaw its adapters again"
+                    severity = Severity.ERROR if _language(op.path) else Severity.WARNING
                 yield Report(
                     op.event,
-                    f"freezes the adapters inside `{shown}`, which were injected before: that part is never trained"
-                    if some is None
-                    else f"freezes the adapters in some blocks of `{shown}`, injected before: only those in the others learn",
-                    help="freeze the submodule before the adapter is injected, or thaw its adapters again"
-                    if some is None
-                    else "leave adapter parameters out of the freeze; if these blocks are to have none, set layers_to_transform",
+                    text,
+                    help=advice,
                     story=((adapter.event, "adapter injected here"), (event, "trained here")),
                     plan=freeze_first(op.event, adapter.event),
-                    severity=Severity.INFO
-                    if some is not None
-                    else Severity.ERROR
-                    if _language(op.path)
-                    else Severity.WARNING,
+                    severity=severity,
                     unless=frozenset({(PART_LEARNS, op.event.location)}),
                 )
                 if some is not None:
@@ -280,21 +282,23 @@ def _all_blocks(adapter: Adapter, op: TrainOp, training: Event) -> bool:
     return literal(target) == "all-linear" or any(name.split(".")[-1] not in outside for name in listed or ())
 
 
-def _frozen_or_around(event: Event) -> list[tuple[Adapter, Event]]:
-    """Adapters that are frozen where a model is trained, with what froze each. A new adapter whose forward is trained is no
-    teacher's, whatever else learns (a head around it)."""
+def _frozen_or_around(event: Event) -> tuple[list[tuple[Adapter, Event]], bool]:
+    """Adapters that are frozen where a model is trained, with what froze each, and whether something learns beside them: a new
+    adapter whose forward is trained is no teacher's, whatever else learns (a head around it)."""
     found = [(adapter, cause) for _, adapter, cause in frozen_at_training(event)]
+    if found:
+        return found, False
     loss = loss_of(event)
-    for source in loss.sources if loss is not None and not found else ():
+    for source in loss.sources if loss is not None else ():
         if source.model is not None and source.args.get("grad") is Tri.YES:
             found += [(adapter, cause) for adapter, cause in frozen_by(source.model) if not adapter.loaded]
-    return found
+    return found, True
 
 
 @check("LL104", on=TRAINING)
 def kbit_prepare_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
     """The k-bit preparation ran on a model that already had its adapter."""
-    for adapter, cause in _frozen_or_around(event):
+    for adapter, cause in _frozen_or_around(event)[0]:
         if cause.kind is Ev.PREPARE and "trainer" not in cause.roles:
             yield Report(
                 cause,
@@ -332,9 +336,9 @@ def _newer_inactive(model: Obj, loaded: Adapter) -> bool:
 @check("LL107", on=TRAINING)
 def inference_mode_config_trained(event: Event, trace: Trace) -> Iterator[Report]:
     """An adapter was made from a config that says inference_mode."""
+    found, beside = _frozen_or_around(event)
     filled = {e.model.root for e in trace.of(Ev.LOAD_STATE) if e.model is not None}  # with weights that may be kept
-    beside = not list(frozen_at_training(event))
-    for adapter, cause in _frozen_or_around(event):
+    for adapter, cause in found:
         if beside and (cause.model is None or cause.model.root in filled):
             continue
         if cause is adapter.event and not adapter.loaded and adapter.config is not None and not adapter.active.no:

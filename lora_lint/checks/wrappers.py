@@ -76,17 +76,23 @@ def decide_first(change: Event, wrap: Event, trace: Trace) -> FixPlan | None:
     return FixPlan(Applicability.UNSAFE, "change requires_grad before the wrap", (given, *later)) if later else None
 
 
+def around(forward: Event) -> Entered | None:
+    """The call of the user's module in which a forward ran."""
+    call = forward.args.get("entered")
+    return call if isinstance(call, Entered) else None
+
+
 def entered(forward: Event, wrap: Event) -> Entered | None:
     """The call of the user's module around a forward, when it is the module that was wrapped."""
-    call = forward.args.get("entered")
-    return call if isinstance(call, Entered) and wrap in call.module.model.wraps else None
+    call = around(forward)
+    return call if call is not None and wrap in call.module.model.wraps else None
 
 
 def call_wrapper(forward: Event, wrap: Event, trace: Trace) -> FixPlan | None:
     """Call the wrapper by the name it has in the function of the forward."""
     view = _view(wrap, trace)
     call = entered(forward, wrap)
-    if view is None or (call is None and forward.args.get("entered") is not None):
+    if view is None or (call is None and around(forward) is not None):
         return None
     span = call.called if call is not None else forward.args.get("spans", {}).get("model")
     name = call.name if call is not None else variable_of(forward, "model")

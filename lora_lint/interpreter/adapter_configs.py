@@ -27,15 +27,17 @@ def active_name(run: Run, inputs: list[Value]) -> Value:
     adapter = _active(inputs[0])
     if adapter is not None and isinstance(adapter.name, str):
         return Const(adapter.name)
-    return Sym(("attr", ("obj", getattr(inputs[0], "site", None)), "active_adapter"), "active_adapter")
+    return _unknown(inputs[0], "active_adapter")
 
 
 def of_active(run: Run, inputs: list[Value]) -> Value:
     """The config of the active adapter."""
     adapter = _active(inputs[0])
-    if adapter is not None:
-        return _config(run, inputs[0], adapter)
-    return Sym(("attr", ("obj", getattr(inputs[0], "site", None)), "active_peft_config"), "active_peft_config")
+    return _config(run, inputs[0], adapter) if adapter is not None else _unknown(inputs[0], "active_peft_config")
+
+
+def _unknown(model: Value, name: str) -> Sym:
+    return Sym(("attr", ("obj", getattr(model, "site", None)), name), name)
 
 
 def _active(model: Value) -> Adapter | None:

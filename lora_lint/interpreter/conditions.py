@@ -316,7 +316,7 @@ def _turn(value: Value) -> Turn | None:
 
 def _compare_known(run: Run, op: str, left: Value, right: Value, turn: Turn | None = None) -> bool | None:
     if isinstance(left, Const) and isinstance(right, Const):
-        return _constants(op, left.value, right.value)
+        return compare_constants(op, left.value, right.value)
     if (asked := module_classes.compared(op, left, right)).known:
         return asked.yes
     if op in ("==", "is"):
@@ -374,7 +374,8 @@ def _never_none(value: Value) -> bool:
     )
 
 
-def _constants(op: str, left: object, right: object) -> bool | None:
+def compare_constants(op: str, left: object, right: object) -> bool | None:
+    """What a comparison of two constants gives, None where they cannot be compared."""
     try:
         if op == "==":
             return left == right

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import replace
 from typing import Any
 
+import lora_lint.interpreter.conditions as conditions
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, Sym, Value
 from lora_lint.syntax import ir
@@ -85,23 +86,21 @@ def _of(run: Run, key: Hashable, depth: int) -> Any:
 
 
 _NARY = frozenset({"and", "or", "max"})
+_COMPARES = frozenset({"==", "<", ">", "<=", ">="})
 
 
 def _computed(op: Hashable, values: list[Any]) -> Any:
     first, second = values[0], values[-1]
-    try:
-        if op == "number":
+    if op == "number":
+        try:
             return float(first) if isinstance(first, str) else first
-        if op == "not":
-            return not first
-        if op == "and":
-            return second
-        if op == "==":
-            return first == second
-        if op in ("<", ">"):
-            return first < second if op == "<" else first > second
-        if op in ("<=", ">="):
-            return first <= second if op == "<=" else first >= second
-    except (TypeError, ValueError):
-        return _UNKNOWN
+        except ValueError:
+            return _UNKNOWN
+    if op == "not":
+        return not first
+    if op == "and":
+        return second
+    if isinstance(op, str) and op in _COMPARES:
+        answer = conditions.compare_constants(op, first, second)
+        return _UNKNOWN if answer is None else answer
     return first if op == "max" and all(each == first for each in values) else _UNKNOWN
