@@ -116,7 +116,7 @@ def _turns(run: Run, node: ir.Node, start: object, stop: Hashable) -> list[Value
     key = run.fresh(node).key
     run.counters.add(key)
     begin = start if type(start) is int else None
-    return [Sym(key, "index", turn=Turn(first, begin, stop)) for first in (True, False)]
+    return [Sym(key, "index", data=True, turn=Turn(first, begin, stop)) for first in (True, False)]
 
 
 def _range(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
@@ -176,7 +176,7 @@ def _len(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
         return Const(len(value.items))
     if isinstance(value, Const) and isinstance(value.value, (str, bytes, tuple)):
         return Const(len(value.value))
-    return compound(iteration.length(value), [value], "len(…)")
+    return compound(iteration.length(value), [value], "len(…)", data=True)
 
 
 def _any_all(stop: bool) -> Handler:
@@ -195,6 +195,14 @@ def _any_all(stop: bool) -> Handler:
     return handler
 
 
+def _known_numbers(value: Value) -> list[float]:
+    """The numbers in a list of numbers that the user wrote down, none for anything else."""
+    if not isinstance(value, SeqVal) or value.open or value.grows:
+        return []
+    numbers = [v.value for v in value.items if type(v) is Const and isinstance(v.value, (int, float))]
+    return numbers if len(numbers) == len(value.items) else []
+
+
 def _sum(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = first(args)
     if isinstance(value, ParamIter):
@@ -203,6 +211,8 @@ def _sum(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
         return run.fresh(node)
     if isinstance(value, Generator):
         value = SeqVal("list", *_items(run, value, node))
+    if (numbers := _known_numbers(value)) and len(list(args.values())) == 1:
+        return Const(sum(numbers))
     return tensors.combine(run, [value], node)
 
 

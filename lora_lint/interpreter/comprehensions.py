@@ -15,6 +15,7 @@ from lora_lint.interpreter import encodings, gathering, mentions, records
 from lora_lint.interpreter.parameter_values import PARAMETERS, Element, LazyFilter, ParamIter, ParamName, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, DictVal, Scope, SeqVal, Sym, Value
+from lora_lint.interpreter.walk import nodes_in
 from lora_lint.lifecycle.captures import Capture
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Tensor
@@ -47,6 +48,10 @@ def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
         return some
     local = Scope({}, scope.module, scope)
     out: list[tuple[Value, Value]] = []
+    if (numbers := _numbers(first, node)) and not _clauses(run, node, 0, SeqVal("list", numbers), local, out):
+        if all(iteration.is_known(value) for _, value in out):
+            first = SeqVal("list", numbers)
+    out.clear()
     opened = _clauses(run, node, 0, first, local, out)
     if node.kind == "dict":
         items: dict[object, Value] = {}
@@ -59,6 +64,21 @@ def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
         return copy
     whole = iteration.modules_of(first) if _unchanged(node) else None
     return SeqVal("set" if node.kind == "set" else "list", values, opened, whole)
+
+
+def _numbers(iterable: Value, node: ir.Comp) -> list[Value]:
+    """The numbers that a comprehension counts through (`range(12)`), where it only computes with them; none elsewhere."""
+    counter = iterable.items[0] if isinstance(iterable, SeqVal) and iterable.items else None
+    turn = counter.turn if isinstance(counter, Sym) else None
+    called = [
+        each.func for part in (node.key, node.element) for each in nodes_in(part or ()) if isinstance(each, ir.Call)
+    ]
+    if turn is None or not all(isinstance(func, ir.Name) and func.id in _ARITHMETIC for func in called):
+        return []
+    return [Const(number) for number in turn.numbers()[: MAX_CONSTANTS + 1]]
+
+
+_ARITHMETIC = frozenset({"abs", "float", "int", "len", "max", "min", "pow", "round", "str"})
 
 
 def _unchanged(node: ir.Comp) -> bool:

@@ -180,6 +180,8 @@ def binary(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
         return SeqVal(
             "list", *joined(SeqVal("list", [v]) if isinstance(v, (ParamSet, ParamIter)) else v for v in values)
         )
+    if op == "*" and (repeated := _repeated(values)) is not None:
+        return repeated
     if op == "|" and all(isinstance(v, DictVal) for v in values):
         return DictVal({**values[0].items, **values[1].items}, values[0].open or values[1].open)
     if op == "/" and isinstance(values[0], Obj) and (found := run.store.find_method(values[0].type, "__truediv__")):
@@ -197,6 +199,15 @@ def binary(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
             result.turn = values[0].turn.shifted(-added if op == "-" and type(added) is int else added)
         return result
     return tensors.made_of_weights(run, values, node)
+
+
+def _repeated(values: list[Value]) -> SeqVal | None:
+    """`[0.5] * 4`: constants written down once for several; None for anything else."""
+    held = next((v for v in values if isinstance(v, SeqVal)), None)
+    times = next((v.value for v in values if isinstance(v, Const) and type(v.value) is int), 0)
+    if held is None or held.open or not all(isinstance(item, Const) for item in held.items):
+        return None
+    return SeqVal(held.kind, held.items * times) if 0 < times * len(held.items) <= iteration.MAX_STORED else None
 
 
 def _small(constants: list[Any]) -> bool:

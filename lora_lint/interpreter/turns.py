@@ -27,6 +27,13 @@ class Turn:
         """The turn of `counter + amount`."""
         return replace(self, offset=self.offset + amount) if type(amount) is int else None
 
+    def numbers(self) -> range:
+        """All the values that the counter takes, where start and stop are known; an empty range elsewhere."""
+        stop = self.stop[2] if isinstance(self.stop, tuple) and len(self.stop) == 3 and self.stop[0] == "const" else 0
+        if self.start is None or not isinstance(stop, int):
+            return range(0)
+        return range(self.start + self.offset, stop + self.offset)
+
     def compared(self, op: str, key: Hashable) -> bool | None:
         """The answer of `counter <op> other` by the key of the other side; None when the turn does not tell."""
         if isinstance(key, tuple) and len(key) == 3 and key[0] == "const" and isinstance(key[2], int):
