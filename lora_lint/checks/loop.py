@@ -108,7 +108,7 @@ def _move(made: Event, injection: Event, optimizer: Obj, collected: Location | N
                 return None
             places.append(schedule.statement)
     moves = tuple(MoveStatement(place, injection.statement, after=True) for place in dict.fromkeys(places))
-    return FixPlan(Applicability.UNSAFE, "build the optimizer after the adapter", moves)
+    return FixPlan(Applicability.UNSAFE, "build the optimizer after the adapter", moves) if moves else None
 
 
 def _move_call(

@@ -13,7 +13,7 @@ import lora_lint.interpreter.items as items
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.specs as specs
-from lora_lint.interpreter import config_files, enums, records, rows, tensor_parts, tensors, walk
+from lora_lint.interpreter import config_files, enums, records, rows, tensor_parts, tensors, walk, wrappers
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.keys import compound
@@ -65,7 +65,7 @@ def read(run: Run, value: Value, name: str, node: ir.Node, scope: Scope | None =
         value = value.obj
     if isinstance(value, LibMethod):
         value = (None if name.startswith("__") else part_behind(run, value)) or value
-    if name == "__dict__" and (held := records.contents(value)) is not None:
+    if name == "__dict__" and (held := records.own(value)) is not None:
         return held
     if isinstance(value, Obj):
         return _of_object(run, value, name, node)
@@ -166,7 +166,8 @@ def _of_object(run: Run, obj: Obj, name: str, node: ir.Node) -> Value:
                 return calls.call_function(run, found, [(None, obj)], node)
             return found if found.static else Bound(found, obj.user_class if found.of_class else obj)
         if found is not None:
-            return found
+            given = wrappers.got(run, found, obj, node)
+            return found if given is None else given
         found = delegate(run, obj, name, node)
         if found is not None:
             return found
@@ -325,11 +326,14 @@ def _write_object(run: Run, value: Obj, name: str, new: Value, node: ir.Attr) ->
     if isinstance(found, FuncVal) and found.is_property and found.setter is not None:
         calls.call_function(run, found.setter, [(None, value), (None, new)], node)
         return
+    if wrappers.put(run, found, value, new, node):
+        return
     if isinstance(new, (FuncVal, Bound)) and value.kind is Kind.MODEL and run.store.find_method(value.type, name):
         _override(run, value, name, new, node)
+    before = value.attrs.get(name)
     value.attrs[name] = new
     value.replaced(name)
-    if value.kind is Kind.MODEL and value.user_class is None:
+    if value.kind is Kind.MODEL and (value.user_class is None or _in_place_of(new, before)):
         run.use(new)  # a part of the model from now on
     if value.kind is Kind.TOKENIZER and not name.startswith("_"):
         run.emit(Ev.TOKENS, node, {"tokenizer": value}, {"name": name, "value": new})
@@ -343,6 +347,11 @@ def _write_object(run: Run, value: Obj, name: str, new: Value, node: ir.Attr) ->
     if value.kind is Kind.ADAPTER_CONFIG:
         value.facts[records.fact_name(name)] = new
         value.facts[f"set:{records.fact_name(name)}"] = run.statement
+
+
+def _in_place_of(new: Value, before: Value) -> bool:
+    """Whether a module is what was made of the one that stood there before."""
+    return isinstance(new, Obj) and isinstance(before, Obj) and new is not before and new.root is before.root
 
 
 def _override(run: Run, model: Obj, name: str, new: FuncVal | Bound, node: ir.Attr) -> None:

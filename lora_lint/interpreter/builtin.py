@@ -14,6 +14,7 @@ import lora_lint.interpreter.managers as managers
 from lora_lint.interpreter import (
     argparser,
     builtin_collections,
+    class_calls,
     config_files,
     copies,
     fallbacks,
@@ -303,14 +304,16 @@ def _replace(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 
 
 def _globals(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    return DictVal({}, open=True)
+    run.keep_globals(scope.module)
+    return DictVal(scope.module.scope.names, open=True)  # type: ignore[arg-type]
 
 
 def _fields(deep: bool) -> Handler:
     """`vars(record)`, `asdict(record)`: its fields by name; of anything else (or without an argument) nothing is known."""
 
     def handler(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-        return records.contents(builtin_collections.first(args), deep) or _globals(run, args, node, scope)
+        value = builtin_collections.first(args)
+        return (records.contents(value, deep) if deep else records.own(value)) or DictVal({}, open=True)
 
     return handler
 
@@ -346,6 +349,8 @@ _HANDLERS: dict[str, Handler] = {
     "functools.partial": _partial,
     "functools.partialmethod": lambda run, args, node, scope: dispatch.partial_method(run, args, node),
     "types.MethodType": _method_type,
+    "collections.namedtuple": class_calls.named_tuple,
+    "typing.NamedTuple": class_calls.named_tuple,
     "re.compile": lambda run, args, node, scope: patterns.compile_(run, args, node),
     **{f"re.{how}": _match(how) for how in patterns.FUNCTIONS},
     "os.path.join": _join_path,
@@ -365,7 +370,7 @@ _HANDLERS: dict[str, Handler] = {
     "builtins.round": _round,
     "builtins.type": _type,
     "builtins.globals": _globals,
-    "builtins.locals": _globals,
+    "builtins.locals": lambda run, args, node, scope: DictVal({}, open=True),
     "builtins.vars": _fields(deep=False),
     "operator.methodcaller": operators.methodcaller,
     "operator.attrgetter": operators.attrgetter,

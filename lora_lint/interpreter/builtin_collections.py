@@ -294,7 +294,52 @@ def _next(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 
 
 def _chain(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    return SeqVal("list", [v for v, _ in args.positional], args.open_positional)
+    return _chained([value for value, _ in args.positional], args.open_positional)
+
+
+def _chained(parts: list[Value], opened: bool) -> SeqVal:
+    """The items of several collections, one after the other. Parameters stay together, as collections of their own."""
+    found: list[Value] = []
+    for part in parts:
+        listed = isinstance(part, SeqVal) and not isinstance(part.whole, ParamIter)
+        opened = opened or (listed and part.open)
+        found.extend(part.items if listed else [part])
+    return SeqVal("list", found, opened)
+
+
+def _from_iterable(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """`chain.from_iterable(collections)`."""
+    items, opened = _items(run, first(args), node)
+    return _chained(items, opened)
+
+
+def _starmap(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """`starmap(function, rows)` is `[function(*row) for row in rows]`."""
+    if len(args.positional) < 2:
+        return run.fresh(node)
+    function, iterable = args.positional[0][0], args.positional[1][0]
+
+    def act(row: Value) -> Value:
+        given = row.items if isinstance(row, SeqVal) and not row.open else None
+        spread = Args([(item, None) for item in given or ()], open_positional=given is None)
+        return calls.call_value(run, function, spread, node, scope)
+
+    if isinstance(iterable, (ParamIter, ParamSet)):
+        param_loops.over(run, iterable, node, act)
+        return run.fresh(node)
+    items, opened = _items(run, iterable, node)
+    return SeqVal("list", [act(item) for item in items[:4]], opened or len(items) > 4)
+
+
+def _chain_map(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """A dict with the items of several, those of the first ones in front."""
+    maps = [value for value, _ in args.positional]
+    out = DictVal({}, args.open_positional)
+    for value in reversed(maps):
+        if not isinstance(value, DictVal) or value.open:  # it may have anything in front of what those behind it have
+            out = DictVal({}, open=True)
+        out.items.update(value.items if isinstance(value, DictVal) else {})
+    return out
 
 
 def _reduce(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
@@ -349,7 +394,10 @@ HANDLERS: dict[str, Handler] = {
     "collections.OrderedDict": _dict,
     "collections.defaultdict": _defaultdict,
     "collections.deque": _deque,
+    "collections.ChainMap": _chain_map,
     "itertools.chain": _chain,
+    "itertools.chain.from_iterable": _from_iterable,
+    "itertools.starmap": _starmap,
     "itertools.islice": _some,
     "itertools.cycle": _same,
     "functools.reduce": _reduce,

@@ -160,7 +160,12 @@ def _collect(run: Run, iterator: ParamIter, node: ir.Comp, scope: Scope) -> Valu
         ]
         return ParamSet(captures, paired, iterator.modules)
     if all(gathering.element_in(value) is not None for value in values):
-        return SeqVal("list", values, open=True, whole=ParamIter(iterator.model))
+        return SeqVal(
+            "list",
+            values,
+            open=True,
+            whole=ParamIter(iterator.model, collected=run.loc(node), since=len(run.trace.events)),
+        )
     return SeqVal("list", values[:8], open=True)
 
 

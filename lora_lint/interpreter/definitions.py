@@ -8,7 +8,7 @@ import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.dispatch as dispatch
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.execute as execution
-from lora_lint.interpreter import commands, enums, outdated
+from lora_lint.interpreter import commands, enums, outdated, wrappers
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Bound, ClassVal, FuncVal, LibMethod, LibRef, ModuleVal, Scope, Sym, Value
@@ -48,6 +48,8 @@ def _decorate(run: Run, value: Value, decorator: ir.Expr, scope: Scope) -> Value
     if isinstance(made, LibRef) and isinstance(value, FuncVal):
         _by_library(run, value, made, decorator, scope)
         return value
+    if isinstance(value, FuncVal) and (wrapped := wrappers.decorate(run, made, value, decorator, scope)) is not None:
+        return wrapped
     if isinstance(made, Obj) and made.kind is Kind.OBJECT and isinstance(value, FuncVal):
         commands.decorate(run, made, value)
         return value
@@ -98,6 +100,7 @@ def class_(run: Run, node: ir.ClassDef, scope: Scope) -> None:
     value.attrs = {k: v for k, v in inner.names.items() if k != "__class__"}
     if enums.is_enum(value):
         enums.fill(value)
+    wrappers.name_descriptors(run, value, node)
     _tell_bases(run, value, scope)
     for decorator in reversed(node.decorators):
         made = evaluation.evaluate(run, decorator, scope)

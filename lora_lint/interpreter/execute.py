@@ -12,13 +12,13 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.definitions as definitions
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.evaluate as evaluation
+import lora_lint.interpreter.item_writes as item_writes
 import lora_lint.interpreter.items as items
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import encodings, gathering, generators, probes, rows, tensors
-from lora_lint.interpreter.describe import variable
+from lora_lint.interpreter import gathering, generators, probes, tensors
 from lora_lint.interpreter.keys import joined
 from lora_lint.interpreter.parameter_values import PARAMETERS, Element, ParamIter, ParamSet
 from lora_lint.interpreter.relevance import called_names
@@ -36,7 +36,6 @@ from lora_lint.interpreter.values import (
     Sym,
     Value,
     choices,
-    key_of,
 )
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import BROKEN_OFF, Tensor
@@ -93,51 +92,11 @@ def bind_target(run: Run, target: ir.Expr, value: Value, scope: Scope) -> None:
     elif isinstance(target, ir.Attr):
         attributes.write(run, evaluation.evaluate(run, target.value, scope), target.name, value, target, scope)
     elif isinstance(target, ir.Item):
-        _bind_item(run, target, value, scope)
+        item_writes.bind(run, target, value, scope)
     elif isinstance(target, ir.Seq):
         _bind_sequence(run, target, value, scope)
     elif isinstance(target, ir.Star):
         bind_target(run, target.value, value, scope)
-
-
-def _bind_item(run: Run, target: ir.Item, value: Value, scope: Scope) -> None:
-    container = evaluation.evaluate(run, target.value, scope)
-    index = evaluation.evaluate(run, target.index, scope)
-    if isinstance(container, Obj) and container.kind is Kind.ROW:
-        if isinstance(index, Const) and index.value == "labels":
-            encodings.note_labels(run, value, target, variable(target.value))
-        rows.bind(container, index, value)
-    elif isinstance(container, Obj) and container.kind is Kind.DATASET:
-        rows.replaced(container)
-    elif isinstance(container, Obj) and attributes.is_parameter(container):
-        elements.note_weight_write(run, container, target)
-    elif isinstance(container, Tensor):
-        tensors.note_write(run, container, target)
-        tensors.filled(run, container, value, target)
-        encodings.bind(run, container, index, value, target)
-    elif isinstance(container, DictVal):
-        if isinstance(index, Const) and index.value == "labels":
-            encodings.replaced(container.items.get("labels"), value)
-            encodings.note_labels(run, value, target, variable(target.value))
-        key = index.value if isinstance(index, Const) else ("unknown", key_of(index))
-        try:
-            container.items[key] = value
-        except TypeError:
-            container.open = True
-        container.open, container.listed = container.open or not isinstance(index, Const), None
-    elif isinstance(container, SeqVal):
-        if (
-            isinstance(index, Const)
-            and isinstance(index.value, int)
-            and -len(container.items) <= index.value < len(container.items)
-        ):
-            container.items[index.value] = value
-        container.whole = None if isinstance(container.whole, ParamIter) else container.whole
-    elif isinstance(container, Sym) and (isinstance(index, Const) or container.loader is not None):
-        container.loader = None  # not the batch that came out of the loader any more
-        container.attrs[f"[{key_of(index)}]"] = value
-    elif isinstance(value, Obj) and value.kind is Kind.ADAPTER_CONFIG:
-        run.witnesses.add(("config-used", value.site))
 
 
 def _bind_sequence(run: Run, target: ir.Seq, value: Value, scope: Scope) -> None:

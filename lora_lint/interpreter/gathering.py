@@ -33,7 +33,7 @@ def put_into(run: Run, held: SeqVal, item: Value, node: ir.Node) -> Value:
     if state is None or state.model is None or element_in(item) is None:
         return item
     if all(isinstance(each, ParamSet) for each in held.items) or (before is not None and before.model is state.model):
-        held.whole = before or ParamIter(state.model)
+        held.whole = before or ParamIter(state.model, collected=run.loc(node), since=len(run.trace.events))
         state.lists.append(held)
     return in_doubt(item) if state.weak or state.doubt else item
 

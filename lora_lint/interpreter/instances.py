@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.specs as specs
-from lora_lint.interpreter import enums, losses, records
+from lora_lint.interpreter import class_calls, enums, losses, records
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import ClassVal, FuncVal, Value
@@ -17,6 +17,8 @@ def instantiate(run: Run, cls: ClassVal, args: Args, node: ir.Node) -> Value:
     """A new instance of a user class; of an enum, the member that is asked for."""
     if (first := args.first()) is not None and (member := enums.by_value(cls, first)) is not None:
         return member
+    if (plain := class_calls.plain_dict(run, cls, args, node)) is not None:
+        return plain
     base = cls.library_base()
     type_spec = run.store.type_of(base) if base else None
     kind = type_spec.kind if type_spec is not None and type_spec.kind is not None else Kind.OBJECT

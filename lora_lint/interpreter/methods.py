@@ -144,7 +144,9 @@ def _of_object(
     found = obj.user_class.find(name) if obj.user_class is not None else None
     if isinstance(found, FuncVal):
         return _of_class(run, obj, found, args, node, scope, expr)
-    if found is None and obj.user_class is not None and not run.store.find_method(obj.type, name):
+    if obj.user_class is not None and isinstance(found, Obj):
+        found = attributes.read(run, obj, name, node)  # a descriptor, perhaps
+    elif found is None and obj.user_class is not None and not run.store.find_method(obj.type, name):
         found = attributes.delegate(run, obj, name, node)
     if found is not None:
         return calls.call_value(run, found, args, node, scope)

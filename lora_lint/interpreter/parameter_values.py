@@ -31,7 +31,7 @@ class ParamIter:
 
     parts: restriction to some parts (None for all). keep: a filter not evaluated yet (comprehension or `filter`). extras,
     inside: see Capture. listed: the only ones of them, where a list of some is gone over. perhaps: parts that a slice may
-    have cut off.
+    have cut off. since: of a list that a loop filled, how many events there were before.
     """
 
     model: Obj
@@ -44,6 +44,7 @@ class ParamIter:
     inside: tuple[str, ...] = ()
     listed: tuple[Element, ...] | None = None
     perhaps: frozenset[Part] = frozenset()
+    since: int | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -26,7 +26,7 @@ from lora_lint.interpreter.parameter_values import (
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Choice, Const, DictVal, Generator, Scope, SeqVal, Sym, Value
 from lora_lint.lifecycle.captures import Capture
-from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.heap import Adapter, Obj
 from lora_lint.lifecycle.trace import Tensor
 from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, ALL_PARTS, Part, Tri
 from lora_lint.syntax import ir
@@ -49,12 +49,18 @@ def materialise(run: Run, value: ParamIter | ParamSet, node: ir.Node) -> ParamSe
             parts[part] = next(iter(answers)) if len(answers) == 1 else Tri.UNKNOWN
         else:
             parts[part] = Tri.YES if every else Tri.NO
-    told, now = told_apart(chosen), len(run.trace.events)
+    told, now = told_apart(chosen), len(run.trace.events) if value.since is None else value.since
+    statement = run.statement if value.since is None else None
     captures = [
-        Capture(member, member.full_path, dict(parts), (*member.model.adapters,), now, place, run.statement, dict(told))
+        Capture(member, member.full_path, dict(parts), _by_then(member, now), now, place, statement, dict(told))
         for member in value.model.models()
     ]
     return ParamSet(captures, value.named, value.modules)
+
+
+def _by_then(model: Obj, count: int) -> tuple[Adapter, ...]:
+    """The adapters that a model had when there were so many events."""
+    return tuple(adapter for adapter in model.model.adapters if adapter.event.seq < count)
 
 
 def told_apart(chosen: list[tuple[Element, Tri]]) -> dict[int, Tri]:
@@ -149,7 +155,9 @@ def of_list(run: Run, value: Value) -> ParamIter | None:
         return None
     extras = tuple(each.extra for each in there if each.extra and each.part is not Part.ADAPTER)
     inside = tuple(each.extra for each in there if each.extra and each.part is Part.ADAPTER)
-    iterator = ParamIter(whole.model, named[0], there[0].module, extras=extras, inside=inside, listed=tuple(there))
+    iterator = replace(
+        whole, named=named[0], modules=there[0].module, extras=extras, inside=inside, listed=tuple(there)
+    )
     names = {element.name for element in elements.representatives(run, iterator, ())}
     return iterator if all(each.name in names for each in there) else None
 

@@ -14,7 +14,7 @@ from lora_lint.syntax import ir
 
 _OPTIONS = "argparse.Namespace"
 _FIELD = "dataclasses.Field"
-_TUPLE = "typing.NamedTuple"
+TUPLE = "typing.NamedTuple"
 
 
 def is_record(cls: ClassVal) -> bool:
@@ -24,7 +24,7 @@ def is_record(cls: ClassVal) -> bool:
 
 def is_tuple(cls: ClassVal) -> bool:
     """Whether a class is a named tuple."""
-    return any(isinstance(base, LibRef) and base.name == _TUPLE for each in cls.mro() for base in each.bases)
+    return any(isinstance(base, LibRef) and base.name == TUPLE for each in cls.mro() for base in each.bases)
 
 
 def fields(cls: ClassVal) -> list[str]:
@@ -68,6 +68,14 @@ def contents(value: Value, deep: bool = False) -> DictVal | None:
         for name, inner in value.attrs.items()
     }
     return DictVal(held, open=cls is None or not is_record(cls))
+
+
+def own(value: Value) -> DictVal | None:
+    """`value.__dict__`, `vars(value)`: what is written there is an attribute from then on; None where that is not known."""
+    held = contents(value)
+    if held is not None and isinstance(value, (Obj, DictVal)):
+        held.items = value.attrs if isinstance(value, Obj) else value.items  # type: ignore[assignment]
+    return held
 
 
 def fill(run: Run, obj: Obj, cls: ClassVal, args: Args, node: ir.Node) -> None:

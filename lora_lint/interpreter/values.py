@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lora_lint.interpreter.class_order import linear
 from lora_lint.interpreter.turns import Turn
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.location import Location
@@ -188,15 +189,8 @@ class ClassVal:
     is_dataclass: bool = False
 
     def mro(self) -> Iterator[ClassVal]:
-        """This class and its user-defined bases, nearest first."""
-        seen: list[ClassVal] = []
-        queue: list[Value] = [self]
-        while queue and len(seen) < 30:
-            here = queue.pop(0)
-            if isinstance(here, ClassVal) and here not in seen:
-                seen.append(here)
-                yield here
-                queue.extend(here.bases)
+        """This class and its user-defined bases, in the order of Python."""
+        yield from linear(self, lambda cls: [base for base in cls.bases if isinstance(base, ClassVal)])
 
     def find(self, name: str) -> Value | None:
         """A class attribute, through user-defined bases."""

@@ -1,0 +1,81 @@
+"""`value[index] = …` of abstract values."""
+
+from __future__ import annotations
+
+import lora_lint.interpreter.attributes as attributes
+import lora_lint.interpreter.calls as calls
+import lora_lint.interpreter.elements as elements
+import lora_lint.interpreter.evaluate as evaluation
+import lora_lint.interpreter.iteration as iteration
+from lora_lint.interpreter import encodings, rows, tensors
+from lora_lint.interpreter.describe import variable
+from lora_lint.interpreter.parameter_values import ParamIter
+from lora_lint.interpreter.run import Run
+from lora_lint.interpreter.values import Const, DictVal, FuncVal, Scope, SeqVal, Sym, Value, key_of
+from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import Tensor
+from lora_lint.lifecycle.vocabulary import Kind
+from lora_lint.syntax import ir
+
+
+def bind(run: Run, target: ir.Item, value: Value, scope: Scope) -> None:
+    """`container[index] = value`."""
+    container = evaluation.evaluate(run, target.value, scope)
+    index = evaluation.evaluate(run, target.index, scope)
+    if isinstance(container, Obj):
+        _into_object(run, container, index, value, target)
+    elif isinstance(container, Tensor):
+        tensors.note_write(run, container, target)
+        tensors.filled(run, container, value, target)
+        encodings.bind(run, container, index, value, target)
+    elif isinstance(container, DictVal):
+        if isinstance(index, Const) and index.value == "labels":
+            encodings.replaced(container.items.get("labels"), value)
+            encodings.note_labels(run, value, target, variable(target.value))
+        _into_dict(container, index, value)
+    elif isinstance(container, SeqVal):
+        _into_list(container, index, value)
+    elif isinstance(container, Sym) and (isinstance(index, Const) or container.loader is not None):
+        container.loader = None  # not the batch that came out of the loader any more
+        container.attrs[f"[{key_of(index)}]"] = value
+    elif isinstance(value, Obj) and value.kind is Kind.ADAPTER_CONFIG:
+        run.witnesses.add(("config-used", value.site))
+
+
+def _into_object(run: Run, container: Obj, index: Value, value: Value, target: ir.Item) -> None:
+    setter = container.user_class.find("__setitem__") if container.user_class is not None else None
+    held = iteration.held_modules(container)
+    if container.kind is Kind.ROW:
+        if isinstance(index, Const) and index.value == "labels":
+            encodings.note_labels(run, value, target, variable(target.value))
+        rows.bind(container, index, value)
+    elif container.kind is Kind.DATASET:
+        rows.replaced(container)
+    elif attributes.is_parameter(container):
+        elements.note_weight_write(run, container, target)
+    elif isinstance(setter, FuncVal):
+        calls.call_function(run, setter, [(None, container), (None, index), (None, value)], target)
+    elif held is not None:
+        run.use(value)  # a part of the model from now on
+        if isinstance(held, DictVal):
+            _into_dict(held, index, value)
+        else:
+            _into_list(held, index, value)
+    elif isinstance(value, Obj) and value.kind is Kind.ADAPTER_CONFIG:
+        run.witnesses.add(("config-used", value.site))
+
+
+def _into_dict(container: DictVal, index: Value, value: Value) -> None:
+    key = index.value if isinstance(index, Const) else ("unknown", key_of(index))
+    try:
+        container.items[key] = value
+    except TypeError:
+        container.open = True
+    container.open, container.listed = container.open or not isinstance(index, Const), None
+
+
+def _into_list(container: SeqVal, index: Value, value: Value) -> None:
+    place = index.value if isinstance(index, Const) else None
+    if isinstance(place, int) and -len(container.items) <= place < len(container.items):
+        container.items[place] = value
+    container.whole = None if isinstance(container.whole, ParamIter) else container.whole
