@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lora_lint.checks.registry import load_checks
 from lora_lint.findings import Finding
 from lora_lint.fix.apply import fix_project
 from tests.examples import Example, analyse, analyse_texts, examples
@@ -34,6 +35,13 @@ def test_example(example: Example, tmp_path: Path) -> None:
         assert example.expected() - found, "found now: make it a bad example"
     else:
         assert found, "silent now: make it a good example"
+
+
+def test_an_example_is_of_one_kind() -> None:
+    """A second program under the same title would never be run."""
+    kinds = {"bad", "good", "files", "missed", "false-alarm"}
+    cards = load_checks().cards.values()
+    assert [(card.code, raw["title"]) for card in cards for raw in card.examples if len(kinds & set(raw)) != 1] == []
 
 
 def _strip(text: str) -> str:

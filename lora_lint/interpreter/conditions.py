@@ -8,7 +8,7 @@ from functools import reduce
 
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.items as item_access
-from lora_lint.interpreter import config_files, fallbacks, masks, module_classes, rows, sentinels, tensors
+from lora_lint.interpreter import config_files, fallbacks, filters, masks, module_classes, rows, sentinels, tensors
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import compound, never_empty, never_none, question
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName, ParamSet, among
@@ -286,6 +286,7 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
         rows.tested(right, left)
     if isinstance(left, ParamName) or isinstance(right, ParamName):
         left, right = _by_default(left), _by_default(right)
+        filters.compared(run, op, left, right, node)
     if (known := _compare_known(run, op, left, right, _turn(left))) is not None:
         return Const(known)
     if any(isinstance(v, Tensor) for v in values):

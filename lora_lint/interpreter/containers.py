@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from typing import Any
 
 import lora_lint.interpreter.items as item_access
 from lora_lint.interpreter import config_files, filters, gathering, patterns
@@ -161,6 +163,8 @@ def _dict_method(run: Run, value: DictVal, name: str, args: Args, node: ir.Node)
 def _entry(run: Run, value: DictVal, name: str, key: Value | None, args: Args, node: ir.Node) -> Value:
     """`value.get(key, fallback)`, and the same with `pop` and `setdefault`."""
     fallback = args.positional[1][0] if len(args.positional) > 1 else Const(None)
+    if isinstance(key, ParamName) and name == "get":
+        filters.compared(run, "in", key, value, node)
     if key is not None and (planned := item_access.for_turn(value, key)) is not None:
         return planned[0] if planned else fallback
     if isinstance(key, Const) and _hashable(key.value):
@@ -238,18 +242,48 @@ def _string_method(run: Run, value: Const, name: str, args: Args, node: ir.Node)
             result = getattr(value.value, name)(*plain)
         except (TypeError, ValueError, IndexError, KeyError):
             return run.fresh(node)
-        made = _piece if isinstance(value, ParamName) else Const
+        if isinstance(value, ParamName):
+            return _of_name(value, name, plain, result)
         if isinstance(result, (list, tuple)):
-            return SeqVal("list", [made(item) for item in result])
-        return made(result)
+            return SeqVal("list", [Const(item) for item in result])
+        return _joined(value, args, result) if name == "join" else Const(result)
     return Sym(("strmethod", run.module.path, node.loc, name), "")
 
 
-def _piece(part: object) -> Value:
+def _of_name(name: ParamName, method: str, given: list[object], result: object) -> Value:
+    """What a method of a representative name gives. Of what takes parts out of it, it is known how they came about."""
+    cuts = method in _CUTS
+    if not isinstance(result, (list, tuple)):
+        return _piece(result)
+
+    def cut(place: int) -> Callable[[Any], object]:
+        return lambda text: getattr(text, method)(*given)[place]
+
+    return SeqVal("list", [_piece(part, name if cuts else None, cut(i)) for i, part in enumerate(result)])
+
+
+_CUTS = frozenset({"split", "partition"})  # from the start of a name
+
+
+def _joined(between: Const, args: Args, result: object) -> Value:
+    """A text joined of others: of parts of a name, it is a part of that name again."""
+    given = args.first()
+    items = given.items if isinstance(given, SeqVal) else []
+    cuts = [item.cut for item in items if isinstance(item, ParamName) and item.cut is not None]
+    whole = items[0].whole if cuts and len(cuts) == len(items) else None
+    if whole is None or any(item.whole is not whole for item in items):
+        return Const(result)
+    text = str(between.value)
+    return whole.part(str(result), lambda name: text.join(str(cut(name)) for cut in cuts))
+
+
+def _piece(part: object, name: ParamName | None = None, cut: Callable[[Any], object] | None = None) -> Value:
     """A part of a representative name. The number of a block is unknown: one block stands for all."""
     if not isinstance(part, str):
         return Const(part)
-    return Sym(("block", part), "block number") if part.isdigit() else ParamName(part)
+    if part.isdigit():
+        return Sym(("block", part), "block number")
+    return ParamName(part) if name is None or cut is None else name.part(part, cut)
 
 
 def _plain(value: Value) -> object:

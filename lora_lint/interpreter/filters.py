@@ -5,29 +5,54 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from lora_lint.interpreter.describe import variable
-from lora_lint.interpreter.parameter_values import Element, ParamName
+from lora_lint.interpreter.parameter_values import ParamName
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Const, Value
+from lora_lint.interpreter.values import Const, DictVal, SeqVal, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Ev
 from lora_lint.syntax import ir
 
 
-def name_of(element: Element, prefixes: tuple[str, ...]) -> ParamName:
-    """The name of a representative parameter, with the prefixes that wrappers put before it."""
-    return ParamName(element.name, prefixes)
-
-
 def note(run: Run, name: ParamName, node: ir.Node, wanted: Value, matches: Callable[[str], bool]) -> None:
-    """Note whether a filter at the start of a name matches it: as it is, or only without the prefixes of wrappers."""
-    text = str(name.value)
+    """Note whether a filter at the start of a name, or of a part of one, matches it: as it is, or only without the prefixes of
+    wrappers."""
+    whole = name.whole or name
+    text = str(whole.value)
     place = run.loc(node)
     hits, misses, _ = run.filters.setdefault(place, (set(), set(), _text(node, wanted)))
-    if matches(text):
+    if _holds(name, text, matches):
         hits.add(text)
         return
-    if any(matches(bare) for bare in _with_fewer(text, name.prefixes)):
+    if any(_holds(name, bare, matches) for bare in _with_fewer(text, whole.prefixes)):
         misses.add(text)
+
+
+def _holds(name: ParamName, text: str, matches: Callable[[str], bool]) -> bool:
+    """Whether a filter on (a part of) a name matches another name."""
+    try:
+        part = text if name.cut is None else name.cut(text)
+    except LookupError:
+        return False  # a shorter name has no such part
+    return isinstance(part, str) and matches(part)
+
+
+def compared(run: Run, op: str, left: Value, right: Value, node: ir.Node) -> None:
+    """Note a comparison of (a part of) a name with what the user wrote down: `name.split(".")[0] in ("classifier", "score")`."""
+    if op == "==" and not isinstance(left, ParamName):
+        left, right = right, left
+    if isinstance(left, ParamName) and op in ("==", "in") and (words := _words(right)):
+        note(run, left, node, Const(None), lambda text: text in words)
+    elif op == "in" and isinstance(right, ParamName) and right.whole is not None and (words := _words(left)):
+        note(run, right, node, Const(None), lambda text: any(word in text for word in words))
+
+
+def _words(value: Value) -> frozenset[str]:
+    """The texts that a name is compared with; none where there may be others, or numbers: of blocks, one stands for all."""
+    if isinstance(value, DictVal):
+        value = SeqVal("set", [Const(key) for key in value.items], value.open)
+    items = value.items if isinstance(value, SeqVal) and not value.open else [value]
+    words = frozenset(each.value for each in items if type(each) is Const and isinstance(each.value, str))
+    return frozenset() if len(words) < len(items) or any(map(str.isdigit, words)) else words
 
 
 def _with_fewer(text: str, prefixes: tuple[str, ...]) -> Iterator[str]:
@@ -47,12 +72,17 @@ def _text(node: ir.Node, wanted: Value) -> tuple[str, str]:
     return variable(owner), start
 
 
+def _within(name: str, other: str) -> bool:
+    """Whether a name is another one, or that of something in the module whose parameter the other one is."""
+    return name == other or name.startswith(other.removesuffix("weight"))
+
+
 def settle(run: Run, model: Obj) -> None:
     """Emit what the filters of a loop that ended never matched, but for the prefix of a wrapper."""
     found, run.filters = run.filters, {}
     hit: set[str] = set().union(*(hits for hits, _, _ in found.values())) if found else set()
     for place, (hits, misses, (owner, start)) in found.items():
-        if misses and not hits and not misses & hit:
+        if misses and not hits and not any(_within(one, missed) for one in hit for missed in misses):
             run.emit(
                 Ev.FILTER,
                 None,

@@ -14,7 +14,7 @@ import lora_lint.interpreter.params as params
 from lora_lint.interpreter import encodings, factories, found_modules
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.keys import compound, joined, one_of_texts
-from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamSet
+from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Bound,
@@ -276,6 +276,9 @@ def _of_constant(run: Run, value: Const, index: Value, node: ir.Node) -> Value:
     if not isinstance(index, Const):
         return run.fresh(node)
     try:
-        return Const(value.value[index.value])  # type: ignore[index]
+        found = value.value[index.value]  # type: ignore[index]
+        if isinstance(value, ParamName) and isinstance(index.value, slice):
+            return value.part(str(found), lambda text: text[index.value])
+        return Const(found)
     except CONSTANT_ERRORS:
         return run.fresh(node)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lora_lint.interpreter.values import Const, Scope, Sym, Value
 from lora_lint.lifecycle.captures import Capture
@@ -20,9 +21,17 @@ PARAMETERS = ("unknown", "params")
 
 @dataclass(slots=True, eq=False)
 class ParamName(Const):
-    """The name of a representative parameter. prefixes: what each wrapper put before it, outermost first."""
+    """The name of a representative parameter. prefixes: what each wrapper put before it, outermost first. whole, cut: of a
+    part of a name, the name, and how the part was taken out of it."""
 
     prefixes: tuple[str, ...] = ()
+    whole: ParamName | None = None
+    cut: Callable[[str], object] | None = None
+
+    def part(self, value: str, cut: Callable[[Any], object]) -> ParamName:
+        """What is taken out of this name, or out of this part of one."""
+        before = self.cut
+        return ParamName(value, (), self.whole or self, cut if before is None else lambda text: cut(before(text)))
 
 
 @dataclass(slots=True, eq=False)
