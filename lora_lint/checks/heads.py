@@ -23,6 +23,8 @@ from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Part, Tri
 
+_WRAPPED = ("", "module", "_orig_mod")  # where DDP and torch.compile hold the whole model
+
 
 @check("LL111", on=TRAINING)
 def task_head_frozen(event: Event, trace: Trace) -> Iterator[Report]:
@@ -34,6 +36,8 @@ def task_head_frozen(event: Event, trace: Trace) -> Iterator[Report]:
                 config = adapter.config
                 if config is None or config.event is None or head is None or _covered(head, config, member.root):
                     continue
+                if adapter.path.removeprefix("base_model.model").rpartition(".")[2] not in _WRAPPED:
+                    continue  # injected into a part beside the head, which trains as it did before
                 if _thawed(member, adapter) or _replaced(member, head):
                     continue
                 yield Report(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lora_lint.errors import InputError
+from lora_lint.syntax.shell_calls import shell_calls
 
 if TYPE_CHECKING:
     from lora_lint.syntax.magics import Blanking
@@ -45,14 +46,14 @@ class SourceFile:
     @property
     def shell_lines(self) -> tuple[tuple[int, str], ...]:
         """Lines of a notebook that are no Python (`%pip install …`, `!ls`), each with its line in the module text. In a script
-        with cells (`# %%`) they are comments."""
+        with cells (`# %%`) they are comments, in any script they may be calls that install something."""
         if self.notebook is not None:
             return self.notebook.shell_lines
         if self.blanking is not None:
             return tuple(self.blanking.shell_lines)
-        if _PERCENT.search(self.text) is None:
-            return ()
-        return tuple((self.text.count("\n", 0, m.start()) + 1, m[1].strip()) for m in _COMMENTED.finditer(self.text))
+        commented = _COMMENTED.finditer(self.text) if _PERCENT.search(self.text) is not None else ()
+        lines = [(self.text.count("\n", 0, m.start()) + 1, m[1].strip()) for m in commented]
+        return (*lines, *shell_calls(self.text))
 
     @property
     def problems(self) -> tuple[tuple[int, str], ...]:

@@ -118,3 +118,27 @@ def test_a_script_that_parses_or_never_will_stays(text: str) -> None:
     source = source_from_text(text, "script.py")
     assert source.text == text
     assert source.blanking is None
+
+
+def test_calls_that_install_are_shell_lines() -> None:
+    text = """import os, subprocess, sys
+get_ipython().system('pip install -q "trl==0.21.0"')
+get_ipython().run_line_magic('pip', 'install peft==0.17.1')
+os.system("pip install transformers==4.55.4 && ls")
+subprocess.check_call(
+    [sys.executable, "-m", "pip", "install", "accelerate>=1,<2"],
+)
+os.system("nvidia-smi")
+subprocess.run(["pip", "install", wanted])
+os.system(f"pip install torch=={version}")
+install("trl")
+"""
+    source = source_from_bytes(text.encode(), "a.py")
+    assert source.shell_lines == (
+        (2, 'pip install -q "trl==0.21.0"'),
+        (3, "pip install peft==0.17.1"),
+        (4, "pip install transformers==4.55.4 && ls"),
+        (5, "pip install 'accelerate>=1,<2'"),
+        (9, "pip install"),
+    )
+    assert source_from_bytes(b"import os\nos.system('pip install x' +\n", "a.py").shell_lines == ()
