@@ -14,6 +14,7 @@ import lora_lint.interpreter.managers as managers
 from lora_lint.interpreter import (
     argparser,
     builtin_collections,
+    by_name,
     class_calls,
     config_files,
     copies,
@@ -59,7 +60,7 @@ def is_query(text: str) -> bool:
 
 def call(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:
     """Call a builtin or standard library function by qualified name; NotImplemented when it is none of these."""
-    handler = _HANDLERS.get(name)
+    handler = _HANDLERS.get(name) or _HANDLERS.get(run.store.canonical(name))
     if handler is not None:
         return handler(run, args, node, scope)
     if name.startswith("builtins.") and not run.store.find_call(name):
@@ -273,16 +274,6 @@ def _static(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     return replace(value, static=True) if isinstance(value, FuncVal) else value
 
 
-def _import_module(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    first = args.first()
-    name = first.value if isinstance(first, Const) else None
-    if not isinstance(name, str) or name.startswith(".") or len(list(args.values())) != 1:
-        run.touch_args(args)
-        return run.fresh(node)
-    module = run.program.resolve(run, name, 0)
-    return module if module is not None else LibRef(name)
-
-
 def _field(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = args.keywords.get("default", (None, None))[0]
     factory = args.keywords.get("default_factory", (None, None))[0]
@@ -358,7 +349,8 @@ _HANDLERS: dict[str, Handler] = {
     "functools.lru_cache": lambda run, args, node, scope: LibRef("functools.cache"),
     "functools.cached_property": _decorator,
     "builtins.staticmethod": _static,
-    "importlib.import_module": _import_module,
+    "importlib.import_module": by_name.import_module,
+    "pydoc.locate": by_name.locate,
     "builtins.isinstance": _isinstance,
     "builtins.hasattr": _hasattr,
     "builtins.getattr": _getattr,

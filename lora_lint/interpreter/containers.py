@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lora_lint.interpreter.items as item_access
-from lora_lint.interpreter import config_files, filters, gathering, patterns
+from lora_lint.interpreter import config_files, filters, gathering, patterns, texts
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.keys import parts_of
@@ -247,6 +247,8 @@ def _string_method(run: Run, value: Const, name: str, args: Args, node: ir.Node)
         if isinstance(result, (list, tuple)):
             return SeqVal("list", [Const(item) for item in result])
         return _joined(value, args, result) if name == "join" else Const(result)
+    if name == "format" and isinstance(value.value, str) and (text := texts.filled(value.value, args)) is not None:
+        return text
     return Sym(("strmethod", run.module.path, node.loc, name), "")
 
 

@@ -24,6 +24,7 @@ from lora_lint.interpreter import (
     padding,
     special_tokens,
     tensors,
+    texts,
 )
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import describe
@@ -141,11 +142,11 @@ def _op(run: Run, node: ir.Op, scope: Scope) -> Value:
 
 def _fstring(values: list[Value]) -> Value:
     """An f-string: its text when all is known, else an unknown that keeps its beginning (`f"cuda:{rank}"`)."""
-    texts = [str(v.value) if isinstance(v, Const) else None for v in values]
-    whole = "".join(text for text in texts if text is not None)
-    if None not in texts and len(whole) <= MAX_CONSTANT:
+    known = [str(v.value) if isinstance(v, Const) else None for v in values]
+    whole = "".join(text for text in known if text is not None)
+    if None not in known and len(whole) <= MAX_CONSTANT:
         return Const(whole)
-    return put_together(tuple(key_of(v) for v in values), values, f"{texts[0] or ''}…")
+    return put_together(tuple(key_of(v) for v in values), values, f"{known[0] or ''}…")
 
 
 def texts_joined(values: list[Value]) -> Value:
@@ -163,6 +164,8 @@ def binary(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
     """An arithmetic operation."""
     if op == "+" and any(_is_text(v) for v in values) and not all(isinstance(v, Const) for v in values):
         return texts_joined(values)
+    if op == "%" and (text := texts.formatted(values)) is not None:
+        return text
     if (ids := padding.operated(run, op, values, node)) is not None:
         return ids
     if any(isinstance(v, Tensor) for v in values):
