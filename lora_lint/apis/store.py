@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lora_lint.apis.load import Specs, load_specs
 from lora_lint.apis.spec import CallSpec, Effect, TypeSpec
+from lora_lint.lifecycle.vocabulary import Ev
 
 
 def rules_directory() -> Path:
@@ -48,6 +49,7 @@ class ApiStore:
         self.folds = self._listed(lambda spec: spec.folds)
         self.conforms = self._listed(lambda spec: spec.conforms)
         self.default = lru_cache(maxsize=8192)(self._default)
+        self.only_counts = lru_cache(maxsize=8192)(self._only_counts)
 
     @classmethod
     def bundled(cls, extra: tuple[Path, ...] = ()) -> ApiStore:
@@ -133,6 +135,12 @@ class ApiStore:
             if found:
                 return tuple(found)
         return ()
+
+    def _only_counts(self, method: str) -> bool:
+        """Whether every method of this name that specs know does no more than count parameters."""
+        found = [spec for name, specs in self.specs.calls.items() if name.endswith(f".{method}") for spec in specs]
+        events = {effect.event for spec in found for effect in spec.effects} - {None}
+        return events == {Ev.COUNTED}
 
     def _listed(self, globs: Callable[[TypeSpec], tuple[str, ...]]) -> Callable[[str, str], bool]:
         """Whether a method of a type is among those that its specs, or those of its bases, list under a key (see TypeSpec)."""

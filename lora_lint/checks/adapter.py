@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import (
@@ -13,7 +14,7 @@ from lora_lint.checks.common import (
     trained,
     variable_of,
 )
-from lora_lint.checks.values import literal
+from lora_lint.checks.values import MISSING, literal
 from lora_lint.findings import (
     Applicability,
     BindResult,
@@ -27,7 +28,7 @@ from lora_lint.findings import (
     Severity,
 )
 from lora_lint.lifecycle.heap import WHOLE_PATHS, Adapter, Obj
-from lora_lint.lifecycle.trace import Event, Trace
+from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
 from lora_lint.location import Location
 
@@ -348,7 +349,7 @@ def adapted_model_discarded(event: Event, trace: Trace) -> Iterator[Report]:
             (e for e in trace.of(*TRAINING) if e.seq > injection.seq and any(m.root is view.root for m in trained(e))),
             None,
         )
-        if training is not None:
+        if training is not None and not _saved_by_hand(view, trace):
             name = variable_of(injection, "model")
             # A name of a helper's own holds it until the helper ends.
             outlives = "." in name or training.chain[: len(injection.chain)] == injection.chain
@@ -363,3 +364,28 @@ def adapted_model_discarded(event: Event, trace: Trace) -> Iterator[Report]:
                 if name and bare
                 else None,
             )
+
+
+def _saved_by_hand(view: Obj, trace: Trace) -> bool:
+    """Whether the adapter is saved without its PeftModel: its own entries, parameters picked out by a filter, or (where the
+    base itself is never saved) something that is not known."""
+    saves = list(trace.of(Ev.SAVE))
+    whole = any(save.model is not None and save.model.root is view.root for save in saves)
+    held = (_holds_adapter(save.args.get(name), view) for save in saves for name in ("content", "state"))
+    return any(answer.yes or not (answer.known or whole) for answer in held)
+
+
+def _holds_adapter(content: Any, view: Obj) -> Tri:
+    """Whether what is saved holds entries of the adapter and no others of its model."""
+    captures = getattr(content, "captures", None)
+    if captures is not None:
+        return Tri.of(any(capture.model.root is view.root for capture in captures))
+    if isinstance(content, Obj):
+        holder = content.facts.get("holder")
+        return Tri.of(literal(content.facts.get("filtered")) is True and (holder is None or holder.root is view.root))
+    inside = getattr(content, "items", None)
+    if inside is None:
+        known = content is None or literal(content) is not MISSING or isinstance(content, Tensor)
+        return Tri.of(False if known else None)
+    answers = {_holds_adapter(each, view) for each in (inside.values() if isinstance(inside, dict) else inside)}
+    return Tri.YES if Tri.YES in answers else Tri.UNKNOWN if Tri.UNKNOWN in answers else Tri.NO

@@ -43,7 +43,9 @@ def thaw_lost_on_injection(event: Event, trace: Trace) -> Iterator[Report]:
                     for o in ops[ops.index(lost) + 1 :]
                 ):
                     continue
-                what = op.path or _attribute(member, model) or ", ".join(op.event.args.get("extras", ())) or _parts(op)
+                what = (
+                    _named(op) or _attribute(member, model) or ", ".join(op.event.args.get("extras", ())) or _parts(op)
+                )
                 yield Report(
                     call_site(op.event, lost.event),
                     f"unfreezes {what} before the adapter is injected, and the injection undoes that: never trained",
@@ -79,8 +81,11 @@ def _had_its_stage(member: Obj, op: TrainOp, lost: TrainOp, trace: Trace) -> boo
 
 def _selective(op: TrainOp) -> bool:
     """A thaw of chosen parts, not of the whole model."""
-    if op.path:
-        return "*" not in op.path and op.parts.get(Part.BASE, Tri.NO).yes
+    each, _, inner = op.path.rpartition(f"{EACH}.")
+    if "*" in (inner if each else op.path):
+        return False  # a block, or all of them
+    if op.path and op.parts.get(Part.BASE, Tri.NO).yes:
+        return True
     if any(answer.yes for answer in op.event.args.get("extras", {}).values()):
         return True
     thawed = {part for part in BASE_PARTS if op.parts.get(part, Tri.NO).yes}
@@ -123,7 +128,8 @@ def _kept(member: Obj, op: TrainOp, inside: frozenset[str] | None = None) -> boo
         wanted = {*op.path.split("."), *op.event.args.get("extras", ())}
         if any(name in wanted or any(str(name) in w for w in wanted if w) for name in names):
             return True
-        if names and not op.path and not op.event.args.get("extras"):
+        some = not op.path or not op.parts.get(Part.BASE, Tri.NO).yes  # of its modules, by what they are
+        if names and some and not op.event.args.get("extras"):
             if inside is not None and not any(str(name).split(".")[-1] in inside for name in names):
                 continue
             if not all(_outside(str(name), op) for name in names):
@@ -148,8 +154,16 @@ def _kept_for_task(config: Obj, op: TrainOp) -> bool:
 
 def _outside(name: str, op: TrainOp) -> bool:
     """Whether a saved module is certainly none of the parts that were thawed: a head beside norms or embeddings."""
+    if name.split(".")[-1] in architectures().single_layers:
+        return op.parts.get(Part.HEAD, Tri.NO).no and op.parts.get(Part.EMBED, Tri.NO).no
     known = any(name in head.modules for head in architectures().heads)
     return known and op.parts.get(Part.HEAD, Tri.NO).no
+
+
+def _named(op: TrainOp) -> str:
+    """What a thaw of something in a submodule covers, "" for other thaws."""
+    path, some = op.path.replace(f".{EACH}", ""), not op.parts.get(Part.BASE, Tri.NO).yes
+    return f"{_parts(op)} of {path}" if path and some and _parts(op) else path
 
 
 def _parts(op: TrainOp) -> str:

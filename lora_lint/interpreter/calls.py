@@ -50,12 +50,9 @@ _LOOKS = frozenset({"print", "type", "repr", "id", "isinstance", "hasattr", "len
 
 def call(run: Run, node: ir.Call, scope: Scope) -> Value:
     """The value of a call expression."""
-    if not run.inspecting and _only_looks(node):
-        run.inspecting = True
-        try:
+    if not run.inspecting and _only_looks(run, node):
+        with run.looking(True):
             return call(run, node, scope)
-        finally:
-            run.inspecting = False
     func = _attribute(node.func)
     if isinstance(func, ir.Attr):
         receiver = attributes.evaluate_receiver(run, func, scope)
@@ -75,11 +72,14 @@ def _attribute(func: ir.Expr) -> ir.Expr:
     return ir.Attr(func.loc, func.args[0].value, name) if name and isinstance(func.func, ir.Name) else func
 
 
-def _only_looks(node: ir.Call) -> bool:
+def _only_looks(run: Run, node: ir.Call) -> bool:
     """Whether a call only shows something about its arguments: it makes no use of an object."""
     if isinstance(node.func, ir.Name):
         return node.func.id in _LOOKS
-    return isinstance(node.func, ir.Attr) and node.func.name.startswith("print_")
+    if not isinstance(node.func, ir.Attr):
+        return False
+    named = isinstance(node.func.value, (ir.Name, ir.Attr))  # what makes an object in the same breath uses others
+    return node.func.name.startswith("print_") or (named and run.store.only_counts(node.func.name))
 
 
 def evaluate_args(run: Run, node: ir.Call, scope: Scope) -> Args:

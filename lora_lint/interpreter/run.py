@@ -264,6 +264,15 @@ class Run:
         if isinstance(value, Obj) and not self.inspecting:
             value.last_use = len(self.trace.events)
 
+    @contextmanager
+    def looking(self, only: bool) -> Iterator[None]:
+        """What is evaluated inside is only looked at, if so."""
+        before, self.inspecting = self.inspecting, self.inspecting or only
+        try:
+            yield
+        finally:
+            self.inspecting = before
+
     def touch_args(self, args: Args) -> None:
         """Note that the objects among these arguments were used."""
         for value in args.values():

@@ -10,7 +10,7 @@ import lora_lint.interpreter.derive as derive
 from lora_lint.interpreter import rows
 from lora_lint.interpreter.environment import UNSET
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Bound, Choice, Const, FuncVal, LibRef, Partial, Sym, Value
+from lora_lint.interpreter.values import Bound, Choice, Const, FuncVal, LibRef, Partial, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import ModelState, Obj
 from lora_lint.lifecycle.vocabulary import Kind, Quant, Tri
 
@@ -28,10 +28,14 @@ def answer(run: Run, op: str, values: list[Any]) -> Tri:
     if op == "defined" and wanted == "__call__" and isinstance(first, (FuncVal, Bound)):
         return Tri.YES
     if op == "defined":
+        several = isinstance(first, SeqVal) and bool(owners(first, wanted))
         return Tri.of(
-            isinstance(first, Obj)
-            and first.user_class is not None
-            and isinstance(first.user_class.find(wanted), FuncVal)
+            several
+            or (
+                isinstance(first, Obj)
+                and first.user_class is not None
+                and isinstance(first.user_class.find(wanted), FuncVal)
+            )
         )
     if op == "type" and isinstance(first, Obj):
         return derive.is_of_type(run, first, wanted)
@@ -113,3 +117,24 @@ _VALUE_TESTS: dict[str, Callable[[Run, Value], Tri]] = {
     "text": _is_text,
     "cold": rows.is_cold,
 }
+
+
+def owners(value: Value, method: str) -> list[tuple[Obj, FuncVal]]:
+    """The user's objects behind a value that define a method: itself, what it wraps, what it is made of."""
+    found: list[tuple[Obj, FuncVal]] = []
+    stack: list[Value] = [value]
+    budget = 30  # a dataset of datasets of datasets
+    while stack and budget:
+        budget -= 1
+        here = stack.pop()
+        if isinstance(here, SeqVal):
+            stack.extend(here.items)
+        elif isinstance(here, Choice):
+            stack.extend(here.values)
+        elif isinstance(here, Obj):
+            function = here.user_class.find(method) if here.user_class is not None else None
+            if isinstance(function, FuncVal):
+                found.append((here, function))
+            else:
+                stack.extend((here.wraps, here.facts.get("inner")))
+    return found

@@ -12,7 +12,7 @@ import lora_lint.interpreter.items as item_access
 import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.apis.spec import CallSpec, Effect, Ref, TypeSpec
-from lora_lint.interpreter import generators, outdated
+from lora_lint.interpreter import generators, outdated, spec_tests
 from lora_lint.interpreter.arguments import Args, Bindings, bind_spec
 from lora_lint.interpreter.environment import UNSET, Env, Unset
 from lora_lint.interpreter.forms import Spread, evaluate_test, form_value, term, type_of
@@ -20,7 +20,6 @@ from lora_lint.interpreter.parameter_values import ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
     Bound,
-    Choice,
     ClassVal,
     Const,
     DictVal,
@@ -274,7 +273,7 @@ def _callback(run: Run, verb: Verb | str, fields: dict[str, Any], site: Site) ->
                     value = methods.call_method(run, target, name, given, site.node, site.scope)
             _bind(fields, site, value)
     elif verb == "on":
-        for owner, method in _owners(target, str(fields["method"])):
+        for owner, method in spec_tests.owners(target, str(fields["method"])):
             callee = method if method.static else Bound(method, owner)
             _bind(fields, site, _call_back(run, callee, fields, site, owner))
     elif isinstance(target, (FuncVal, Bound, Partial, ClassVal, LibMethod)) or (
@@ -338,27 +337,6 @@ def _given(run: Run, fields: dict[str, Any], site: Site) -> Args:
         value = form_value(run, form, site.env, site.node)
         given.keywords[name] = (run.fresh(site.node) if isinstance(value, Unset) else value, None)
     return given
-
-
-def _owners(value: Value, method: str) -> list[tuple[Obj, FuncVal]]:
-    """The user's objects behind a value that define a method: itself, what it wraps, what it is made of."""
-    found: list[tuple[Obj, FuncVal]] = []
-    stack: list[Value] = [value]
-    budget = 30  # a dataset of datasets of datasets
-    while stack and budget:
-        budget -= 1
-        here = stack.pop()
-        if isinstance(here, SeqVal):
-            stack.extend(here.items)
-        elif isinstance(here, Choice):
-            stack.extend(here.values)
-        elif isinstance(here, Obj):
-            function = here.user_class.find(method) if here.user_class is not None else None
-            if isinstance(function, FuncVal):
-                found.append((here, function))
-            else:
-                stack.extend((here.wraps, here.facts.get("inner")))
-    return found
 
 
 def construct(run: Run, spec: TypeSpec, name: str, args: Args, node: ir.Node) -> Value:
