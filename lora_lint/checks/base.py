@@ -19,7 +19,8 @@ class Report:
     the consequence. story: the other events in program order, each with a note. maybe: versions that decide ("trl
     >=0.20.0,<0.23.1") when the target version is unknown: the finding becomes a warning that names the range.
     unless: witness keys; the finding is dropped when any other path through the program witnessed one of them
-    ("this config was applied after all").
+    ("this config was applied after all"). shown: the place to show instead, where the event is what a helper of the user's
+    does to whatever it is given.
     """
 
     at: Event | Location
@@ -31,10 +32,13 @@ class Report:
     maybe: str = ""
     unless: frozenset[object] = frozenset()
     guards: tuple[Guard, ...] = ()
+    shown: Location | None = None
 
     @property
     def location(self) -> Location:
         """Where to show it."""
+        if self.shown is not None:
+            return self.shown
         return self.at.location if isinstance(self.at, Event) else self.at
 
     def conditions(self) -> set[Guard]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from itertools import islice, pairwise
 from typing import Any
 
@@ -302,6 +302,32 @@ def call_site(event: Event, other: Event) -> Event | Location:
     if len(event.chain) > depth and event.chain[:depth] == other.chain:
         return event.chain[depth]
     return event
+
+
+def own_line(event: Event, others: Iterable[Event]) -> Location:
+    """Where to show what a helper of the user's does to whatever it is given: the innermost line, out of it through its calls,
+    that is this event's own. A line is not where other calls make one of the other events happen there."""
+    lines, apart = (*event.chain, event.location), list(others)
+    for depth in range(len(lines) - 1, -1, -1):
+        if not any(_elsewhere(lines[depth], lines[:depth], other) for other in apart):
+            return lines[depth]
+    return event.location
+
+
+def _elsewhere(line: Location, before: tuple[Location, ...], other: Event) -> bool:
+    """Whether another event happens in or below a line, by other calls than these."""
+    lines = (*other.chain, other.location)
+    return any(here == line and lines[:depth] != before for depth, here in enumerate(lines))
+
+
+def switch_line(event: Event, trace: Trace) -> Location:
+    """The line of a freeze or a thaw that switches this part of a model this way: others are switched the other way, or are
+    another part, or have their adapter still to come."""
+    return own_line(event, [e for e in trace.of(Ev.FREEZE, Ev.THAW) if _switch(e) != _switch(event)])
+
+
+def _switch(event: Event) -> tuple[Ev, str, bool]:
+    return event.kind, event.model.full_path if event.model is not None else "", bool(event.adapters)
 
 
 def maker(made: Obj) -> Location | None:

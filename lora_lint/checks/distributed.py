@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import TRAINING, argument, learns, loss_of, maker, name_of, trained
+from lora_lint.checks.common import TRAINING, argument, learns, loss_of, maker, name_of, own_line, trained
 from lora_lint.checks.frozen import head_goes_on
 from lora_lint.checks.heads import trains_head
 from lora_lint.checks.values import literal, option_of
@@ -125,7 +125,12 @@ def injected_after_wrap(event: Event, trace: Trace) -> Iterator[Report]:
                 help="inject the adapter first, then wrap the model (and build the optimizer)",
                 story=((wraps[-1], "wrapped here"), (event, "trained here")),
                 plan=wrap_later(wraps[-1], injection, trace),
+                shown=own_line(injection, [e for e in trace.of(Ev.INJECT) if not _wrapped_before(e)]),
             )
+
+
+def _wrapped_before(event: Event) -> bool:
+    return event.model is not None and any(wrap.seq < event.seq for wrap in event.model.model.wraps)
 
 
 def trained_through_wrapper(event: Event) -> list[Obj]:
@@ -367,16 +372,13 @@ def wrapped_model_bypassed(event: Event, trace: Trace) -> Iterator[Report]:
             past[id(wraps[-1])] = (source, wraps[-1])
     for key, (source, wrap) in past.items():
         if key not in through:
+            call = entered(source, wrap)
+            fine = (e for e in trace.of(Ev.FORWARD) if e.args.get("grad") is Tri.NO or _through_wrapper(e))
             yield Report(
-                _entry(source, wrap),
+                source if call is None else call.location,
                 "the training forward goes past the wrapper of the model: gradients are not reduced, every process trains alone",
                 help="call the wrapped model",
                 story=((wrap, "wrapped here"), (event, "backward here")),
                 plan=call_wrapper(source, wrap, trace) if not event.args.get("implicit") else None,
+                shown=own_line(source, fine) if call is None else None,
             )
-
-
-def _entry(forward: Event, wrap: Event) -> Event | Location:
-    """The call by which the program enters the wrapped model: that of a user's module around the forward, or itself."""
-    call = entered(forward, wrap)
-    return call.location if call is not None else forward

@@ -20,6 +20,7 @@ from lora_lint.checks.common import (
     loss_of,
     maker,
     name_of,
+    switch_line,
     trained,
     variable_of,
 )
@@ -68,13 +69,14 @@ def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
                 help="freeze the base model before the adapter is injected, or leave adapter parameters out of the freeze",
                 story=((adapter.event, "adapter injected here"), (event, "trained here")),
                 plan=freeze_first(cause, adapter.event),
+                shown=switch_line(cause, trace),
                 unless=frozenset(
                     {(ADAPTERS_LEARN, adapter.event.location)} if head or _others_thawed(model, cause) else ()
                 ),
             )
     for model in trained(event):
         yield from _partial(event, model, trace)
-        yield from _frozen_children(event, model)
+        yield from _frozen_children(event, model, trace)
 
 
 def _others_thawed(model: Obj, freeze: Event) -> bool:
@@ -129,6 +131,7 @@ def freeze_beside_a_head(event: Event, trace: Trace) -> Iterator[Report]:
                     help="freeze the base model before the adapter is injected, or leave its parameters out",
                     story=((adapter.event, "adapter injected here"), (event, "trained here")),
                     plan=freeze_first(cause, adapter.event),
+                    shown=switch_line(cause, trace),
                     unless=frozenset({ADAPTERS_LEARN}),
                 )
 
@@ -163,6 +166,7 @@ def _partial(event: Event, model: Obj, trace: Trace) -> Iterator[Report]:
                     help=advice,
                     story=((adapter.event, "adapter injected here"), (event, "trained here")),
                     plan=freeze_first(op.event, adapter.event),
+                    shown=switch_line(op.event, trace),
                     severity=severity,
                     unless=frozenset({(PART_LEARNS, op.event.location)}),
                 )
@@ -183,7 +187,7 @@ def _as_all_blocks(adapter: Adapter, op: TrainOp) -> TrainOp | None:
     return replace(op, path=".".join(EACH if step == SOME else step for step in steps))
 
 
-def _frozen_children(event: Event, model: Obj) -> Iterator[Report]:
+def _frozen_children(event: Event, model: Obj, trace: Trace) -> Iterator[Report]:
     """A freeze of a module held inside a user's model, after the adapter was injected into the whole."""
     for adapter in model.model.adapters:
         for child, path in model.inside():
@@ -202,6 +206,7 @@ def _frozen_children(event: Event, model: Obj) -> Iterator[Report]:
                     help="freeze the module before the adapter is injected, or thaw its adapters again",
                     story=((adapter.event, "adapter injected here"), (event, "trained here")),
                     plan=freeze_first(freeze, adapter.event),
+                    shown=switch_line(freeze, trace),
                 )
 
 

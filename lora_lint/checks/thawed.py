@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import STACKS, TRAINING, call_site, order_sites, trained, trained_between
+from lora_lint.checks.common import STACKS, TRAINING, call_site, order_sites, switch_line, trained, trained_between
 from lora_lint.checks.values import enum_member, given
 from lora_lint.findings import Applicability, FixPlan, MoveStatement
 from lora_lint.lifecycle.heap import EACH, Obj, TrainOp
@@ -46,11 +46,13 @@ def thaw_lost_on_injection(event: Event, trace: Trace) -> Iterator[Report]:
                 what = (
                     _named(op) or _attribute(member, model) or ", ".join(op.event.args.get("extras", ())) or _parts(op)
                 )
+                site = call_site(op.event, lost.event)
                 yield Report(
-                    call_site(op.event, lost.event),
+                    site,
                     f"unfreezes {what} before the adapter is injected, and the injection undoes that: never trained",
                     help="unfreeze after the injection, or list the module in modules_to_save",
                     story=((lost.event, "frozen again here"), (event, "trained here")),
+                    shown=switch_line(op.event, trace) if site is op.event else None,
                     plan=_move_below(op.event, [o for o in ops[index + 1 :] if _refreezes(o)][-1].event),
                 )
 
