@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from itertools import pairwise
 from typing import Any
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import (
+    ADAPTED,
     TRAINING,
     has_adapters,
     name_of,
@@ -52,9 +53,14 @@ def adapter_config_never_applied(event: Event, trace: Trace) -> Iterator[Report]
                     story=((training, "trained here without an adapter"),),
                     plan=None if switched_off else _apply_config(made, config, models[0], training, trace),
                     severity=Severity.WARNING if switched_off else None,
-                    unless=frozenset({("config-used", config.site)}),
+                    unless=frozenset({("config-used", config.site), *_spare(made, config, training)}),
                 )
                 break
+
+
+def _spare(made: Event, config: Obj, training: Event) -> set[Hashable]:
+    """What shows that a config which is made on every path is a spare one: elsewhere one like it is what this training uses."""
+    return set() if made.guards else {(ADAPTED, training.location, config.type)}
 
 
 def _passed_over(made: Event, trace: Trace) -> bool:

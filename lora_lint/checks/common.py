@@ -47,6 +47,10 @@ PART_LEARNS = "part-learns"
 RECORDED = "recorded"
 
 
+# Witness, with the place of a training and a class of configs: a model with an adapter of that kind is trained there.
+ADAPTED = "adapted"
+
+
 def witnesses(event: Event) -> Iterator[Hashable]:
     """What a training event witnesses for findings on other paths."""
     loss = loss_of(event) if event.kind is Ev.BACKWARD else None
@@ -67,6 +71,7 @@ def witnesses(event: Event) -> Iterator[Hashable]:
         yield ADAPTERS_LEARN
     for adapter in learning:
         yield ADAPTERS_LEARN, adapter.event.location
+    yield from {(ADAPTED, event.location, adapter.config.type) for _, adapter in held if adapter.config is not None}
     for member, adapter in held:
         if not copies_trainable(member.model, adapter)[0].no:
             yield COPIES_LEARN, member.root.site

@@ -19,6 +19,7 @@ from lora_lint.checks.common import (
     order_sites,
 )
 from lora_lint.findings import Applicability, FixPlan, MoveStatement, RemoveStatement
+from lora_lint.lifecycle.captures import Capture
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import GRADIENT_WRITTEN, Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Part
@@ -41,7 +42,12 @@ def optimizer_before_adapter(event: Event, trace: Trace) -> Iterator[Report]:
                     continue
                 changed = _change(adapter, member, trace)
                 capture = next(
-                    (c for c in captures if c.model.root is member.root and not c.path and c.seq <= changed.seq), None
+                    (
+                        c
+                        for c in captures
+                        if c.model.root is member.root and _around(c, adapter) and c.seq <= changed.seq
+                    ),
+                    None,
                 )
                 if capture is None:
                     continue
@@ -61,6 +67,12 @@ def optimizer_before_adapter(event: Event, trace: Trace) -> Iterator[Report]:
                     else None,
                     guards=made.guards,
                 )
+
+
+def _around(capture: Capture, adapter: Adapter) -> bool:
+    """Whether what was collected is the whole model, or the part of it that the adapter was injected into later."""
+    part = adapter.event.model.full_path if adapter.event.model is not None else ""
+    return not capture.path or part == capture.path or part.startswith(f"{capture.path}.")
 
 
 def _stepped(event: Event) -> list[Obj]:

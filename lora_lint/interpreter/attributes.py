@@ -12,6 +12,7 @@ import lora_lint.interpreter.forms as forms
 import lora_lint.interpreter.items as items
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
+import lora_lint.interpreter.params as params
 import lora_lint.interpreter.specs as specs
 from lora_lint.interpreter import config_files, enums, records, rows, tensor_parts, tensors, walk, wrappers
 from lora_lint.interpreter.arguments import Args
@@ -107,8 +108,8 @@ def _of_plain(run: Run, value: Value, name: str, node: ir.Node) -> Value:
         return LibMethod(value, name) if item is None else item
     if isinstance(value, Member) and (found := enums.attribute(run, value, name, node)) is not None:
         return found
-    if name == "__name__" and isinstance(value, FuncVal) and isinstance(value.node, ir.FunctionDef):
-        return Const(value.node.name)
+    if isinstance(value, FuncVal) and (name in value.attrs or name == "__name__"):
+        return value.attrs.get(name, Const(value.name))
     if isinstance(value, (SeqVal, ParamIter, ParamSet, Const, Bound, FuncVal)):
         return LibMethod(value, name)
     return run.fresh(node)
@@ -150,6 +151,8 @@ def _of_super(run: Run, value: Super, name: str, node: ir.Node) -> Value:
         if isinstance(found, FuncVal):
             return found if found.static else Bound(found, value.receiver)
     base = value.owner.library_base()
+    if name == "__new__" and not base:
+        return LibRef("builtins.object.__new__")
     return LibMethod(value, name) if base or name == "__init__" else run.fresh(node)
 
 
@@ -171,6 +174,8 @@ def _of_object(run: Run, obj: Obj, name: str, node: ir.Node) -> Value:
         found = delegate(run, obj, name, node)
         if found is not None:
             return found
+    if name == "param_groups" and (groups := params.groups_of(obj)) is not None:
+        return groups
     if obj.type:
         form = run.store.attribute(obj.type, name)
         if form is not None:
@@ -303,7 +308,7 @@ def write(run: Run, value: Value, name: str, new: Value, node: ir.Attr, scope: S
         _write_object(run, value, name, new, node)
     elif isinstance(value, Tensor) and name not in ("data", "grad"):
         tensor_parts.write(run, value, name, new)
-    elif isinstance(value, (Sym, ClassVal)):
+    elif isinstance(value, (Sym, ClassVal, FuncVal)):
         run.keep(value.attrs, name)
         value.attrs[name] = new
         if isinstance(value, Sym):
@@ -333,7 +338,7 @@ def _write_object(run: Run, value: Obj, name: str, new: Value, node: ir.Attr) ->
     before = value.attrs.get(name)
     value.attrs[name] = new
     value.replaced(name)
-    if value.kind is Kind.MODEL and (value.user_class is None or _in_place_of(new, before)):
+    if value.kind is Kind.MODEL and (value.user_class is None or (isinstance(new, Obj) and new.is_made_of(before))):
         run.use(new)  # a part of the model from now on
     if value.kind is Kind.TOKENIZER and not name.startswith("_"):
         run.emit(Ev.TOKENS, node, {"tokenizer": value}, {"name": name, "value": new})
@@ -347,11 +352,6 @@ def _write_object(run: Run, value: Obj, name: str, new: Value, node: ir.Attr) ->
     if value.kind is Kind.ADAPTER_CONFIG:
         value.facts[records.fact_name(name)] = new
         value.facts[f"set:{records.fact_name(name)}"] = run.statement
-
-
-def _in_place_of(new: Value, before: Value) -> bool:
-    """Whether a module is what was made of the one that stood there before."""
-    return isinstance(new, Obj) and isinstance(before, Obj) and new is not before and new.root is before.root
 
 
 def _override(run: Run, model: Obj, name: str, new: FuncVal | Bound, node: ir.Attr) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import posixpath
 from dataclasses import replace
 
-import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.dispatch as dispatch
@@ -15,6 +14,7 @@ from lora_lint.interpreter import (
     argparser,
     builtin_collections,
     by_name,
+    chained,
     class_calls,
     config_files,
     copies,
@@ -23,6 +23,7 @@ from lora_lint.interpreter import (
     operators,
     patterns,
     records,
+    reflection,
     tensors,
 )
 from lora_lint.interpreter.arguments import Args
@@ -160,50 +161,6 @@ def is_instance(run: Run, value: Value, option: Value) -> Tri:
     return Tri.UNKNOWN
 
 
-def _hasattr(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    if len(args.positional) != 2:
-        return run.fresh(node)
-    value, name = args.positional[0][0], args.positional[1][0]
-    if isinstance(value, Sym):
-        value.loader = None  # as for isinstance
-        value = value.obj if value.obj is not None else value
-    if isinstance(value, Obj) and isinstance(name, Const) and isinstance(name.value, str):
-        if name.value in value.attrs or (
-            value.user_class is not None and value.user_class.find(name.value) is not None
-        ):
-            return Const(True)
-        if value.type and not value.facts.get("promoted") and run.store.find_method(value.type, name.value):
-            return Const(True)
-        if value.wraps is not None and run.store.attribute(value.type, name.value) is not None:
-            return Const(True)  # a wrapper holds what it wraps
-        wrapped = any("ddp" in str(e.args.get("by")) for e in value.model.wraps) if value.kind is Kind.MODEL else False
-        if name.value == "module" and value.kind is Kind.MODEL and value.wraps is None and value.type and not wrapped:
-            return Const(False)
-    return Sym(("hasattr", key_of(value), key_of(name)), "hasattr(…)")
-
-
-def _getattr(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    if len(args.positional) < 2:
-        return run.fresh(node)
-    value, name = args.positional[0][0], run.by_default(args.positional[1][0])
-    if isinstance(name, Const) and isinstance(name.value, str):
-        return attributes.read(run, value, name.value, node, scope)
-    if isinstance(value, Obj) and value.kind is Kind.MODEL:
-        return Obj(Kind.MODEL, "torch.nn.Module", value.site, parent=value, path="*")
-    return run.fresh(node)
-
-
-def _setattr(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    if len(args.positional) == 3:
-        (value, expr), (name, _), (new, _) = args.positional
-        if isinstance(name, Const) and isinstance(name.value, str):
-            target = ir.Attr(node.loc, expr if expr is not None else ir.Name(node.loc, "_"), name.value)
-            attributes.write(run, value, name.value, new, target, scope)
-        else:
-            calls.escape(run, Args([(new, None)]), node)
-    return Const(None)
-
-
 def _str(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     """A text is itself, a path its text."""
     value = config_files.place(builtin_collections.first(args))
@@ -230,17 +187,6 @@ def _bool(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     if answer.known:
         return Const(answer.yes)
     return value if isinstance(value, Sym) else run.fresh(node)
-
-
-def _type(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    value = builtin_collections.first(args)
-    if isinstance(value, Obj):
-        return (
-            value.user_class if value.user_class is not None else LibRef(value.type) if value.type else run.fresh(node)
-        )
-    if isinstance(value, Element) and value.module:
-        return module_classes.of(value)
-    return LibRef(tensors.TYPE) if tensors.is_one(value) else run.fresh(node)
 
 
 def _nullcontext(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
@@ -294,21 +240,6 @@ def _replace(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     return run.fresh(node)
 
 
-def _globals(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    run.keep_globals(scope.module)
-    return DictVal(scope.module.scope.names, open=True)  # type: ignore[arg-type]
-
-
-def _fields(deep: bool) -> Handler:
-    """`vars(record)`, `asdict(record)`: its fields by name; of anything else (or without an argument) nothing is known."""
-
-    def handler(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-        value = builtin_collections.first(args)
-        return (records.contents(value, deep) if deep else records.own(value)) or DictVal({}, open=True)
-
-    return handler
-
-
 def _in_order(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     """`astuple(record)`: what its fields hold, in their order."""
     value = builtin_collections.first(args)
@@ -337,6 +268,8 @@ def _match(how: str) -> Handler:
 
 _HANDLERS: dict[str, Handler] = {
     **builtin_collections.HANDLERS,
+    **chained.HANDLERS,
+    **reflection.HANDLERS,
     "functools.partial": _partial,
     "functools.partialmethod": lambda run, args, node, scope: dispatch.partial_method(run, args, node),
     "types.MethodType": _method_type,
@@ -344,6 +277,10 @@ _HANDLERS: dict[str, Handler] = {
     "typing.NamedTuple": class_calls.named_tuple,
     "re.compile": lambda run, args, node, scope: patterns.compile_(run, args, node),
     **{f"re.{how}": _match(how) for how in patterns.FUNCTIONS},
+    **{
+        f"fnmatch.{name}": lambda run, args, node, scope: patterns.glob(run, args, node)
+        for name in ("fnmatch", "fnmatchcase")
+    },
     "os.path.join": _join_path,
     "functools.wraps": lambda run, args, node, scope: LibRef("builtins.decorator"),
     "functools.lru_cache": lambda run, args, node, scope: LibRef("functools.cache"),
@@ -352,18 +289,11 @@ _HANDLERS: dict[str, Handler] = {
     "importlib.import_module": by_name.import_module,
     "pydoc.locate": by_name.locate,
     "builtins.isinstance": _isinstance,
-    "builtins.hasattr": _hasattr,
-    "builtins.getattr": _getattr,
-    "builtins.setattr": _setattr,
     "builtins.str": _str,
     "builtins.float": _number,
     "builtins.int": _number,
     "builtins.bool": _bool,
     "builtins.round": _round,
-    "builtins.type": _type,
-    "builtins.globals": _globals,
-    "builtins.locals": lambda run, args, node, scope: DictVal({}, open=True),
-    "builtins.vars": _fields(deep=False),
     "operator.methodcaller": operators.methodcaller,
     "operator.attrgetter": operators.attrgetter,
     "operator.itemgetter": operators.itemgetter,
@@ -376,7 +306,6 @@ _HANDLERS: dict[str, Handler] = {
     "dataclasses.field": _field,
     "dataclasses.replace": _replace,
     "copy.replace": _replace,
-    "dataclasses.asdict": _fields(deep=True),
     "dataclasses.astuple": _in_order,
     "dataclasses.fields": lambda run, args, node, scope: records.described(run, builtin_collections.first(args), node),
     "typing.cast": lambda run, args, node, scope: args.positional[-1][0] if args.positional else Const(None),

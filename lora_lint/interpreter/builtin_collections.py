@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 
 import lora_lint.interpreter.calls as calls
@@ -52,14 +52,14 @@ def _to_list(kind: str) -> Handler:
             return params.materialise(run, value, node)
         if kind == "list" and isinstance(value, Tensor) and value.ids is not None:
             return replace(value)  # ids are a list or a tensor: both become the same labels
-        return SeqVal(kind, *_items(run, value, node), iteration.modules_of(value), born=run.turns)
+        return SeqVal(kind, *items_of(run, value, node), iteration.modules_of(value), born=run.turns)
 
     return handler
 
 
-def _items(run: Run, value: Value, node: ir.Node) -> tuple[list[Value], bool]:
+def items_of(run: Run, value: Value, node: ir.Node) -> tuple[list[Value], bool]:
     """The known items of an iterable, and whether there may be more."""
-    value = iteration.held_modules(value) or value
+    value = iteration.given_by(run, iteration.held_modules(value) or value, node)
     if isinstance(value, SeqVal):
         return list(value.items), value.open
     if isinstance(value, DictVal):
@@ -83,7 +83,7 @@ def _sequence(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = first(args)
     if isinstance(value, (ParamIter, ParamSet)):
         return value
-    return SeqVal("list", *_items(run, value, node), value)
+    return SeqVal("list", *items_of(run, value, node), value)
 
 
 def _some(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
@@ -92,14 +92,14 @@ def _some(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     if isinstance(value, (ParamIter, ParamSet)):
         return params.subset(run, value, node)
     modules = isinstance(value, Obj) and value.kind is Kind.MODEL
-    return SeqVal("list", *_items(run, value, node)) if modules else value
+    return SeqVal("list", *items_of(run, value, node)) if modules else value
 
 
 def _enumerate(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = first(args)
     if isinstance(value, (ParamIter, ParamSet)):
         return value
-    items, opened = _items(run, value, node)
+    items, opened = items_of(run, value, node)
     start = args.get(1, "start")
     begin = 0 if start is None else constant(start)
     if not opened and type(begin) is int:
@@ -134,7 +134,7 @@ def _range(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
 
 
 def _zip(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    columns = [_items(run, v, node) for v, _ in args.positional]
+    columns = [items_of(run, v, node) for v, _ in args.positional]
     if not columns:
         return SeqVal("list", [])
     length = max(1, min(len(items) for items, _ in columns))
@@ -154,7 +154,7 @@ def _filter(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
         )
     if isinstance(value, ParamSet):
         return params.subset(run, value, node)
-    items, _ = _items(run, value, node)
+    items, _ = items_of(run, value, node)
     return SeqVal("list", items, open=True)
 
 
@@ -165,7 +165,7 @@ def _map(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     if isinstance(iterable, (ParamIter, ParamSet)):
         param_loops.each(run, function, iterable, node, scope)
         return run.fresh(node)
-    items, opened = _items(run, iterable, node)
+    items, opened = items_of(run, iterable, node)
     out = [calls.call_value(run, function, Args([(item, None)]), node, scope) for item in items[:4]]
     return SeqVal("list", out, opened or len(items) > 4)
 
@@ -183,7 +183,7 @@ def _any_all(stop: bool) -> Handler:
     def handler(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
         value = first(args)
         if isinstance(value, Generator):
-            value = SeqVal("list", *_items(run, value, node))
+            value = SeqVal("list", *items_of(run, value, node))
         if isinstance(value, SeqVal):
             answers = [conditions.truth(run, item) for item in value.items]
             if any(a.known and a.yes == stop for a in answers):
@@ -210,7 +210,7 @@ def _sum(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     if isinstance(value, ParamSet):
         return run.fresh(node)
     if isinstance(value, Generator):
-        value = SeqVal("list", *_items(run, value, node))
+        value = SeqVal("list", *items_of(run, value, node))
     if (numbers := _known_numbers(value)) and len(list(args.values())) == 1:
         return Const(sum(numbers))
     return tensors.combine(run, [value], node)
@@ -279,7 +279,7 @@ def _fromkeys(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     if not given or args.open_positional:
         run.touch_args(args)
         return run.fresh(node)
-    keys, opened = _items(run, given[0], node)
+    keys, opened = items_of(run, given[0], node)
     known = [key.value for key in keys if isinstance(key, Const)]
     value = given[1] if len(given) > 1 else Const(None)
     return DictVal(dict.fromkeys(known, value), open=opened or len(known) < len(keys))
@@ -289,82 +289,27 @@ def _next(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     value = first(args)
     if isinstance(value, ParamIter):
         return found_modules.first_kept(run, value) or param_loops.draw(run, value, node)
-    items, _ = _items(run, value, node)
+    items, _ = items_of(run, value, node)
     return items[0] if items else run.fresh(node)
 
 
-def _chain(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    return _chained([value for value, _ in args.positional], args.open_positional)
+def _extreme(choose: Callable[[Iterable[float]], float] | None) -> Handler:
+    """`max`, `min` and `abs`: of tensors a tensor, of options with defaults what these give."""
 
+    def handler(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
+        for value in args.values():
+            if isinstance(value, Generator):
+                generators.collect(run, value, node)
+        if any(isinstance(v, Tensor) for v in args.values()):
+            return tensors.combine(run, args.values(), node)
+        whole = compound(("max", tuple(key_of(v) for v in args.values())), args.values())
+        known = [v.default if isinstance(v, Sym) else v for v in args.values()]
+        numbers = [v.value for v in known if isinstance(v, Const) and isinstance(v.value, (int, float))]
+        if choose is not None and 1 < len(numbers) == len(known):
+            whole.default = Const(choose(numbers))
+        return fallbacks.computed(run, whole, args.values())
 
-def _chained(parts: list[Value], opened: bool) -> SeqVal:
-    """The items of several collections, one after the other. Parameters stay together, as collections of their own."""
-    found: list[Value] = []
-    for part in parts:
-        listed = isinstance(part, SeqVal) and not isinstance(part.whole, ParamIter)
-        opened = opened or (listed and part.open)
-        found.extend(part.items if listed else [part])
-    return SeqVal("list", found, opened)
-
-
-def _from_iterable(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    """`chain.from_iterable(collections)`."""
-    items, opened = _items(run, first(args), node)
-    return _chained(items, opened)
-
-
-def _starmap(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    """`starmap(function, rows)` is `[function(*row) for row in rows]`."""
-    if len(args.positional) < 2:
-        return run.fresh(node)
-    function, iterable = args.positional[0][0], args.positional[1][0]
-
-    def act(row: Value) -> Value:
-        given = row.items if isinstance(row, SeqVal) and not row.open else None
-        spread = Args([(item, None) for item in given or ()], open_positional=given is None)
-        return calls.call_value(run, function, spread, node, scope)
-
-    if isinstance(iterable, (ParamIter, ParamSet)):
-        param_loops.over(run, iterable, node, act)
-        return run.fresh(node)
-    items, opened = _items(run, iterable, node)
-    return SeqVal("list", [act(item) for item in items[:4]], opened or len(items) > 4)
-
-
-def _chain_map(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    """A dict with the items of several, those of the first ones in front."""
-    maps = [value for value, _ in args.positional]
-    out = DictVal({}, args.open_positional)
-    for value in reversed(maps):
-        if not isinstance(value, DictVal) or value.open:  # it may have anything in front of what those behind it have
-            out = DictVal({}, open=True)
-        out.items.update(value.items if isinstance(value, DictVal) else {})
-    return out
-
-
-def _reduce(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    given = [value for value, _ in args.positional]
-    if len(given) < 2:
-        return run.fresh(node)
-    items, opened = _items(run, given[1], node)
-    if opened or len(items) > 20:
-        calls.escape(run, args, node)
-        return run.fresh(node)
-    queue = [*given[2:3], *items]
-    result = queue.pop(0) if queue else Const(None)
-    for item in queue:
-        result = calls.call_value(run, given[0], Args([(result, None), (item, None)]), node, scope)
-    return result
-
-
-def _join_max(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
-    for value in args.values():
-        if isinstance(value, Generator):
-            generators.collect(run, value, node)
-    if any(isinstance(v, Tensor) for v in args.values()):
-        return tensors.combine(run, args.values(), node)
-    whole = compound(("max", tuple(key_of(v) for v in args.values())), args.values())
-    return fallbacks.computed(run, whole, args.values())
+    return handler
 
 
 HANDLERS: dict[str, Handler] = {
@@ -383,9 +328,9 @@ HANDLERS: dict[str, Handler] = {
     "builtins.filter": _filter,
     "builtins.map": _map,
     "builtins.len": _len,
-    "builtins.abs": _join_max,
-    "builtins.max": _join_max,
-    "builtins.min": _join_max,
+    "builtins.abs": _extreme(None),
+    "builtins.max": _extreme(max),
+    "builtins.min": _extreme(min),
     "builtins.any": _any_all(True),
     "builtins.all": _any_all(False),
     "builtins.sum": _sum,
@@ -394,11 +339,6 @@ HANDLERS: dict[str, Handler] = {
     "collections.OrderedDict": _dict,
     "collections.defaultdict": _defaultdict,
     "collections.deque": _deque,
-    "collections.ChainMap": _chain_map,
-    "itertools.chain": _chain,
-    "itertools.chain.from_iterable": _from_iterable,
-    "itertools.starmap": _starmap,
     "itertools.islice": _some,
     "itertools.cycle": _same,
-    "functools.reduce": _reduce,
 }

@@ -11,6 +11,7 @@ import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.instances as instances
 import lora_lint.interpreter.items as item_access
+import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.specs as specs
@@ -86,7 +87,8 @@ def evaluate_args(run: Run, node: ir.Call, scope: Scope) -> Args:
     """Evaluate the arguments of a call in source order."""
     args = Args()
     for arg in node.args:
-        args.add(arg, evaluation.evaluate(run, arg.value, scope))
+        value = evaluation.evaluate(run, arg.value, scope)
+        args.add(arg, iteration.unpacked(run, value, arg) if arg.star == 1 else value)
     return args
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import lora_lint.interpreter.builtin_collections as builtin_collections
-from lora_lint.interpreter import records
+from lora_lint.interpreter import config_files, records
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import ClassVal, Const, LibRef, Scope, SeqVal, Value
+from lora_lint.interpreter.values import ClassVal, Const, DictVal, FuncVal, LibRef, Scope, SeqVal, Value
+from lora_lint.interpreter.walk import nodes_in
 from lora_lint.syntax import ir
 
+_DICTS = frozenset({"builtins.dict", "collections.OrderedDict"})
+_OF_ATTRIBUTES = frozenset(
+    {"__init__", "__getattr__", "__setattr__", "__delattr__", "__repr__", "__str__", "__slots__"}
+)
 _TYPED_DICT = frozenset({"typing.TypedDict", "typing_extensions.TypedDict"})
 
 
@@ -41,8 +46,28 @@ def _field_names(given: Value) -> list[str] | None:
 
 
 def plain_dict(run: Run, cls: ClassVal, args: Args, node: ir.Node) -> Value | None:
-    """What an instance of a `TypedDict` is, a dict; None for other classes."""
-    bases = (base for each in cls.mro() for base in each.bases)
-    if not any(isinstance(base, LibRef) and base.name in _TYPED_DICT for base in bases):
+    """What an instance of a `TypedDict` is, a dict, and one of a class that only lets the items of a dict be read as
+    attributes too; None for other classes, and where not all items are known."""
+    bases = {base.name for each in cls.mro() for base in each.bases if isinstance(base, LibRef)}
+    typed = not bases.isdisjoint(_TYPED_DICT)
+    if not typed and bases.isdisjoint(_DICTS):
         return None
-    return builtin_collections.HANDLERS["builtins.dict"](run, args, node, cls.scope)
+    defined = {name for each in cls.mro() for name in each.attrs}
+    if not typed and not defined <= _OF_ATTRIBUTES:
+        return None
+    init = cls.find("__init__")
+    if init is not None and not _is_its_own_dict(init):
+        return None
+    made = builtin_collections.HANDLERS["builtins.dict"](run, args, node, cls.scope)
+    if typed or not isinstance(made, DictVal):
+        return made if typed else None
+    if made.open or not (init is not None or "__getattr__" in defined):
+        return None
+    return config_files.with_dots(made)
+
+
+def _is_its_own_dict(init: Value) -> bool:
+    """Whether a constructor says `self.__dict__ = self`."""
+    nodes = nodes_in(init.node) if isinstance(init, FuncVal) else ()
+    written = [target for node in nodes if isinstance(node, ir.Assign) for target in node.targets]
+    return any(isinstance(target, ir.Attr) and target.name == "__dict__" for target in written)

@@ -140,6 +140,13 @@ def _trainable(run: Run, inputs: list[Value]) -> Tri:
     return conditions.truth(run, inference)
 
 
+def _inference(run: Run, inputs: list[Value]) -> Tri:
+    """Whether a config is for inference. Settings of which nothing is known (`LoraConfig(**settings)`) are those of an adapter
+    to be trained: saved configs are read by calls of their own."""
+    value = inputs[0]
+    return Tri.NO if isinstance(value, Sym) and value.key == ("maybe", "inference_mode") else truth_of(run, value)
+
+
 def _checkpointing(run: Run, inputs: list[Value]) -> str:
     answer = truth_of(run, inputs[0])
     if answer.no:
@@ -336,7 +343,7 @@ _FUNCTIONS: dict[str, Callable[[Run, list[Value]], Any]] = {
     "device": _device,
     "dtype": _dtype,
     "truth": lambda run, inputs: truth_of(run, inputs[0]),
-    "inference": lambda run, inputs: truth_of(run, inputs[0]),
+    "inference": _inference,
     "saved-setting": _saved_setting,
     "trainable": _trainable,
     "checkpointing": _checkpointing,

@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from lora_lint.syntax import ir
 
 _BASES = frozenset({"enum.Enum", "enum.StrEnum", "enum.IntEnum", "enum.Flag", "enum.IntFlag"})
+_TEXTS = frozenset({"enum.StrEnum", "builtins.str"})
+
+
+class Auto(Const):
+    """What `enum.auto()` gives."""
+
+    __slots__ = ()
 
 
 def is_enum(cls: ClassVal) -> bool:
@@ -20,10 +27,15 @@ def is_enum(cls: ClassVal) -> bool:
 
 
 def fill(cls: ClassVal) -> None:
-    """Turn the constants in the body of an enum into its members."""
+    """Turn the constants in the body of an enum into its members. `auto()` counts on, or is the name in lower case."""
+    texts = any(isinstance(base, LibRef) and base.name in _TEXTS for each in cls.mro() for base in each.bases)
+    last: object = 0
     for name, value in cls.attrs.items():
-        if isinstance(value, Const) and not name.startswith("_"):
-            cls.attrs[name] = Member(value.value, cls, name)
+        if not isinstance(value, Const) or name.startswith("_"):
+            continue
+        counted = name.lower() if texts else last + 1 if isinstance(last, int) else name
+        last = counted if isinstance(value, Auto) else value.value
+        cls.attrs[name] = Member(last, cls, name)
 
 
 def attribute(run: Run, member: Member, name: str, node: ir.Node) -> Value | None:

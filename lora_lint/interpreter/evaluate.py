@@ -231,7 +231,7 @@ def _seq(run: Run, node: ir.Seq, scope: Scope) -> Value:
     spliced: list[Obj] = []
     for item in node.items[:500]:
         if isinstance(item, ir.Star):
-            inner = evaluate(run, item.value, scope)
+            inner = iteration.unpacked(run, evaluate(run, item.value, scope), item)
             modules = iteration.modules_of(inner)
             if modules is not None:
                 spliced.append(modules)

@@ -101,6 +101,7 @@ def bind_target(run: Run, target: ir.Expr, value: Value, scope: Scope) -> None:
 
 def _bind_sequence(run: Run, target: ir.Seq, value: Value, scope: Scope) -> None:
     star = next((i for i, t in enumerate(target.items) if isinstance(t, ir.Star)), None)
+    value = iteration.unpacked(run, value, target)
     if isinstance(value, Const) and isinstance(value.value, tuple):
         value = SeqVal("tuple", [Const(v) for v in value.value])
     if isinstance(value, SeqVal) and star is None and len(value.items) >= len(target.items):
@@ -166,7 +167,7 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
     if counted is not None:
         param_loops.loop(run, node, counted, scope, by="place")
         return
-    iterable = evaluation.evaluate(run, node.iter, scope)
+    iterable = iteration.given_by(run, evaluation.evaluate(run, node.iter, scope), node.iter)
     one_of = run.one_of(choices(iterable))
     if isinstance(iterable, Choice):
         iterable = next((v for v in iterable.values if not isinstance(v, Const)), iterable)

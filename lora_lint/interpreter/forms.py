@@ -185,7 +185,7 @@ def _cut(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
         result = padding.together(run, value, "unknown", node) or result
     device = env.get("device")
     if not isinstance(device, Unset) and isinstance(result, Tensor) and (name := device_of(device)) != "unknown":
-        result = replace(result, device=name)
+        result = replace(result, device=name if not run.in_worker else "unknown")
         if name == "cuda":
             run.emit(Ev.TOUCH_CUDA, node, args={"how": "device=", "move": True})
     asked = env.get("requires_grad")
@@ -228,7 +228,7 @@ def _unpack(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
 def _tensor(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     device = form_value(run, fields["device"], env, node) if "device" in fields else "unknown"
     asked = env.get("requires_grad")
-    tensor = tensors.plain(device if isinstance(device, str) else "unknown")
+    tensor = tensors.plain(device if isinstance(device, str) and not run.in_worker else "unknown")
     tensor.file = _file_name(form_value(run, fields["file"], env, node)) if "file" in fields else ""
     if isinstance(device, str) and device == "cuda":
         run.emit(Ev.TOUCH_CUDA, node, args={"how": "device=", "move": True})

@@ -20,16 +20,12 @@ def instantiate(run: Run, cls: ClassVal, args: Args, node: ir.Node) -> Value:
     if (plain := class_calls.plain_dict(run, cls, args, node)) is not None:
         return plain
     base = cls.library_base()
-    type_spec = run.store.type_of(base) if base else None
-    kind = type_spec.kind if type_spec is not None and type_spec.kind is not None else Kind.OBJECT
-    obj = run.make(kind, base if type_spec is not None else cls.node.name, node)
-    obj.user_class = cls
-    obj.name = cls.node.name
-    if kind is Kind.MODEL:
-        made = {"random": True, "mode": Mode.TRAIN, "quantization": Quant.NONE}
-        run.emit(Ev.LOAD, node, {"model": obj}, made, by=base)
-        obj.state = obj.model
-        _note_tuner(run, args)
+    obj: Value = None
+    maker = cls.find("__new__")
+    if isinstance(maker, FuncVal) and not base:
+        obj = calls.call_function(run, maker, [(None, cls), *calls.flat(args)], node)
+    if not isinstance(obj, Obj) or obj.user_class is not cls:
+        obj = bare(run, cls, args, node)
     init = cls.find("__init__")
     if isinstance(init, FuncVal):
         calls.call_function(run, init, [(None, obj), *calls.flat(args)], node, args)
@@ -47,6 +43,22 @@ def instantiate(run: Run, cls: ClassVal, args: Args, node: ir.Node) -> Value:
         records.fill_some(obj, cls, args)
     if cls.opaque():
         calls.escape(run, args, node)
+    return obj
+
+
+def bare(run: Run, cls: ClassVal, args: Args, node: ir.Node) -> Obj:
+    """An instance of a user class that nothing was done with, made by a call with these arguments."""
+    base = cls.library_base()
+    type_spec = run.store.type_of(base) if base else None
+    kind = type_spec.kind if type_spec is not None and type_spec.kind is not None else Kind.OBJECT
+    obj = run.make(kind, base if type_spec is not None else cls.node.name, node)
+    obj.user_class = cls
+    obj.name = cls.node.name
+    if kind is Kind.MODEL:
+        made = {"random": True, "mode": Mode.TRAIN, "quantization": Quant.NONE}
+        run.emit(Ev.LOAD, node, {"model": obj}, made, by=base)
+        obj.state = obj.model
+        _note_tuner(run, args)
     return obj
 
 

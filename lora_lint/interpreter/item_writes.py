@@ -32,6 +32,8 @@ def bind(run: Run, target: ir.Item, value: Value, scope: Scope) -> None:
         if isinstance(index, Const) and index.value == "labels":
             encodings.replaced(container.items.get("labels"), value)
             encodings.note_labels(run, value, target, variable(target.value))
+        if container.group_of is not None and not (isinstance(index, Const) and index.value != "params"):
+            container.group_of.facts["escaped"] = True  # it holds others from now on
         _into_dict(container, index, value)
     elif isinstance(container, SeqVal):
         _into_list(container, index, value)

@@ -114,6 +114,8 @@ def _of_dict(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value:
             return run.fresh(node)
     elif (kept := value.items.get(("unknown", key_of(index)))) is not None:
         return kept
+    if isinstance(index, Choice) and (found := _one_of_keys(run, value, index, node)) is not None:
+        return found
     if value.factory is not None:
         return _made_on_demand(run, value, index, node)
     picked = picked_by_default(run, value, index, node) or _any_tool(run, list(value.items.values()))
@@ -240,6 +242,17 @@ def registered(
         if conditions.decide(run, Sym(("==", index.key, key_of(Const(key))), index.text), node)[0]:
             return item
     return found[-1][1] if certain else None
+
+
+def _one_of_keys(run: Run, value: DictVal, index: Choice, node: ir.Node) -> Value | None:
+    """What one of a few known keys picks out of a table of classes or functions, each on a path of its own."""
+    keys = [key.value for key in index.values if isinstance(key, Const) and isinstance(key.value, str)]
+    if len(keys) < len(index.values) or not all(key in value.items for key in keys) or not _matter(run, value):
+        return None
+    for key in keys[:-1]:
+        if conditions.decide(run, Sym(("key", run.loc(node), key), key), node)[0]:
+            return value.items[key]
+    return value.items[keys[-1]]
 
 
 def _matter(run: Run, table: DictVal) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import lora_lint.interpreter.calls as calls
 from lora_lint.apis.tables import architectures
-from lora_lint.interpreter import containers, generators, rows
+from lora_lint.interpreter import containers, generators, records, rows
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import (
@@ -91,6 +91,32 @@ def items_for_loop(
             return [Const(c) for c in iterable.value[:limit]], len(iterable.value) > limit
         return [run.fresh(node)], True
     return [item_of(run, iterable, node) for _ in range(min(limit, turns))], True
+
+
+def given_by(run: Run, value: Value, node: ir.Node) -> Value:
+    """What a loop over a user's object goes over: the fields of a named tuple, what its `__iter__` makes without doing more
+    than that; other values as they are."""
+    if not isinstance(value, Obj) or value.user_class is None or value.kind is not Kind.OBJECT:
+        return value
+    if records.is_tuple(value.user_class):
+        return SeqVal("tuple", [value.attrs[name] for name in records.fields(value.user_class) if name in value.attrs])
+    maker = value.user_class.find("__iter__")
+    body = maker.node.body if isinstance(maker, FuncVal) and isinstance(maker.node, ir.FunctionDef) else ()
+    if not isinstance(maker, FuncVal) or not (
+        getattr(maker.node, "generator", False) or (len(body) == 1 and isinstance(body[0], ir.Return))
+    ):
+        return value
+    made = calls.call_value(run, Bound(maker, value), Args(), node, run.module.scope)
+    return made if isinstance(made, (Generator, SeqVal, DictVal)) else value
+
+
+def unpacked(run: Run, value: Value, node: ir.Node) -> Value:
+    """What `*value`, or a target of several names, takes apart: a list where it is one of the user's objects or generators."""
+    value = given_by(run, value, node)
+    if not isinstance(value, Generator):
+        return value
+    repeats = any(isinstance(each, (ir.For, ir.While)) for each in nodes_in(value.func.node))
+    return SeqVal("tuple", generators.collect(run, value, node, MAX_STORED), open=repeats)
 
 
 def held_modules(value: Value) -> SeqVal | DictVal | None:

@@ -11,6 +11,7 @@ import lora_lint.interpreter.dispatch as dispatch
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
+import lora_lint.interpreter.params as params
 import lora_lint.interpreter.specs as specs
 from lora_lint.apis.spec import CallSpec
 from lora_lint.apis.tables import architectures
@@ -88,7 +89,7 @@ def call_method(
     if isinstance(receiver, (SeqVal, DictVal, Const)):
         return containers.method(run, receiver, name, args, node, scope)
     if isinstance(receiver, (ParamIter, ParamSet)):
-        return receiver
+        return params.after(receiver, name)
     if name in _GIVES and isinstance(receiver, LibMethod) and receiver.name == "grad":
         run.gradient_given()
     callee = attributes.read(run, receiver, name, node, scope)
@@ -334,7 +335,7 @@ def _words(run: Run, text: Sym, default: Const, args: Args, node: ir.Node, scope
 
 def _of_super(run: Run, value: Super, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:
     callee = attributes.read(run, value, name, node, scope)
-    if isinstance(callee, (Bound, FuncVal)):
+    if isinstance(callee, (Bound, FuncVal, LibRef)):
         return calls.call_value(run, callee, args, node, scope)
     base = value.owner.library_base()
     receiver = value.receiver

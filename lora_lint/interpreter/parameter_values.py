@@ -68,12 +68,14 @@ class LazyFilter:
 @dataclass(slots=True, eq=False)
 class ParamSet:
     """Parameters (or modules) that were collected into a list (or consumed by an optimizer). named: each with its name.
-    perhaps: of a slice that leaves out a few at one end, the parts that those may belong to; None for all other lists."""
+    perhaps: of a slice that leaves out a few at one end, the parts that those may belong to; None for all other lists.
+    group_of: the optimizer whose list it is."""
 
     captures: list[Capture]
     named: bool = False
     modules: bool = False
     perhaps: frozenset[Part] | None = None
+    group_of: Obj | None = None
 
 
 @dataclass(slots=True, eq=False)

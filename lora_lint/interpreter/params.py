@@ -28,7 +28,7 @@ from lora_lint.interpreter.values import Choice, Const, DictVal, Generator, Scop
 from lora_lint.lifecycle.captures import Capture
 from lora_lint.lifecycle.heap import Adapter, Obj
 from lora_lint.lifecycle.trace import Tensor
-from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, ALL_PARTS, Part, Tri
+from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, ALL_PARTS, Kind, Part, Tri
 from lora_lint.syntax import ir
 
 
@@ -205,6 +205,25 @@ def captures_of(run: Run, value: Value, node: ir.Node) -> list[Capture] | None:
     if isinstance(value, Choice):
         return None
     return None
+
+
+def groups_of(optimizer: Obj) -> SeqVal | None:
+    """`optimizer.param_groups`: what it holds, each collection in a group of its own; None where that is not known."""
+    captures = optimizer.facts.get("captures") if optimizer.kind is Kind.OPTIMIZER else None
+    if not captures:
+        return None
+    held = [ParamSet([each], group_of=optimizer) for each in captures]
+    return SeqVal("list", [DictVal({"params": each}, open=True, group_of=optimizer) for each in held], open=True)
+
+
+def after(value: ParamIter | ParamSet, method: str) -> ParamIter | ParamSet:
+    """A list of parameters after a call of one of its methods: what is put into that of an optimizer is held by it."""
+    if isinstance(value, ParamSet) and value.group_of is not None and method in _CHANGES:
+        value.group_of.facts["escaped"] = True
+    return value
+
+
+_CHANGES = frozenset({"append", "extend", "insert", "clear", "pop", "remove", "__iadd__"})
 
 
 def are_own(value: Value) -> bool:

@@ -5,6 +5,7 @@ What cannot be tried is an unknown that stays the same for the same pattern and 
 
 from __future__ import annotations
 
+import fnmatch
 import re
 
 from lora_lint.interpreter import filters
@@ -94,3 +95,13 @@ def function(run: Run, how: str, args: Args, node: ir.Node) -> Value:
     if len(given) != 2 or args.keywords:
         return run.fresh(node, f"re.{how}(…)")
     return match(run, how, given[0], given[1], node)
+
+
+def glob(run: Run, args: Args, node: ir.Node) -> Value:
+    """`fnmatch.fnmatch(text, pattern)`: whether the regular expression of that pattern matches."""
+    given = [value for value, _ in args.positional]
+    pattern = given[1].value if len(given) == 2 and isinstance(given[1], Const) else None
+    if not isinstance(pattern, str):
+        return run.fresh(node, "fnmatch(…)")
+    found = match(run, "match", Const(fnmatch.translate(pattern)), given[0], node)
+    return found if isinstance(found, Sym) else Const(not isinstance(found, Const))

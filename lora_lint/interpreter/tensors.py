@@ -9,7 +9,7 @@ from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Choice, Const, DictVal, SeqVal, Sym, Value
-from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.heap import Obj, adapters_of
 from lora_lint.lifecycle.trace import GRADIENT_HOOKED, GRADIENT_READ, Event, Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Kind
 from lora_lint.location import Location
@@ -79,6 +79,8 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
     tensors: list[Tensor] = []
     doubt = penalized = False
     leaves = list(losses.leaves(values))
+    if run.in_worker and any(isinstance(value, Tensor) and value.device == "cuda" for value in leaves):
+        run.emit(Ev.TOUCH_CUDA, node, args={"how": "a CUDA tensor", "move": False})
     for value in leaves:
         if behind := losses.sources_behind(run, value):
             tensors.append(Tensor(Graph.UNKNOWN, behind))
@@ -101,8 +103,10 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
     cuts = [t for t in tensors if t.graph is Graph.DETACHED]
     # A reference is computed without gradients on purpose: of several cuts, one in the user's own code is to blame, but not
     # a number that hangs on no forward (a temperature read of a weight) beside an output. Where all ran without gradients,
-    # that is the first operand: what a model computes stands before what it is compared with (`leaves` goes backwards).
+    # that is the first operand: what a model computes stands before what it is compared with (`leaves` goes backwards). What
+    # a model without adapters computed is a reference, beside what one with adapters did.
     blamed = [t for t in cuts if t.sources or not t.number] or cuts
+    blamed = [t for t in blamed if any(s.model is not None and adapters_of(s.model) for s in t.sources)] or blamed
     first_cut = next((t for t in blamed if t.cut is not Cut.NO_GRAD), blamed[-1] if blamed else None)
     on_graph = [t for t in tensors if t.graph is Graph.ATTACHED]
     if first_cut is not None and sources and all(_made_within(run, t, node) for t in on_graph):

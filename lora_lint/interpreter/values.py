@@ -157,6 +157,7 @@ class FuncVal:
     """A function or lambda of the user. contexts: context objects its decorators put around every call. setter: of a
     property. cached: a call with the same arguments gives the same result. preset: arguments that a partial method gives after
     the receiver. variants: of a function that dispatches on the class of its argument, the classes and their functions.
+    attrs: what is written to it, as in `register.known = []`.
     """
 
     node: ir.FunctionDef | ir.Lambda
@@ -171,6 +172,7 @@ class FuncVal:
     defaults: dict[str, Value] = field(default_factory=dict)
     preset: tuple[tuple[str | None, Value], ...] = ()
     variants: list[tuple[Value, Value]] | None = None
+    attrs: dict[str, Value] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -268,7 +270,8 @@ class DictVal:
     """A dict with constant keys. open: there may be more. unpacked: for keyword arguments, what `**` took the others from,
     with the name of the variable. dotted: its items are read as attributes too. origin: the configuration file it is read
     from, and where it stands in there. factory: makes what a missing key gets, as in a defaultdict. listed: its items as
-    a list, where those are known to go over modules. options: what more there may be comes from the command line alone."""
+    a list, where those are known to go over modules. options: what more there may be comes from the command line alone.
+    group_of: the optimizer whose parameters these are."""
 
     items: dict[object, Value]
     open: bool = False
@@ -278,6 +281,7 @@ class DictVal:
     factory: Value = None
     listed: SeqVal | None = None
     options: bool = False
+    group_of: Obj | None = None
 
     def forget(self, key: Value) -> None:
         """`del value[key]`: where the key is not known, some other one is gone."""

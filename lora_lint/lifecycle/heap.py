@@ -172,6 +172,10 @@ class Obj:
         """The modules of this model that were asked for by their paths."""
         return [value for name, value in self.facts.items() if name.startswith(_PART)]
 
+    def is_made_of(self, other: object) -> bool:
+        """Whether this is another object than that one, for the same thing: a wrapper around it."""
+        return isinstance(other, Obj) and self is not other and self.root is other.root
+
     def replaced(self, path: str) -> None:
         """The module at a path is another one from now on."""
         self.facts.pop(_PART + path, None)
