@@ -102,11 +102,19 @@ def bind(run: Run, tensor: Tensor, index: Value, value: Value, target: ir.Item) 
 
 def note_labels(run: Run, value: Value, node: ir.Node, batch: str = "") -> None:
     """Emit an event when padded ids become labels; not again when these are passed on."""
+    value = _one_by_one(value) or value
     if isinstance(value, Tensor) and value.ids is not None and value.ids.padded is Tri.YES and value.labels is None:
         value.labels = Labels()
         run.emit(Ev.LABELS, node, args={"labels": value, "tensors": value.ids.tensors, "batch": batch})
     elif isinstance(value, Tensor) and value.labels is not None:
         value.labels.taken += value.taken
+
+
+def _one_by_one(value: Value) -> Tensor | None:
+    """The ids of which a list holds each in turn, with one token taken out: `labels.append(-100 if token == pad else token)`."""
+    items = [item for item in value.items if isinstance(item, Tensor)] if isinstance(value, SeqVal) else []
+    alike = bool(items) and all(item.ids is items[0].ids and item.masked and item.taken for item in items)
+    return items[0] if alike and len(items) == len(value.items) else None
 
 
 def replaced(before: Value | None, after: Value) -> None:

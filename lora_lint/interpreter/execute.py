@@ -191,6 +191,7 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
             items, more = iteration.items_for_loop(run, iterable, node.iter, limit, 2 if hot else 1)
         iteration.each_of(iterable, items, node.body, run.loc(node), scope)
     outer, run.loop = run.loop, run.loc(node)
+    around, run.alone = run.alone, node.body[0] if len(node.body) == 1 else None
     run.loops.append(run.loop)
     try:
         if isinstance(iterable, Generator):
@@ -209,7 +210,7 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
                 return
     finally:
         run.loops.pop()
-        run.loop = outer
+        run.loop, run.alone = outer, around
     block(run, node.orelse, scope)
 
 

@@ -105,6 +105,7 @@ def _view(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     view = _view_of(run, base, type_of(run, fields, env, node) or base.type, node)
     if "mark" in fields:
         view.facts[str(fields["mark"])] = True
+        rows.hand_over(view)
     return view
 
 

@@ -80,4 +80,8 @@ def _into_list(container: SeqVal, index: Value, value: Value) -> None:
     place = index.value if isinstance(index, Const) else None
     if isinstance(place, int) and -len(container.items) <= place < len(container.items):
         container.items[place] = value
+    else:
+        for item in container.items:
+            if isinstance(item, Tensor):
+                encodings.escaped(item)  # it may be the one that gave way
     container.whole = None if isinstance(container.whole, ParamIter) else container.whole

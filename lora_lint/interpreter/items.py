@@ -97,8 +97,17 @@ def _of_sequence(run: Run, value: SeqVal, index: Value, node: ir.Node) -> Value:
         return iteration.module_at(run, modules, index)
     if value.items and not value.open:
         return reduce(join, value.items)
+    if (batch := _one_of_batches(value)) is not None:
+        return batch
     some = _any_tool(run, value.items) or one_of_texts(value.items, (id(value), key_of(index)))
     return run.fresh(node) if some is None else some
+
+
+def _one_of_batches(value: SeqVal) -> Tensor | None:
+    """One of several batches that a loop encoded in the same way: a dataset's texts, encoded beforehand."""
+    batches = [item for item in value.items if isinstance(item, Tensor) and item.encoding is not None]
+    places = {batch.encoding.location for batch in batches if batch.encoding is not None}
+    return batches[0] if len(places) == 1 and len(batches) == len(value.items) else None
 
 
 def _of_dict(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value:

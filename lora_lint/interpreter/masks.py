@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Const, SeqVal, Value
+from lora_lint.interpreter.values import Const, SeqVal, Sym, Value
 from lora_lint.lifecycle.trace import Equal, Tensor
 from lora_lint.lifecycle.vocabulary import Ev, Graph
 from lora_lint.syntax import ir
@@ -82,7 +82,16 @@ def written(run: Run, labels: Tensor, mask: Value, value: Value, node: ir.Node) 
     if labels.ids is not None and _constant(value) != _IGNORED:
         labels.masked = labels.ids.rewritten = True
     else:
-        _taken_out(run, labels, mask, True, node)
+        _taken_out(run, labels, _asked(run, mask) or mask, True, node)
+
+
+def _asked(run: Run, place: Value) -> Value | None:
+    """What decides whether a label is written where a loop does nothing else than that with each in turn: `for i, token in
+    enumerate(labels): if token == pad: labels[i] = -100`; None for anything else."""
+    asked, value = run.last_condition or (None, None)
+    turn = place.turn if isinstance(place, Sym) else None
+    whole = isinstance(asked, ir.If) and asked is run.alone and len(asked.body) == 1 and not asked.orelse
+    return value if whole and turn is not None and turn.start == 0 and not turn.offset else None
 
 
 def _taken_out(run: Run, labels: Tensor, mask: Value, there: bool, node: ir.Node) -> Tensor:

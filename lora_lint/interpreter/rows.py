@@ -10,6 +10,10 @@ from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
 from lora_lint.syntax import ir
 
+Texts = dict[str, Sym | None]  # by the names of fields; None for a field of which nothing is told
+OTHERS = ""  # stands for the fields that a function may have changed elsewhere
+_GIVEN, _TEXTS = "texts given", "texts"  # facts of a dataset: what a function just gave of its rows, what its rows hold
+
 
 def make(run: Run, dataset: Value, node: ir.Node) -> Obj:
     """A row of a dataset (of something unknown: then only what is read of it is known)."""
@@ -50,8 +54,47 @@ def item(run: Run, row: Obj, index: Value, node: ir.Node) -> Value:
     _read(run, row, index.value, node, certain=True)
     name = f"[{index.value}]"
     if name not in row.attrs:
-        row.attrs[name] = Sym(("field", row.site, index.value), index.value, data=True)
+        text = _text_in(row.facts["dataset"], index.value)
+        found = text or Sym(("field", row.site, index.value), index.value, data=True)
+        row.attrs[name] = SeqVal("list", [text], open=True) if text is not None and "batched" in run.contexts else found
     return row.attrs[name]
+
+
+def hand_over(made: Obj) -> None:
+    """A dataset was mapped: its rows hold what the function gave."""
+    source = made.wraps
+    if made.kind is Kind.DATASET and source is not None and (texts := source.facts.pop(_GIVEN, None)):
+        made.facts[_TEXTS] = texts
+
+
+def _text_in(dataset: Value, name: str) -> Sym | None:
+    """The text that a row has under a name since a dataset was mapped; None where that is not known."""
+    here = dataset if isinstance(dataset, Obj) else None
+    while here is not None:
+        texts = here.facts.get(_TEXTS)
+        if isinstance(texts, dict) and name in texts:
+            found = texts[name]
+            return found if isinstance(found, Sym) else None
+        if here.facts.get("changed") and (texts is None or OTHERS in texts):
+            return None
+        here = here.wraps
+    return None
+
+
+def tells_texts(dataset: Obj) -> bool:
+    """Whether something is known of the texts in a dataset."""
+    here: Obj | None = dataset
+    while here is not None and _TEXTS not in here.facts:
+        here = here.wraps
+    return here is not None
+
+
+def give(given: Args, texts: Texts) -> None:
+    """What a function gave, which the dataset of the row that it got is mapped with."""
+    row = given.first()
+    dataset = row.facts.get("dataset") if isinstance(row, Obj) and row.kind is Kind.ROW else None
+    if isinstance(dataset, Obj):
+        dataset.facts[_GIVEN] = texts
 
 
 def _read(run: Run, row: Obj, name: str, node: ir.Node, certain: bool) -> None:

@@ -81,6 +81,7 @@ class Run:
         self.turn = 0  # the one that runs, of the innermost such loop
         self.counters: set[Hashable] = set()  # keys of the unknowns that count the turns of a loop
         self.loop: Location | None = None  # the innermost loop of the current function
+        self.alone: ir.Stmt | None = None  # the only statement of the body of the loop that runs
         self.thorough = False  # every arm counts, and every parameter that a model may have
         self.hypothetical = False  # this path is one of another configuration than that in the project's files
         self.failed = False  # what ran last of the module or function it starts from raised an error

@@ -304,15 +304,16 @@ def _call_back(run: Run, callee: Value, fields: dict[str, Any], site: Site, owne
         if owner is not None:
             stack.enter_context(run.inside(owner))
         key = run.program.mapped.key(callee, given, run.contexts) if "as" not in fields else None
-        if run.program.mapped.is_done(key):
+        if run.program.mapped.is_done(key, given):
             return run.fresh(site.node)
-        stack.enter_context(run.program.mapped.running(run, key))
+        told = stack.enter_context(run.program.mapped.running(run, key))
         try:
             result = calls.call_value(run, callee, given, site.node, site.scope)
         except Jump as jump:
             if jump.kind != "raise" or not _ROWS.intersection(_contexts(fields)):
                 raise
             return run.fresh(site.node)  # rows that a program refuses are not the ones that it trains on
+        told(given, result)
         if isinstance(result, Generator) and "worker" in _contexts(fields):
             generators.collect(run, result, site.node)
     return result
