@@ -133,7 +133,7 @@ def _scale(source: Event, backward: Event, step: Event, trace: Trace) -> FixPlan
 def clip_before_unscale(event: Event, trace: Trace) -> Iterator[Report]:
     """Gradients were clipped between the backward of a scaled loss and their unscaling."""
     optimizer, scaler = event.role("optimizer"), event.role("scaler")
-    if optimizer is None or scaler is None or scaler.facts.get("enabled") is Tri.NO:
+    if optimizer is None or scaler is None or (scaler.facts.get("enabled") is Tri.NO and not _off_by_default(scaler)):
         return
     clips: list[Event] = []
     unscaled: Event | None = None
@@ -146,7 +146,8 @@ def clip_before_unscale(event: Event, trace: Trace) -> Iterator[Report]:
         elif other.kind is Ev.CLIP and _clips(other, optimizer):
             clips.append(other)
         elif other.kind is Ev.BACKWARD and feeds(other, optimizer):
-            if _scaler(other) is not scaler:
+            loss = loss_of(other)
+            if loss is None or loss.scaler is not scaler:
                 return
             for clip in clips:
                 yield Report(
@@ -164,7 +165,14 @@ def _off_unless_set(scaler: Obj) -> bool:
     """Whether a scaler scales nothing as long as a setting is not given."""
     switch = scaler.facts.get("switch")
     unset = getattr(switch, "default", None) or getattr(switch, "fallback", None)
-    return literal(unset) is False or any(guard.unset is False for guard in scaler.guards)
+    never = literal(unset) is False or _off_by_default(scaler)
+    return never or any(guard.unset is False for guard in scaler.guards)
+
+
+def _off_by_default(scaler: Obj) -> bool:
+    """Whether an option that is off by default switches a scaler: the code is written for those who switch it on."""
+    switch = scaler.facts.get("switch")
+    return is_option(switch) and not literal(switch)
 
 
 def _clips(clip: Event, optimizer: Obj) -> bool:

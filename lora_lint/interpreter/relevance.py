@@ -56,6 +56,7 @@ _COLD_EVENTS = frozenset(
 _REFUTING_EVENTS = frozenset({Ev.SCALER_UPDATE})
 _HOT_KINDS = frozenset(
     {Kind.MODEL, Kind.ADAPTER_CONFIG, Kind.QUANT_CONFIG, Kind.OPTIMIZER, Kind.TRAINER, Kind.CONTEXT, Kind.PROCESS}
+    | {Kind.SCALER}  # a loop without one scales nothing
 )
 _HOT_ENDINGS = ("Trainer", "ForCausalLM", "ForConditionalGeneration", "LMHeadModel")
 
