@@ -285,7 +285,7 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
     if op == "in":
         rows.tested(right, left)
     if isinstance(left, ParamName) or isinstance(right, ParamName):
-        left, right = _by_default(left), _by_default(right)
+        left, right = filters.sides(left, right)
         filters.compared(run, op, left, right, node)
     if (known := _compare_known(run, op, left, right, _turn(left))) is not None:
         return Const(known)
@@ -303,12 +303,6 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
         default = None if outcome is None else Const(outcome)
     asked = question(op, left, right)
     return _with_default(compound(asked, [left, right], describe(node) if isinstance(node, ir.Op) else ""), default)
-
-
-def _by_default(value: Value) -> Value:
-    """What a filter on names goes by: a word that the user can set is taken to be the default."""
-    default = value.default if isinstance(value, Sym) else None
-    return default if default is not None and isinstance(default.value, str) else value
 
 
 def _turn(value: Value) -> Turn | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.parameter_values import ParamName
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Const, DictVal, SeqVal, Value
+from lora_lint.interpreter.values import Const, DictVal, Planned, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.vocabulary import Ev
 from lora_lint.syntax import ir
@@ -34,6 +34,20 @@ def _holds(name: ParamName, text: str, matches: Callable[[str], bool]) -> bool:
     except LookupError:
         return False  # a shorter name has no such part
     return isinstance(part, str) and matches(part)
+
+
+def sides(left: Value, right: Value) -> tuple[Value, Value]:
+    """What a filter on names goes by: a word that the user can set is taken to be the default, and of the words that a plan
+    has for the turns that come it is one that the name has."""
+    if isinstance(left, Planned) and isinstance(right, ParamName):
+        words = [word for word in left.values if str(word.value) in str(right.value)]
+        return (words or [*left.values])[0], right
+    return _by_default(left), _by_default(right)
+
+
+def _by_default(value: Value) -> Value:
+    default = value.default if isinstance(value, Sym) else None
+    return default if default is not None and isinstance(default.value, str) else value
 
 
 def compared(run: Run, op: str, left: Value, right: Value, node: ir.Node) -> None:

@@ -26,6 +26,7 @@ from lora_lint.interpreter.values import (
     LibRef,
     Member,
     Partial,
+    Planned,
     SeqVal,
     Sym,
     Value,
@@ -193,6 +194,8 @@ def for_turn(value: DictVal, index: Value) -> list[Value] | None:
     found = [value.items[key] for key in keys or ()]
     if len(found) > 1 and all(isinstance(each, SeqVal) for each in found):
         return [SeqVal("list", *joined(found))]
+    if len(found) > 1 and all(isinstance(each, Const) and isinstance(each.value, str) for each in found):
+        return [Planned(tuple(found))]
     return None if keys is None or len(found) > 1 else found
 
 

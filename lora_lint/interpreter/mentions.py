@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from lora_lint.interpreter.values import ClassVal, Const, DictVal, FuncVal, Partial, Scope, SeqVal, Value
+from lora_lint.interpreter.values import Choice, ClassVal, Const, DictVal, FuncVal, Partial, Scope, SeqVal, Value
 from lora_lint.interpreter.walk import children
 from lora_lint.lifecycle.heap import WHOLE_PATHS, Obj
 from lora_lint.syntax import ir
@@ -108,6 +108,9 @@ def _strings(value: Value, depth: int, receiver: Value | None = None) -> Iterato
     if isinstance(value, Const):
         if isinstance(value.value, (str, re.Pattern)):
             yield value.value if isinstance(value.value, str) else value.value.pattern
+    elif isinstance(value, Choice):
+        for each in value.values:
+            yield from _strings(each, 0)
     elif isinstance(value, SeqVal):
         yield from (i.value for i in value.items[:50] if isinstance(i, Const) and isinstance(i.value, str))
     elif isinstance(value, DictVal):

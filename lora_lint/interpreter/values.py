@@ -96,6 +96,11 @@ class Choice:
 
 
 @dataclass(slots=True, eq=False)
+class Planned(Choice):
+    """What a plan has for the turns that come, one after the other: in the last of them all have come."""
+
+
+@dataclass(slots=True, eq=False)
 class LibRef:
     """A name of a library: module, class or function."""
 
