@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import TRAINING, argument, learns, loss_of, maker, name_of, own_line, trained
+from lora_lint.checks.common import TRAINING, argument, learns, loss_of, maker, name_of, order_sites, own_line, trained
 from lora_lint.checks.frozen import head_goes_on
 from lora_lint.checks.heads import trains_head
 from lora_lint.checks.values import literal, option_of
@@ -125,12 +125,14 @@ def injected_after_wrap(event: Event, trace: Trace) -> Iterator[Report]:
                 help="inject the adapter first, then wrap the model (and build the optimizer)",
                 story=((wraps[-1], "wrapped here"), (event, "trained here")),
                 plan=wrap_later(wraps[-1], injection, trace),
-                shown=own_line(injection, [e for e in trace.of(Ev.INJECT) if not _wrapped_before(e)]),
+                shown=_in_order(wraps[-1], injection),
             )
 
 
-def _wrapped_before(event: Event) -> bool:
-    return event.model is not None and any(wrap.seq < event.seq for wrap in event.model.model.wraps)
+def _in_order(first: Event, second: Event) -> Location:
+    """The line of an event in the function in which another one comes before it: there the order is wrong."""
+    sites = order_sites(first, second)
+    return sites[1] if sites is not None and sites[1] in second.chain else second.location
 
 
 def trained_through_wrapper(event: Event) -> list[Obj]:
