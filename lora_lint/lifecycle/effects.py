@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lora_lint.lifecycle.heap import WHOLE_PATHS, Adapter, ModelState, Obj, TrainOp, trainable
+from lora_lint.lifecycle.heap import SOME, WHOLE_PATHS, Adapter, ModelState, Obj, TrainOp, covers, trainable
 from lora_lint.lifecycle.trace import Event
 from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, ALL_PARTS, BASE_PARTS, Ev, Mode, Part, Quant, Tri
 
@@ -56,7 +56,7 @@ def _inject(event: Event, model: Obj) -> None:
         event=event,
         loaded=bool(event.args.get("loaded")),
         path=path,
-        over=before if event.args.get("stacks", True) else (),
+        over=tuple(a for a in before if _meet(a.path, path)) if event.args.get("stacks", True) else (),
     )
     if event.args.get("active", Tri.YES) is not Tri.YES:
         adapter.active = event.args["active"]
@@ -72,6 +72,12 @@ def _inject(event: Event, model: Obj) -> None:
     state.ops.append(TrainOp(event, dict.fromkeys(ADAPTER_PARTS, answer), path, adapter))
     if event.args.get("mode") is not None:
         state.mode, state.mode_event = event.args["mode"], event
+
+
+def _meet(path: str, other: str) -> bool:
+    """Whether two adapters in parts of a model have modules in common: one part lies in the other. Those of two turns of a
+    loop over a list of modules have none."""
+    return SOME not in path + other and not (covers(path, other).no or covers(other, path).no)
 
 
 def _has(state: ModelState, name: object) -> bool:
