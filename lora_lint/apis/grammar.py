@@ -31,6 +31,8 @@ An effect is a mapping with one verb:
                                              lists; named: {name: $x …} for keyword arguments
   apply: $object, method: m, args: […] …     call a method, the library's own too
   protocol: $object                          what the framework does with an instance of a user subclass
+  attach: $hook, to: $optimizer, runs: after call the user's function at each step of an optimizer (of all of them: to
+                                             $process), before or after it
   havoc: [$x …]                              anything may happen to these objects
   return: FORM
 and optionally when, versions, unknown (havoc | skip: what an unknown condition does), each ($list, binds $item).
@@ -160,6 +162,7 @@ VERB_KEYS: dict[str, frozenset[str]] = {
     "on": frozenset({"on", "method", "args", "named", "context", "as", "open"}),
     "apply": frozenset({"apply", "method", "args", "context", "as", "open"}),
     "protocol": frozenset({"protocol"}),
+    "attach": frozenset({"attach", "to", "runs"}),
     "let": frozenset({"let", "value"}),
     "havoc": frozenset({"havoc"}),
     "return": frozenset({"return"}),

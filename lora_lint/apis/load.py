@@ -241,7 +241,7 @@ def _field(entry: Mapping, key: str) -> Any:
         if value not in {k.value for k in Kind}:
             raise entry.error(f"kind {value!r} is not in the vocabulary", key)
         return Kind(value)
-    if key in ("set", "link", "on", "call", "apply", "protocol"):
+    if key in ("set", "link", "on", "call", "apply", "protocol", "attach", "to"):
         return _ref(value, entry, key)
     return _term(value, entry, key) if isinstance(value, str) and value.startswith("$") else value
 

@@ -143,7 +143,7 @@ def clip_before_unscale(event: Event, trace: Trace) -> Iterator[Report]:
         if other.kind is Ev.UNSCALE and other.role("optimizer") in (optimizer, None):
             clips.clear()
             unscaled = other
-        elif other.kind is Ev.CLIP and _clips(other, optimizer):
+        elif other.kind is Ev.CLIP and _clips(other, optimizer) and event.location not in other.chain:  # not in a hook
             clips.append(other)
         elif other.kind is Ev.BACKWARD and feeds(other, optimizer):
             loss = loss_of(other)

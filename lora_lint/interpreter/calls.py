@@ -15,6 +15,7 @@ import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.specs as specs
+import lora_lint.interpreter.step_hooks as step_hooks
 from lora_lint.interpreter import builtin, containers, encodings, losses, outdated, records, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import describe
@@ -201,7 +202,7 @@ def escape(run: Run, args: Args, node: ir.Node) -> None:
             elif value.kind is Kind.TOKENIZER and isinstance(node, ir.Call):
                 value.facts.setdefault("given_to", []).append(describe(node.func))
         elif isinstance(value, FuncVal):
-            run.witnesses.add(("function-escaped", id(value.node)))
+            step_hooks.note_passed(run, value)
         elif isinstance(value, Sym):
             run.witnesses.add(("escaped", value.key))
             item_access.use_entry(run, value)

@@ -45,6 +45,9 @@ def _decorate(run: Run, value: Value, decorator: ir.Expr, scope: Scope) -> Value
         return made.receiver
     if dispatch.decorate(run, made, value):
         return value
+    if isinstance(made, LibMethod) and isinstance(made.receiver, Obj) and made.receiver.kind is Kind.OPTIMIZER:
+        calls.call_value(run, made, Args([(value, None)]), decorator, scope)  # `@optimizer.register_step_post_hook`
+        return value
     if isinstance(made, LibRef) and isinstance(value, FuncVal):
         _by_library(run, value, made, decorator, scope)
         return value

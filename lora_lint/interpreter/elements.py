@@ -16,7 +16,7 @@ from lora_lint.interpreter.parameter_values import Element, ParamIter
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, LibRef, SeqVal, Sym, Value, key_of
 from lora_lint.lifecycle.heap import ModelState, Obj, trainable
-from lora_lint.lifecycle.trace import GRADIENT_HOOKED, GRADIENT_TAKEN, VALUES_HANDLED
+from lora_lint.lifecycle.trace import GRADIENT_TAKEN, VALUES_HANDLED
 from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Part, Tri
 from lora_lint.syntax import ir
 
@@ -268,8 +268,6 @@ def element_method(run: Run, element: Element, name: str, args: Args, node: ir.N
         return SeqVal("list", [SeqVal("tuple", [called, held]) if name.startswith("named") else held])
     if name in ("to", "cuda", "cpu", "float", "half", "bfloat16", "train", "eval", "detach", "clone"):
         return element if name != "detach" else Sym(("element-data", element.name))
-    if name in tensors.HOOKS:
-        run.witnesses.add((GRADIENT_HOOKED,))
     if name in _WRITES:
         run.witnesses.add((VALUES_HANDLED, element.model.root.site))
         note_write(run, element, node)

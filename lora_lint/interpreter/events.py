@@ -8,7 +8,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.forms as forms
 import lora_lint.interpreter.params as params
 from lora_lint.apis.spec import Effect, Ref
-from lora_lint.interpreter import losses, promotion, records
+from lora_lint.interpreter import losses, promotion, records, step_hooks
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.environment import Env, Unset
 from lora_lint.interpreter.parameter_values import ParamIter, ParamSet
@@ -70,7 +70,11 @@ def emit(run: Run, effect: Effect, env: Env, node: ir.Node, first: int, maybe: s
     prepared = roles["optimizer"].facts.get("prepared") if "optimizer" in roles else None
     if isinstance(prepared, Obj):
         roles.setdefault("accelerator", prepared)
+    if kind is Ev.STEP:
+        step_hooks.call(run, roles.get("optimizer"), "before", node)
     event = run.emit(kind, node, roles, args, name, maybe, given=_given(env))
+    if kind is Ev.STEP:
+        step_hooks.call(run, roles.get("optimizer"), "after", node)
     made = roles.get(_MADE.get(kind, ""))
     if made is not None and (kind is Ev.LOAD or made.event is None):
         made.event = event

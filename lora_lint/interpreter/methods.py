@@ -62,6 +62,7 @@ def call_method(
     """Call `receiver.name(args)`."""
     if isinstance(receiver, LibMethod) and run.store.find_method(promotion.MODULE_TYPE, name):
         receiver = attributes.part_behind(run, receiver) or receiver
+    tensors.note_hook(run, receiver, name)
     if isinstance(receiver, Choice):
         real = [v for v in receiver.values if not isinstance(v, Const) or v.value is not None]
         with run.one_of(real):

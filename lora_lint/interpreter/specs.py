@@ -12,7 +12,7 @@ import lora_lint.interpreter.items as item_access
 import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.apis.spec import CallSpec, Effect, Ref, TypeSpec
-from lora_lint.interpreter import generators, outdated, spec_tests
+from lora_lint.interpreter import generators, outdated, spec_tests, step_hooks
 from lora_lint.interpreter.arguments import Args, Bindings, bind_spec
 from lora_lint.interpreter.environment import UNSET, Env, Unset
 from lora_lint.interpreter.forms import Spread, evaluate_test, form_value, term, type_of
@@ -208,6 +208,9 @@ def _do(run: Run, effect: Effect, site: Site, maybe: str) -> Value:
     elif verb == "havoc":
         refs = [term(run, ref, env, node) for ref in fields["havoc"]]
         calls.escape(run, Args([(v, None) for v in refs if v is not UNSET]), node)
+    elif verb == "attach":
+        owner = _target(run, fields["to"].name, env)
+        step_hooks.attach(run, owner, term(run, fields["attach"], env, node), str(fields["runs"]), node)
     elif verb == "protocol":
         _protocol(run, fields, site)
     else:

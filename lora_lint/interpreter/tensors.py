@@ -335,11 +335,17 @@ def note_write(run: Run, value: Value, node: ir.Node, augmented: bool = False) -
         run.emit(Ev.IN_PLACE, node, args={"kept": value.kept, "name": value.name, "augmented": augmented})
 
 
+def note_hook(run: Run, receiver: Value, name: str) -> None:
+    """Note that a function of the user's gets the gradient of a tensor or parameter: it may step, or clear."""
+    if name in HOOKS and not isinstance(receiver, Obj):
+        run.witnesses.add((GRADIENT_HOOKED,))
+
+
 def note_method(run: Run, tensor: Tensor, name: str, node: ir.Node) -> None:
     """What a call of a tensor's method shows besides its result: a write in place, or a function that gets the gradient and
     may pass it on."""
     if name in HOOKS:
-        run.witnesses.update(((GRADIENT_HOOKED,), (GRADIENT_READ, tensor.hack_at)))
+        run.witnesses.add((GRADIENT_READ, tensor.hack_at))
     elif name in ("pop", "update", "clear"):  # of what was read from a file
         tensor.file = ""
     elif name.endswith("_") and not name.startswith("_") and name != "requires_grad_":
