@@ -151,6 +151,7 @@ def unknown_call(run: Run, callee: Value, args: Args, node: ir.Node) -> Value:
                 context_at=run.grad[-1].at,
             )
         losses.note_computed(run, args.values(), node)
+        losses.note_cut(run, [*args.values(), *(callee.read_of or ())[:1]], node)
         result = run.fresh(node, f"{callee.text}(…)")
         if all(isinstance(value, (Const, Sym)) for value in args.values()) and builtin.is_query(callee.text):
             result = compound(
@@ -236,6 +237,7 @@ def call_library(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -
     if behaviour == "pure":
         run.touch_args(args)
         _note_gpu(run, args, node)
+        losses.note_cut(run, args.values(), node)
         return (
             run.fresh(node, f"{name}(…)")
             if not _stable(args)
@@ -254,6 +256,7 @@ def call_library(run: Run, name: str, args: Args, node: ir.Node, scope: Scope) -
     if run.grad[-1].on.no:
         return unknown_call(run, Sym(("lib", name), name), Args(), node)
     losses.note_computed(run, args.values(), node)
+    losses.note_cut(run, args.values(), node)
     return run.fresh(node, f"{name}(…)")
 
 

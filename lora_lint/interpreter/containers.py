@@ -53,6 +53,18 @@ def method(run: Run, value: SeqVal | DictVal | Const, name: str, args: Args, nod
     return run.fresh(node)
 
 
+def words(run: Run, text: Sym, default: Const, args: Args, node: ir.Node, scope: Scope) -> Value:
+    """The words of a text that the user can set: each unknown, with the one of the default."""
+    words = method(run, default, "split", args, node, scope)
+    known = isinstance(words, SeqVal) and not words.open and all(isinstance(item, Const) for item in words.items)
+    if not isinstance(words, SeqVal) or not known:
+        return run.fresh(node)
+    made = [
+        Sym(("word", text.key, i), text.text, item) for i, item in enumerate(words.items) if isinstance(item, Const)
+    ]
+    return SeqVal("list", list(made))
+
+
 def _asks_for_block(part: ParamName, name: str) -> bool:
     """Whether a method asks for the end of a part of a name where the number of a block stands."""
     text = str(part.value)

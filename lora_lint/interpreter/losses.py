@@ -10,12 +10,13 @@ from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Choice, Const, DictVal, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Tensor
-from lora_lint.lifecycle.vocabulary import Ev, Graph, Kind, Tri
+from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Kind, Tri
 from lora_lint.syntax import ir
 
 # Objects that no model can be behind.
 _PLAIN = frozenset({Kind.ARGUMENTS, Kind.MODEL_CONFIG, Kind.TOKENIZER, Kind.ROW})
 _MAX_VALUES = 100
+_MADE_OF = "made-of-cuts"
 
 
 def leaves(values: Iterable[Value]) -> Iterator[Value]:
@@ -48,6 +49,34 @@ def note_computed(run: Run, values: Iterable[Value], node: ir.Node) -> None:
             return
     if sources:
         run.computed[place] = tuple(dict.fromkeys(sources))
+
+
+def note_cut(run: Run, values: Iterable[Value], node: ir.Node) -> None:
+    """Note a call of which only the result is not known: what it got that had been cut from its graph. What is made of that
+    result has no graph either, where it is a tensor of its own."""
+    run.made_of_cuts.pop((run.module.path, node.loc), None)
+    if cuts := _cuts(run, values):
+        run.made_of_cuts[(run.module.path, node.loc)] = cuts
+
+
+def note_made(run: Run, made: Obj, values: Iterable[Value]) -> None:
+    """The same for an object of a library that is made of them, a table of numbers, say."""
+    if cuts := _cuts(run, values):
+        made.facts[_MADE_OF] = cuts
+
+
+def _cuts(run: Run, values: Iterable[Value]) -> tuple[Tensor, ...]:
+    found = (v for value in leaves(values) for v in (value, *cuts_behind(run, value)) if isinstance(v, Tensor))
+    return tuple(v for v in found if v.graph is Graph.DETACHED and v.sources and v.cut is not Cut.NO_GRAD)
+
+
+def cuts_behind(run: Run, value: Value) -> tuple[Tensor, ...]:
+    """The tensors without their graph that an unknown value, or an object that is not followed, is computed from."""
+    if isinstance(value, Obj):
+        return tuple(value.facts.get(_MADE_OF, ()))
+    if not run.made_of_cuts or not isinstance(value, Sym):
+        return ()
+    return tuple(cut for place in _places(value.key) for cut in run.made_of_cuts.get(place, ()))
 
 
 def sources_behind(run: Run, value: Value) -> tuple[Event, ...]:

@@ -20,6 +20,7 @@ from lora_lint.interpreter import (
     containers,
     encodings,
     found_modules,
+    losses,
     module_classes,
     promotion,
     rows,
@@ -173,6 +174,7 @@ def _of_object(
 
 def _unlisted(run: Run, obj: Obj, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:
     """Call a method that no spec lists."""
+    losses.note_cut(run, [obj, *args.values()], node)
     if obj.type and run.store.pure(obj.type, name):
         if obj.kind is Kind.MODEL and obj.model.device == "cuda" and args.positional and run.in_worker:
             run.emit(Ev.TOUCH_CUDA, node, args={"how": f".{name}()", "move": False})  # computes something of them
@@ -318,20 +320,8 @@ def _of_unknown(
     if (penalty := tensors.of_parameter(run, receiver, name, args, receiver)) is not receiver:
         return penalty
     if name == "split" and receiver.default is not None and isinstance(receiver.default.value, str):
-        return _words(run, receiver, receiver.default, args, node, scope)
+        return containers.words(run, receiver, receiver.default, args, node, scope)
     return calls.unknown_call(run, attributes.read(run, receiver, name, node, scope), args, node)
-
-
-def _words(run: Run, text: Sym, default: Const, args: Args, node: ir.Node, scope: Scope) -> Value:
-    """The words of a text that the user can set: each unknown, with the one of the default."""
-    words = containers.method(run, default, "split", args, node, scope)
-    known = isinstance(words, SeqVal) and not words.open and all(isinstance(item, Const) for item in words.items)
-    if not isinstance(words, SeqVal) or not known:
-        return run.fresh(node)
-    made = [
-        Sym(("word", text.key, i), text.text, item) for i, item in enumerate(words.items) if isinstance(item, Const)
-    ]
-    return SeqVal("list", list(made))
 
 
 def _of_super(run: Run, value: Super, name: str, args: Args, node: ir.Node, scope: Scope) -> Value:

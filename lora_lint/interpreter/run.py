@@ -69,6 +69,7 @@ class Run:
         self.alternatives: set[frozenset[Hashable]] = set()
         self.executed: set[int] = set()
         self.computed: dict[Hashable, tuple[Event, ...]] = {}  # forwards behind the results of unknown calls (`losses`)
+        self.made_of_cuts: dict[Hashable, tuple[Tensor, ...]] = {}  # what such calls got that has no graph any more
         self.fallbacks: dict[Hashable, object] = {}  # by key of an unknown: what it is where nobody sets it
         self.cached: dict[Hashable, Value] = {}  # results of functions that remember them
         self.yields: list[Callable[[Value], None]] = []  # what takes the values of the generators that run

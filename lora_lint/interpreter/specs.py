@@ -12,7 +12,7 @@ import lora_lint.interpreter.items as item_access
 import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.apis.spec import CallSpec, Effect, Ref, TypeSpec
-from lora_lint.interpreter import generators, outdated, spec_tests, step_hooks
+from lora_lint.interpreter import generators, losses, outdated, spec_tests, step_hooks
 from lora_lint.interpreter.arguments import Args, Bindings, bind_spec
 from lora_lint.interpreter.environment import UNSET, Env, Unset
 from lora_lint.interpreter.forms import Spread, evaluate_test, form_value, term, type_of
@@ -346,7 +346,9 @@ def _given(run: Run, fields: dict[str, Any], site: Site) -> Args:
 def construct(run: Run, spec: TypeSpec, name: str, args: Args, node: ir.Node) -> Value:
     """An object of a library type whose construction has no spec of its own."""
     run.touch_args(args)
-    return run.make(spec.kind or Kind.OBJECT, name, node)
+    made = run.make(spec.kind or Kind.OBJECT, name, node)
+    losses.note_made(run, made, args.values())
+    return made
 
 
 def initialise(run: Run, obj: Obj, base: str, args: Args, node: ir.Node) -> None:

@@ -227,7 +227,7 @@ def _stays_hacked(tensor: Tensor, node: ir.Node) -> bool:
 def _only_scaled(run: Run, leaf: Tensor, operands: list[Value], node: ir.Node) -> bool:
     """Whether an operation only scales a leaf that was made to require gradients, as a loss is scaled for accumulation. Where
     no model ran, the leaf may be what is learned."""
-    alone = all(value is leaf or isinstance(value, Sym) for value in operands)
+    alone = all(value is leaf or (isinstance(value, Sym) and not losses.cuts_behind(run, value)) for value in operands)
     return alone and isinstance(node, ir.Op) and node.op in ("/", "*", "u-") and any(run.trace.of(Ev.FORWARD))
 
 
@@ -246,7 +246,8 @@ def cut(run: Run, value: Value, kind: Cut, node: ir.Node) -> Value:
     if isinstance(value, Choice):
         value = next((v for v in value.values if isinstance(v, Tensor)), value)
     if isinstance(value, (SeqVal, DictVal)):
-        inner = combine(run, [value], node)
+        cuts = [cut for leaf in losses.leaves([value]) for cut in losses.cuts_behind(run, leaf)]
+        inner = combine(run, [value, *cuts] if kind is Cut.REBUILT else [value], node)
         computed = kind is Cut.REBUILT and any(isinstance(leaf, Sym) for leaf in losses.leaves([value]))
         value = inner if isinstance(inner, Tensor) else value
         if not isinstance(value, Tensor):
@@ -258,7 +259,8 @@ def cut(run: Run, value: Value, kind: Cut, node: ir.Node) -> Value:
     if kind is Cut.WHOLE and not isinstance(value, Tensor):
         return plain()  # labels, as a rule
     if isinstance(value, Sym) and kind is Cut.REBUILT:
-        return Tensor(Graph.PLAIN, cut=kind)  # torch.tensor of something unknown: data
+        behind = losses.cuts_behind(run, value)
+        return combine(run, behind, node) if behind else Tensor(Graph.PLAIN, cut=kind)  # torch.tensor of something unknown
     if isinstance(value, Const):
         return Tensor(Graph.PLAIN, fill=value.value)
     if isinstance(value, Sym) and value.data:
