@@ -59,7 +59,7 @@ A FORM is a term ($name, $name.attribute, $kwargs.key, a literal, a derivation, 
   {saved: $file}                     what this program saved there
   {row: $dataset, several: true}     one of its rows; a list of them
   {encoded: $text, padding: $p, tensors: $kind}    the batch that a tokenizer returns; rows: true when it is given rows that
-                                     are encoded already
+                                     are encoded already; device: where it puts its tensors
   {stacked: $rows, filler: $x}       one tensor of several, filled up to one length
   {text: $x}
   {location: $text}                  a path object
@@ -194,7 +194,7 @@ RETURN_FORMS: dict[str, frozenset[str]] = {
     "first": frozenset({"first"}),
     "chain": frozenset({"chain"}),
     "held": frozenset({"held"}),
-    "encoded": frozenset({"encoded", "padding", "tensors", "rows"}),
+    "encoded": frozenset({"encoded", "padding", "tensors", "rows", "device"}),
     "stacked": frozenset({"stacked", "filler"}),
     "row": frozenset({"row", "several"}),
     "location": frozenset({"location"}),

@@ -124,7 +124,7 @@ def _on_cpu(value: Any, trace: Trace) -> bool:
         return False
     collate = made.args.get("collate")
     if collate is None:  # rows are stacked as they are
-        return any(one.device == "cpu" and one.ids is not None for one in _tensors(made.args.get("row")))
+        return any(one.device == "cpu" for one in _tensors(made.args.get("row")))
     return _makes_cpu(collate)
 
 

@@ -351,7 +351,9 @@ def _row(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
 
 def _encoded(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
     text, filled, kind = (form_value(run, fields[key], env, node) for key in ("encoded", "padding", "tensors"))
-    return (padding.batch if fields.get("rows") else encodings.make)(run, filled, text, kind, node)
+    made = (padding.batch if fields.get("rows") else encodings.make)(run, filled, text, kind, node)
+    device = form_value(run, fields.get("device", UNSET), env, node)
+    return made if device is UNSET else replace(made, device=device_of(device))
 
 
 def _parsed(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> Value:
