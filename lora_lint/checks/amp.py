@@ -6,12 +6,22 @@ from collections.abc import Iterator
 
 from lora_lint.checks.accumulation import TRAINING_STEP
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import argument, feeds, held_models, loss_of, name_of, only_when_set, trained, variable_of
+from lora_lint.checks.common import (
+    argument,
+    feeds,
+    loss_of,
+    name_of,
+    only_when_set,
+    optimizers,
+    trained,
+    variable_of,
+)
 from lora_lint.checks.values import given, is_option, literal
 from lora_lint.findings import Applicability, FixPlan, InsertStatement, MoveStatement, ReplaceText, SetKeyword, Severity
+from lora_lint.lifecycle.captures import Capture
 from lora_lint.lifecycle.heap import Obj, adapters_of, trainable
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
-from lora_lint.lifecycle.vocabulary import Ev, Graph, Kind, Tri
+from lora_lint.lifecycle.vocabulary import BASE_PARTS, Ev, Graph, Kind, Tri
 
 
 def _precision(forward: Event) -> str:
@@ -143,7 +153,9 @@ def clip_before_unscale(event: Event, trace: Trace) -> Iterator[Report]:
         if other.kind is Ev.UNSCALE and other.role("optimizer") in (optimizer, None):
             clips.clear()
             unscaled = other
-        elif other.kind is Ev.CLIP and _clips(other, optimizer) and event.location not in other.chain:  # not in a hook
+        elif (
+            other.kind is Ev.CLIP and _clips(other, optimizer, trace) and event.location not in other.chain
+        ):  # not in a hook
             clips.append(other)
         elif other.kind is Ev.BACKWARD and feeds(other, optimizer):
             loss = loss_of(other)
@@ -175,12 +187,27 @@ def _off_by_default(scaler: Obj) -> bool:
     return is_option(switch) and not literal(switch)
 
 
-def _clips(clip: Event, optimizer: Obj) -> bool:
+def _clips(clip: Event, optimizer: Obj, trace: Trace) -> bool:
     """Whether a clip touches what the optimizer holds, as far as is known."""
-    held = held_models(optimizer)
+    held, chosen = optimizer.facts.get("captures") or (), clip.args.get("captures")
+    if chosen is not None and held:
+        return any(_share(one, other) for one in held for other in chosen)
     if clip.model is None or not held:
+        return not clip.args.get("unread") or len(list(optimizers(trace))) == 1
+    clipped = {id(member.root) for member in clip.model.models()}
+    return any(id(m.root) in clipped or m.root is clip.model.root for c in held for m in c.model.models())
+
+
+def _share(one: Capture, other: Capture) -> bool:
+    """Whether parameters of one model are in both collections for certain, or they were collected at one place."""
+    if one.model.root is not other.model.root:
+        return False
+    if one.location == other.location or any(
+        one.holds(adapter).yes and other.holds(adapter).yes for adapter in one.adapters
+    ):
         return True
-    return any(m.root is clip.model.root for model in held for m in model.models())
+    known = (part for part in BASE_PARTS if one.parts.get(part) is Tri.YES)
+    return any(other.parts.get(part) is Tri.YES for part in known)
 
 
 def _unscale_first(clip: Event, unscaled: Event | None, step: Event) -> FixPlan | None:

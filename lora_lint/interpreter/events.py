@@ -211,6 +211,9 @@ def _clip(args: dict[str, Any], roles: dict[str, Obj]) -> None:
         models = [capture.model for capture in value.captures]
     if models and all(m.root is models[0].root for m in models):
         roles.setdefault("model", models[0])
+    if isinstance(value, ParamSet):
+        args["captures"] = value.captures
+    args["unread"] = isinstance(value, Sym)  # what one of several optimizers holds, perhaps
 
 
 def _backward(run: Run, args: dict[str, Any], roles: dict[str, Obj]) -> None:
