@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lora_lint.checks.base import Report, check
+from lora_lint.checks.values import tensors_in
 from lora_lint.findings import Applicability, DropKeyword, FixPlan, Intent, NeedsGuard, SetKeyword, Unwrap
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Trace
@@ -54,7 +55,7 @@ def cuda_workers_without_spawn(event: Event, trace: Trace) -> Iterator[Report]:
     if not _forks(event):
         return
     touch = next((t for t in event.args.get("touches", ()) if _uses_cuda(t)), None)
-    if touch is None:
+    if touch is None and not _holds_cuda(event):
         return
     plan = None
     if event.by.endswith("DataLoader"):
@@ -66,9 +67,16 @@ def cuda_workers_without_spawn(event: Event, trace: Trace) -> Iterator[Report]:
         event,
         "starts forked workers that use CUDA objects of the parent process: the first batch fails or hangs",
         help='pass multiprocessing_context="spawn", or keep CUDA out of the dataset',
-        story=((touch, "used in the worker here"),),
+        story=((touch, "used in the worker here"),) if touch is not None else (),
         plan=plan,
     )
+
+
+def _holds_cuda(loader: Event) -> bool:
+    """Whether a dataset is made of tensors of which some are on the GPU, or returns such from its parent process."""
+    dataset = loader.role("dataset")
+    held = tensors_in(dataset.root.facts.get("tensors")) if dataset is not None else []
+    return any(one.device == "cuda" for one in (*held, *tensors_in(loader.args.get("row"))))
 
 
 @check("LL402", on=Ev.WORKERS)

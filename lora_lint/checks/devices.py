@@ -7,7 +7,7 @@ from typing import Any
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import argument, maker, name_of
-from lora_lint.checks.values import literal
+from lora_lint.checks.values import literal, tensors_in
 from lora_lint.findings import Applicability, DropKeyword, FixPlan, InsertStatement, SetKeyword
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
@@ -15,7 +15,7 @@ from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
 
 
 @check("LL408", on=Ev.LOADER)
-def pinning_cuda_tensors(event: Event, trace: Trace) -> Iterator[Report]:
+def pinning_cudatensors_in(event: Event, trace: Trace) -> Iterator[Report]:
     """A loader pins tensors that are on the GPU already."""
     trainer, arguments = event.role("trainer"), event.role("arguments")
     pinned = event.args.get("pin")
@@ -46,19 +46,11 @@ def pinning_cuda_tensors(event: Event, trace: Trace) -> Iterator[Report]:
 def _makes_cuda(loader: Event) -> bool:
     """Whether the rows of a loader are CUDA tensors for certain; in workers they fail in another way."""
     dataset = loader.role("dataset")
-    tensors = getattr(dataset.facts.get("tensors"), "items", ()) if dataset is not None else ()
-    if any(isinstance(one, Tensor) and one.device == "cuda" for one in tensors):
+    if dataset is not None and any(one.device == "cuda" for one in tensors_in(dataset.root.facts.get("tensors"))):
         return True
-    if loader.args.get("workers") is Tri.NO and any(one.device == "cuda" for one in _tensors(loader.args.get("row"))):
+    if loader.args.get("workers") is Tri.NO and any(one.device == "cuda" for one in tensors_in(loader.args.get("row"))):
         return True
     return loader.args.get("workers") is Tri.NO and any(_moves(touch) for touch in loader.args.get("touches", ()))
-
-
-def _tensors(row: Any) -> list[Tensor]:
-    """The tensors of a row that a dataset returns."""
-    items = getattr(row, "items", ())
-    parts = list(items.values()) if isinstance(items, dict) else items if isinstance(items, list) else [row]
-    return [part for part in parts if isinstance(part, Tensor)]
 
 
 def _moves(touch: Event) -> bool:
@@ -124,7 +116,7 @@ def _on_cpu(value: Any, trace: Trace) -> bool:
         return False
     collate = made.args.get("collate")
     if collate is None:  # rows are stacked as they are
-        return any(one.device == "cpu" for one in _tensors(made.args.get("row")))
+        return any(one.device == "cpu" for one in tensors_in(made.args.get("row")))
     return _makes_cpu(collate)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from lora_lint.lifecycle.trace import Tensor
+
 MISSING: Any = object()
 
 
@@ -70,3 +72,10 @@ def text_of(value: Any) -> str | None:
         return None
     parts = (part[2] if isinstance(part, tuple) and len(part) == 3 and part[0] == "const" else GAP for part in key[1])
     return "".join(part if isinstance(part, str) else GAP for part in parts)
+
+
+def tensors_in(row: Any) -> list[Tensor]:
+    """The tensors of a row that a dataset returns, or of those that it is made of."""
+    items = getattr(row, "items", ())
+    parts = list(items.values()) if isinstance(items, dict) else items if isinstance(items, list) else [row]
+    return [part for part in parts if isinstance(part, Tensor)]

@@ -321,6 +321,14 @@ def hands_gpu(args: Args) -> bool:
     return (named is not None and device_of(named[0]) == "cuda") or any(device_of(v) == "cuda" for v in rest)
 
 
+def moved_to(name: str, args: Args, before: str) -> str:
+    """Where a tensor is after `.cuda()`, `.cpu()` or `.to(…)`, which may only change its dtype."""
+    if name != "to":
+        return name
+    named = next((d for d in map(device_of, args.values()) if d != "unknown"), None)
+    return named or ("unknown" if any(isinstance(value, Sym) for value in args.values()) else before)
+
+
 def device_of(value: Value) -> str:
     """ "cuda", "cpu" or "unknown": the device a value names. Where one of two is chosen by availability, it is CUDA."""
     if isinstance(value, Choice):

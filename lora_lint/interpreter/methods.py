@@ -269,12 +269,10 @@ def _of_tensor(
         return encodings.listed(run, tensor, name, node)
     moves = name in ("to", "cuda", "cpu")
     result = tensors.combine(run, [tensor] if moves else [tensor, *args.values()], node, tensor)
-    if moves and isinstance(result, Tensor) and not run.in_worker:
-        result.device = (
-            name
-            if name != "to"
-            else next((d for d in map(containers.device_of, args.values()) if d != "unknown"), tensor.device)
-        )
+    if moves and isinstance(result, Tensor):
+        device = containers.moved_to(name, args, tensor.device)
+        # In a worker an event of its own tells of the move, and a CUDA tensor is one that it took from its parent.
+        result.device = "unknown" if run.in_worker and device == "cuda" else device
     return result
 
 

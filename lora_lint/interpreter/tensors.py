@@ -33,7 +33,18 @@ def attached(run: Run, event: Event | None, node: ir.Node, inputs: Iterable[Valu
     sources = tuple(dict.fromkeys((*sources, *(source for tensor in before for source in tensor.sources))))
     alone = event if sources == (event,) else None
     result = Tensor(Graph.ATTACHED, sources, output_of=alone, behind=_behind(tensors, event))
+    result.device = "cuda" if event is not None and _on_gpu(run, event) else "unknown"
     return _under_grad_mode(run, result, node)
+
+
+def _on_gpu(run: Run, forward: Event) -> bool:
+    """Whether what a model gives is on the GPU: the user moved it there. One that is spread over devices gives its output
+    where the input was."""
+    model = forward.model
+    if model is None or model.model.device != "cuda" or not forward.by or run.in_worker:
+        return False
+    moved = (m for e in run.trace.of(Ev.MOVE) if e.model is not None for m in e.model.models())
+    return any(m.root is model.root for m in moved)
 
 
 def is_one(value: Value) -> bool:
@@ -98,6 +109,7 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
             doubt = True
     if not tensors:
         return made_of_weights(run, leaves, node)
+    on_gpu = any(tensor.device == "cuda" for tensor in tensors)
     sources = tuple(dict.fromkeys(source for tensor in tensors for source in tensor.sources))
     hack = next((t for t in tensors if t.hack_at is not None), None)
     cuts = [t for t in tensors if t.graph is Graph.DETACHED]
@@ -124,6 +136,7 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
         result.number = all(t.number or t.graph is Graph.PLAIN for t in tensors)
     else:  # what is computed from a number in a tensor of its own is one again
         result = Tensor(Graph.PLAIN, cut=next((t.cut for t in tensors if t.cut is Cut.REBUILT), None))
+    result.device = "cuda" if on_gpu else "unknown"
     result.needs = frozenset().union(*(t.needs for t in tensors))
     result.scaler = next((t.scaler for t in tensors if t.scaler is not None), None)
     result.computed = receiver is None and isinstance(node, (ir.Op, ir.Call))
@@ -270,6 +283,7 @@ def cut(run: Run, value: Value, kind: Cut, node: ir.Node) -> Value:
     number = kind is Cut.ITEM
     result = Tensor(Graph.DETACHED, number=number)
     if isinstance(value, Tensor):
+        result.device = value.device if kind in (Cut.DETACH, Cut.DATA) else "unknown"
         result.sources = value.sources
         _copy_hack(value, result)
         if value.graph is Graph.DETACHED and value.cut is not None:
