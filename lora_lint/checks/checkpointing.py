@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from lora_lint.apis.tables import architectures
 from lora_lint.checks.base import Report, check
@@ -100,6 +101,8 @@ def _frozen_beside_adapters(module: Obj, trace: Trace) -> bool:
         if not holder.model.input_grads.no:
             return False
         facts = adapter.config.facts if adapter.config is not None else {}
+        if _trains_biases(facts):
+            return False
         named = [strings(facts[key]) for key in ("target_modules", "modules_to_save") if given(facts, key)]
         if not named or any(names is None or name in names for names in named):
             return False
@@ -192,9 +195,14 @@ def _inside(adapter: Adapter) -> bool:
     """Whether an adapter leaves the inputs of the blocks without gradients. Targets that cannot be read are taken for
     layers."""
     config = adapter.config
-    if config is None or any(given(config.facts, key) for key in ("prompt", "loaded")):
+    if config is None or any(given(config.facts, key) for key in ("prompt", "loaded")) or _trains_biases(config.facts):
         return False
     return saves_embeddings(config).no and not adapts_embeddings(config).yes
+
+
+def _trains_biases(facts: dict[str, Any]) -> bool:
+    """Whether an adapter's config may make all biases learn, those in front of the blocks too."""
+    return given(facts, "bias") and literal(facts["bias"]) not in ("none", "lora_only")
 
 
 def _given_embeddings(forward: Event) -> bool:

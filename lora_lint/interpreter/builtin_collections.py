@@ -341,4 +341,5 @@ HANDLERS: dict[str, Handler] = {
     "collections.deque": _deque,
     "itertools.islice": _some,
     "itertools.cycle": _same,
+    "itertools.repeat": lambda run, args, node, scope: SeqVal("list", [first(args)], open=True),
 }

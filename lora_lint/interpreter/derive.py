@@ -276,15 +276,21 @@ def _outputs(run: Run, inputs: list[Value]) -> tuple[Event, ...]:
     """The forwards that gave some of the values, where neither the other values nor what these forwards were given may
     require gradients: it hangs on the modules alone. None in doubt."""
     values = inputs[0].items if isinstance(inputs[0], SeqVal) and not inputs[0].open else []
-    given = [v.output_of for v in values if isinstance(v, Tensor) and v.hack_at is None and not v.masked]
-    events = tuple(dict.fromkeys(event for event in given if event is not None))
-    others = [v for v in values if not isinstance(v, Tensor) or v.output_of not in events]
+    events = tuple(dict.fromkeys(e for v in values if isinstance(v, Tensor) for e in v.outputs_of))
+    others = [v for v in values if not _made_of(v, events)]
     for event in events:
         taken, named = event.args.get("inputs"), event.args.get("named")
         if not isinstance(taken, SeqVal) or taken.open or not isinstance(named, DictVal) or named.open:
             return ()
-        others += [*taken.items, *named.items.values()]
+        given = [*taken.items, *named.items.values()]
+        others += [v for v in given if not _made_of(v, events)]
     return events if _graph_free(run, [SeqVal("list", others)]).yes else ()
+
+
+def _made_of(value: Value, events: tuple[Event, ...]) -> bool:
+    """Whether a value is made of what these forwards gave, and of data alone."""
+    made = isinstance(value, Tensor) and value.hack_at is None and not value.masked and bool(value.outputs_of)
+    return made and isinstance(value, Tensor) and all(event in events for event in value.outputs_of)
 
 
 def _row_format(run: Run, inputs: list[Value]) -> Value:

@@ -31,10 +31,24 @@ def attached(run: Run, event: Event | None, node: ir.Node, inputs: Iterable[Valu
     run.witnesses |= {(GRADIENT_READ, t.hack_at) for t in tensors if t.hack_at is not None and not t.leaf}  # no loss
     before = (tensor for tensor in tensors if tensor.graph in (Graph.ATTACHED, Graph.UNKNOWN))
     sources = tuple(dict.fromkeys((*sources, *(source for tensor in before for source in tensor.sources))))
-    alone = event if sources == (event,) else None
-    result = Tensor(Graph.ATTACHED, sources, output_of=alone, behind=_behind(tensors, event))
+    outputs = (*(_outputs(tensors) or ()), *((event,) if event is not None else ()))
+    result = Tensor(Graph.ATTACHED, sources, outputs_of=outputs, behind=_behind(tensors, event))
     result.device = "cuda" if event is not None and _on_gpu(run, event) else "unknown"
     return _under_grad_mode(run, result, node)
+
+
+def _outputs(values: Iterable[Value]) -> tuple[Event, ...] | None:
+    """The forwards that values are made of, beside data; None where there may be something else in them."""
+    found: dict[int, Event] = {}
+    for value in values:
+        if isinstance(value, Tensor) and value.graph is Graph.ATTACHED and value.outputs_of and value.hack_at is None:
+            found.update((id(event), event) for event in value.outputs_of)
+        elif isinstance(value, Tensor):
+            if value.graph not in (Graph.PLAIN, Graph.DETACHED):
+                return None
+        elif not (isinstance(value, Sym) and value.data):
+            return None
+    return tuple(found.values())
 
 
 def _on_gpu(run: Run, forward: Event) -> bool:
@@ -127,6 +141,7 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
         only_leaves = not sources and all(t.leaf or t.graph is Graph.PLAIN for t in tensors)
         made_at = on_graph[0].made_at if only_leaves and len(on_graph) == 1 else None
         result = Tensor(Graph.ATTACHED, sources, leaf=only_leaves, made_at=made_at, behind=_behind(tensors))
+        result.outputs_of = _outputs(leaves) or ()
     elif doubt or penalized or any(t.graph is Graph.UNKNOWN for t in tensors):
         result = Tensor(Graph.UNKNOWN, sources)
         result.only = None if doubt else _only_cut(tensors, first_cut, node)
@@ -348,7 +363,7 @@ def keep_output(run: Run, value: Value, node: ir.Node) -> Value:
 def note_write(run: Run, value: Value, node: ir.Node, augmented: bool = False) -> None:
     """Emit an event when a tensor that backward needs is written in place while gradients are recorded."""
     if isinstance(value, Tensor):
-        value.output_of = None
+        value.outputs_of = ()
     if isinstance(value, Tensor) and value.kept is not None and run.grad[-1].on.yes:
         run.emit(Ev.IN_PLACE, node, args={"kept": value.kept, "name": value.name, "augmented": augmented})
 

@@ -159,7 +159,7 @@ class Tensor:
     hack_statement: Location | None = None
     hack_inner: Location | None = None  # the expression that a call set it on, inside hack_at
     number: bool = False  # a Python number, no tensor any more
-    output_of: Event | None = None  # it is what this forward gave, untouched since
+    outputs_of: tuple[Event, ...] = ()  # it is made of what these forwards gave, and of data alone
     computed: bool = False  # an operation made it: one tensor, and no output of many parts
     leaf: bool = False  # data that gradients are wanted for: no model computed it
     scaler: Obj | None = None  # the gradient scaler that multiplied it
