@@ -183,9 +183,9 @@ def wiped_within_inner_loop(event: Event, trace: Trace) -> Iterator[Report]:
         return
     (last, zero), (first, earlier) = turns[:2]
     loop = last.loop
-    if loop is None or first.location != last.location or zero.location != earlier.location or _inside(event, loop):
+    if loop is None or first.location != last.location or zero.location != earlier.location or inside(event, loop):
         return
-    if not (_inside(zero, loop) and _surely(zero, last)) or _on_the_same(first, last):
+    if not (inside(zero, loop) and _surely(zero, last)) or _on_the_same(first, last):
         return
     sites = {optimizer.root.site, *(m.root.site for model in held_models(optimizer) for m in model.models())}
     yield Report(
@@ -318,7 +318,7 @@ def gradients_never_zeroed(event: Event, trace: Trace) -> Iterator[Report]:
         cleared = [z for z in zeros if z.seq > steps[0].seq and clears(z, optimizer)]
         fed = _fed_between(last, optimizer, trace)
         loop = fed.loop if fed is not None else None
-        if cleared and (loop is None or not _inside(last, loop) or any(_inside(z, loop) for z in cleared)):
+        if cleared and (loop is None or not inside(last, loop) or any(inside(z, loop) for z in cleared)):
             continue
         models = [m.root.site or last.location.path for model in held_models(optimizer) for m in model.models()]
         places = [optimizer.root.site, last.location.path, *models]
@@ -337,7 +337,7 @@ def gradients_never_zeroed(event: Event, trace: Trace) -> Iterator[Report]:
         )
 
 
-def _inside(event: Event, loop: Location) -> bool:
+def inside(event: Event, loop: Location) -> bool:
     """Whether an event happens in a loop, or in a function that the loop calls."""
     places = (event.location, *event.chain)
     return any(p.path == loop.path and loop.line <= p.line <= loop.end_line for p in places)

@@ -57,15 +57,14 @@ def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
     """A freeze that covers every adapter stands when training begins."""
     for model, adapter, cause in frozen_at_training(event):
         head = head_goes_on(adapter, cause)
+        others = head or _opens(cause) or not learns(model).no
+        if others and _came_frozen(model, adapter):
+            continue  # a probe on what was loaded for inference
         if cause.kind is Ev.FREEZE and not (_thawed_in_vain(cause, trace) or (head and not _of_base_too(cause))):
             yield Report(
                 cause,
                 f"freezes the adapter of {name_of(cause, 'model', 'the model')} that was injected before: "
-                + (
-                    "nothing is trained"
-                    if learns(model).no and not (head or _opens(cause))
-                    else "only other parts learn"
-                ),
+                + ("only other parts learn" if others else "nothing is trained"),
                 help="freeze the base model before the adapter is injected, or leave adapter parameters out of the freeze",
                 story=((adapter.event, "adapter injected here"), (event, "trained here")),
                 plan=freeze_first(cause, adapter.event),
@@ -77,6 +76,15 @@ def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
     for model in trained(event):
         yield from _partial(event, model, trace)
         yield from _frozen_children(event, model, trace)
+
+
+def _came_frozen(model: Obj, adapter: Adapter) -> bool:
+    """Whether an adapter was loaded frozen and never trained since: a freeze changes nothing then."""
+    if not adapter.loaded:
+        return False
+    ops = [op for member, one in adapters_of(model) if one is adapter for op in member.model.ops]
+    since = [op for op in ops if op.event.seq >= adapter.event.seq and op.adapter in (None, adapter)]
+    return any(op.event is adapter.event for op in since) and all(op.parts.get(Part.ADAPTER, Tri.NO).no for op in since)
 
 
 def _others_thawed(model: Obj, freeze: Event) -> bool:
@@ -140,7 +148,7 @@ def _partial(event: Event, model: Obj, trace: Trace) -> Iterator[Report]:
     """A freeze of a submodule that holds adapters."""
     for member, adapter in adapters_of(model):
         for op in partial_freezes(member.model, adapter):
-            if op.event.kind is not Ev.FREEZE:
+            if op.event.kind is not Ev.FREEZE or _came_frozen(member, adapter):
                 continue
             some = _as_all_blocks(adapter, op)
             whole = some or op
@@ -196,6 +204,7 @@ def _frozen_children(event: Event, model: Obj, trace: Trace) -> Iterator[Report]
                 freeze is None
                 or (freeze.model is not None and freeze.model.root is model.root)
                 or not _targets(adapter, path)
+                or _came_frozen(model, adapter)
             ):
                 continue
             later = (o for o in model.model.ops if o.event.seq > freeze.seq)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lora_lint.checks.accumulation import TRAINING_STEP
+from lora_lint.checks.accumulation import TRAINING_STEP, inside
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import held_models, name_of
 from lora_lint.findings import Applicability, FixPlan, MoveStatement, RemoveStatement
@@ -28,6 +28,8 @@ def scheduler_before_optimizer(event: Event, trace: Trace) -> Iterator[Report]:
         return
     if early is event or first.args.get("implicit") or not set(early.guards) <= set(first.guards):
         return
+    if _may_have_stepped(early, first, trace):
+        return
     yield Report(
         early,
         f"{name_of(early, 'scheduler', 'the scheduler')} steps before the optimizer: the first value of the schedule is skipped",
@@ -35,6 +37,14 @@ def scheduler_before_optimizer(event: Event, trace: Trace) -> Iterator[Report]:
         story=((first, "the optimizer steps only here"),),
         plan=_after(early, first),
     )
+
+
+def _may_have_stepped(early: Event, step: Event, trace: Trace) -> bool:
+    """Whether a loop was over before whose turns step now and then: the turns that we follow need not be those that do."""
+    loop = step.loop
+    if loop is None or inside(early, loop) or not any(guard.turns for guard in {*step.guards} - {*early.guards}):
+        return False
+    return any(inside(backward, loop) for backward in trace.before(early, Ev.BACKWARD))
 
 
 def _scheduled(scheduler: Obj | None, trace: Trace) -> Obj | None:
