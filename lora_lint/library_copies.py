@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from lora_lint.requirement_files import Source, Wanted
+from lora_lint.versions import BESIDE, CHECKOUT
 
 _OWN_VERSION = re.compile(r"""^__version__\s*=\s*["']([^"'\n]+)["']""", re.MULTILINE)
 
@@ -21,7 +22,7 @@ def imported(folder: Path, libraries: Iterable[str]) -> Iterator[Source]:
     libraries = frozenset(libraries)
     for inside in (*_folders(folder), *_folders(folder / "src")):
         if (library := os.path.basename(inside)) in libraries:
-            yield from _copy(folder, Path(inside), library)
+            yield from _copy(folder, Path(inside), library, BESIDE)
 
 
 def checked_out(folder: Path, libraries: Iterable[str]) -> Iterator[Source]:
@@ -30,7 +31,7 @@ def checked_out(folder: Path, libraries: Iterable[str]) -> Iterator[Source]:
     for inside in _folders(folder):
         sources = os.path.join(inside, "src")
         for library in libraries if os.path.isdir(sources) else ():
-            yield from _copy(folder, Path(sources, library), library)
+            yield from _copy(folder, Path(sources, library), library, CHECKOUT)
 
 
 def _folders(folder: Path) -> list[str]:
@@ -42,7 +43,7 @@ def _folders(folder: Path) -> list[str]:
         return []
 
 
-def _copy(folder: Path, package: Path, library: str) -> Iterator[Source]:
+def _copy(folder: Path, package: Path, library: str, kind: str) -> Iterator[Source]:
     """What a package says of itself, if it has the version of a release or of a state before one."""
     init = package / "__init__.py"
     try:
@@ -53,4 +54,4 @@ def _copy(folder: Path, package: Path, library: str) -> Iterator[Source]:
     if version is not None:
         name = str(canonicalize_name(library))
         label = init.relative_to(folder).as_posix()
-        yield Source(label, False, [Wanted(name, SpecifierSet(f"=={version}"))])
+        yield Source(label, False, [Wanted(name, SpecifierSet(f"=={version}"))], kind)

@@ -67,11 +67,12 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What one file says. label: its name for messages. lock: whether it is a lock file."""
+    """What one file says. label: its name for messages. lock: whether it is a lock file. copy: see `Target`."""
 
     label: str
     lock: bool
     wanted: list[Wanted]
+    copy: str = ""
 
 
 def read_folder(folder: Path, notes: list[str]) -> list[Source]:

@@ -73,7 +73,8 @@ class VersionFinder:
                 commits = {wanted.name for wanted in source.wanted if wanted.commit}
                 for name, choices in _by_name(source).items():
                     if name not in result or _says_more(choices, source.lock, result[name].choices):
-                        result[name] = Target(choices, source.label, outer, apart and not source.lock, name in commits)
+                        inside = apart and not source.lock
+                        result[name] = Target(choices, source.label, outer, inside, name in commits, source.copy)
             apart = apart or is_package(one)
             outer = outer or any(one.glob("[Rr][Ee][Aa][Dd][Mm][Ee]*"))
         return result

@@ -13,6 +13,7 @@ from packaging.version import InvalidVersion, Version
 Release = tuple[int, ...]
 
 _ANY = SpecifierSet("")
+BESIDE, CHECKOUT = "beside", "checkout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class Target:
     choices: the ranges it may come from, more than one when a lock file or markers leave several open; an empty
     specifier set is a name without a version. source: the file that says so, for messages. outer: it lies above a folder
     with a readme of its own, which may be a project of its own. apart: it lies above a package that is installed by itself,
-    and is no lock file, which may well cover that. commit: it names some commit, whose version is not said.
+    and is no lock file, which may well cover that. commit: it names some commit, whose version is not said. copy: it is a
+    copy in the project, which imports find first (BESIDE), or which is there to be installed (CHECKOUT).
     """
 
     choices: tuple[SpecifierSet, ...]
@@ -30,6 +32,7 @@ class Target:
     outer: bool = False
     apart: bool = False
     commit: bool = False
+    copy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,17 @@ class TargetVersions:
         target = self.targets.get(name)
         return target is not None and target.commit and not self.known(name)
 
+    def copied(self, library: str) -> str:
+        """How the project carries a copy of a library that gives it its version, "" when it does not."""
+        target = self.targets.get(str(canonicalize_name(library)))
+        return target.copy if target is not None else ""
+
+    def without(self, library: str) -> TargetVersions:
+        """The same with nothing said of one library."""
+        name = str(canonicalize_name(library))
+        kept = {key: target for key, target in self.targets.items() if key != name}
+        return replace(self, targets=kept, _answers={})
+
     def before_release(self, library: str) -> bool:
         """Whether the project runs with a state of a library before a release, such as 0.3.0.dev0: what that release brought
         may be in it or not."""
@@ -149,7 +163,8 @@ def relation(choice: SpecifierSet, query: SpecifierSet) -> bool | None:
     """Whether all versions of `choice` lie in `query` (True), none (False), or some, or it cannot be told (None).
 
     Ranges are compared on final releases; between x.y.2 and x.y.3 no further release is assumed. A pinned pre-release
-    (0.22.0.dev0) counts as lying between the release before and its own: unless both give the same answer, None.
+    (0.22.0.dev0) counts as lying between the release before and its own, a development state behind a release (0.11.2.dev0) as
+    going up to the next minor one, which most grow into: unless all give the same answer, None.
     """
     exact = exact_version(choice)
     if exact is not None and (exact.is_prerelease or exact.is_devrelease):
@@ -187,8 +202,11 @@ def _others(choice: SpecifierSet) -> SpecifierSet:
 def _relation_of_prerelease(exact: Version, query: SpecifierSet) -> bool | None:
     """Answer for a pre-release: that of the releases on both sides of it, if they agree."""
     base = Version(exact.base_version)
-    below = [point for point in _points((query, SpecifierSet(f"=={base}"))) if point < base]
-    answers = {_holds(query, base), *(_holds(query, point) for point in below[-1:])}
+    last = Version(f"{base.major}.{base.minor + 1}") if exact.is_devrelease and base.micro else base
+    points = _points((query, SpecifierSet(f"=={base}"), SpecifierSet(f"=={last}")))
+    below = [point for point in points if point < base]
+    answers = {_holds(query, point) for point in points if base <= point <= last}
+    answers |= {_holds(query, point) for point in below[-1:]}
     return answers.pop() if len(answers) == 1 else None
 
 

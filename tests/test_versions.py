@@ -73,6 +73,11 @@ def found(folder: Path, *lines: str) -> TargetVersions:
         ("==0.23.1.dev0", BUG, None),
         ("==0.24.0.dev0", BUG, False),
         ("==0.19.0rc1", BUG, False),
+        # a development state behind a release grows into the next minor one
+        ("==0.11.2.dev0", ">=0.12", None),
+        ("==0.11.2.dev0", "<0.13", True),
+        ("==0.12.0.dev0", "<0.13", True),
+        ("==0.11.2rc1", ">=0.12", False),
         (">=0.20.0rc1,<0.23", BUG, True),
         ("===0.22.2", BUG, True),
     ],

@@ -46,12 +46,16 @@ def complement(specifier: str) -> str:
 
 
 class Renames:
-    """The table, by call and argument, and by name."""
+    """The table, by call and argument, and by name. foreign: names that no release of a library has, but a fork; with the
+    library."""
 
-    def __init__(self, found: list[Rename], patches: Mapping | None = None) -> None:
+    def __init__(self, found: list[Rename], patches: Mapping | None = None, forks: Mapping | None = None) -> None:
         self._arguments = {(row.name, row.argument): row for row in found if row.argument}
         self._names = {row.name: row for row in found if not row.argument}
         self._patches = {key: frozenset(names(value)) for key, value in patches.data.items()} if patches else {}
+        self.foreign = (
+            {f"{key}.{name}": key for key, value in forks.data.items() for name in names(value)} if forks else {}
+        )
         self.words = frozenset(row.argument for row in found if row.argument)
 
     def patched_by(self, library: str) -> frozenset[str]:
@@ -91,11 +95,11 @@ def _callables(store: ApiStore, call: str) -> Iterator[str]:
 @lru_cache(maxsize=1)
 def renames() -> Renames:
     """The rename table, read once. KnowledgeError when it is broken."""
-    table = read_table("renames.yaml", frozenset({"arguments", "names", "patches"}))
+    table = read_table("renames.yaml", frozenset({"arguments", "names", "patches", "forks"}))
     found = [row for entry in rows(table, "arguments", _KEYS) for row in _arguments(entry)]
     found += [row for entry in rows(table, "names", _KEYS) for row in _names(entry)]
-    patches = table.data.get("patches")
-    return Renames(found, patches if isinstance(patches, Mapping) else None)
+    patches, forks = (table.data.get(key) for key in ("patches", "forks"))
+    return Renames(found, *(value if isinstance(value, Mapping) else None for value in (patches, forks)))
 
 
 def _range(entry: Mapping, key: str) -> str:

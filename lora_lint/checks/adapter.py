@@ -221,7 +221,7 @@ def adapter_injected_twice(event: Event, trace: Trace) -> Iterator[Report]:
                     continue  # the trainer merges what learned nothing yet: that changes nothing
                 if _virtual(first.config) or _virtual(second.role("config")):
                     continue
-                if event.kind is Ev.TRAINER and not by_trainer:
+                if (event.kind is Ev.TRAINER and not by_trainer) or _refused(second, trace):
                     continue
                 wrapped = second.args.get("peft", Tri.YES) is Tri.YES
                 lost = (
@@ -240,6 +240,13 @@ def adapter_injected_twice(event: Event, trace: Trace) -> Iterator[Report]:
                     if wrapped or (first.loaded and not by_trainer) or _used_after(first.event, second, trace)
                     else _of_a_fresh_start(first, second, trace),
                 )
+
+
+def _refused(injection: Event, trace: Trace) -> bool:
+    """Whether a trainer was given a model as its own reference too, which it does not take: the program ends there."""
+    trainer = injection.role("trainer")
+    made = (e for e in trace.of(Ev.TRAINER) if trainer is not None and e.role("trainer") is trainer)
+    return any(injection.model is not None and e.role("reference") is injection.model for e in made)
 
 
 def _of_a_fresh_start(first: Adapter, second: Event, trace: Trace) -> Severity:

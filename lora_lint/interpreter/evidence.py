@@ -74,7 +74,7 @@ def shown(nodes: Iterable[ir.Import | ir.Call], store: ApiStore) -> list[tuple[s
     for node in nodes:
         if isinstance(node, ir.Import):
             names.add(node)
-            found += [(row.library, row.held, f"it imports {row.name.rsplit('.', 1)[-1]}") for row in _imported(node)]
+            found += [(row.library, row.held, f"it imports {row.name.rsplit('.', 1)[-1]}") for row in imported(node)]
             continue
         name = names.meaning(node.func)
         for argument in (arg.name for arg in node.args) if name else ():
@@ -84,7 +84,20 @@ def shown(nodes: Iterable[ir.Import | ir.Call], store: ApiStore) -> list[tuple[s
     return found
 
 
-def _imported(node: ir.Import) -> Iterator[Rename]:
+def appends_to_path(node: ir.Call) -> bool:
+    """Whether a call is `sys.path.append(…)`: what lies there is found only where nothing of the name is installed."""
+    owner = node.func.value if isinstance(node.func, ir.Attr) and node.func.name == "append" else None
+    return isinstance(owner, ir.Attr) and owner.name == "path" and last_name(owner.value) == "sys"
+
+
+def forks(imports: Iterable[ir.Import]) -> frozenset[str]:
+    """The libraries of which imports take what only a fork has."""
+    foreign = renames().foreign
+    taken = (f"{node.module}.{name}" for node in imports if not node.level for name, _ in node.names or ())
+    return frozenset(foreign[name] for name in taken if name in foreign)
+
+
+def imported(node: ir.Import) -> Iterator[Rename]:
     """The rows of the names that an import takes from libraries."""
     for name, _ in () if node.level else node.names or ():
         row = renames().name(f"{node.module}.{name}")

@@ -34,7 +34,7 @@ from lora_lint.interpreter.values import (
     Value,
 )
 from lora_lint.lifecycle.heap import Obj, havoc
-from lora_lint.lifecycle.vocabulary import Ev, Kind, Verb
+from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri, Verb
 from lora_lint.syntax import ir
 
 _SELF = Ref("self")
@@ -149,6 +149,9 @@ def _apply(run: Run, effect: Effect, site: Site) -> Value:
     if effect.versions:
         holds = run.program.holds(run.module.path, effect.versions)
         if holds is False:
+            targets, path = run.program.targets, run.module.path
+            if effect.verb == "let" and effect.unknown != "skip" and targets.undecided(path, effect.versions):
+                site.env.values[effect.fields["let"]] = Tri.UNKNOWN
             return UNSET
         if holds is None:
             if effect.verb == "let" and effect.unknown == "skip":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from lora_lint.interpreter.evidence import Names, asks
+from lora_lint.interpreter.evidence import Names, appends_to_path, asks
 from lora_lint.interpreter.relevance import Heat, called_at
 from lora_lint.interpreter.walk import children, last_name, named_by_string
 from lora_lint.syntax import ir
@@ -25,8 +25,8 @@ class Definition:
 class Survey:
     """A file. mentioned: names and attributes in it, and names that it imports. made: by the last name of what is called,
     the names and attributes that are bound to what comes back. cold: calls by whose names alone one would take them to
-    change state. asks: whether it decides by version what it uses. shows: imports and calls with keywords that are not
-    tried, in order: they show versions."""
+    change state. asks: whether it decides by version what it uses. appends: whether it appends to `sys.path`. shows: imports
+    and calls with keywords that are not tried, in order: they show versions."""
 
     mentioned: set[str] = field(default_factory=set)
     made: dict[str, set[str]] = field(default_factory=dict)
@@ -34,6 +34,7 @@ class Survey:
     definitions: dict[int, Definition] = field(default_factory=dict)  # by identity of their nodes
     cold: set[int] = field(default_factory=set)  # by identity
     asks: bool = False
+    appends: bool = False
     shows: list[ir.Import | ir.Call] = field(default_factory=list)
 
 
@@ -64,6 +65,7 @@ def survey(unit: ir.Module, heat: Heat) -> Survey:
             if not tried and any(arg.name for arg in node.args):
                 found.shows.append(node)
             found.asks = found.asks or asks(node)
+            found.appends = found.appends or appends_to_path(node)
         elif isinstance(node, ir.Assign):
             if isinstance(node.value, ir.Call):
                 found.made.setdefault(last_name(node.value.func), set()).update(map(last_name, node.targets))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from lora_lint.apis.renames import renames
 from lora_lint.apis.store import ApiStore
-from lora_lint.interpreter.evidence import shown
+from lora_lint.interpreter.evidence import forks, imported, shown
 from lora_lint.interpreter.linking import Linker
 from lora_lint.interpreter.survey import Survey
 from lora_lint.syntax import ir
@@ -38,6 +38,12 @@ class Versions(Protocol):
     def before_release(self, library: str) -> bool:
         """Whether the project runs with a state of a library before a release."""
 
+    def copied(self, library: str) -> str:
+        """How the project carries a copy that gives a library its version: "beside", "checkout", or "" when it does not."""
+
+    def without(self, library: str) -> Versions:
+        """The same with nothing said of one library."""
+
     def describe(self, library: str) -> str | None:
         """The target as text, None when nothing is known."""
 
@@ -63,14 +69,29 @@ class Targets:
         self._dated: dict[str, Versions] = {}
         self._shown: dict[str, list[tuple[str, str, str]]] = {}
         self._patched: dict[str, frozenset[str]] = {}
+        self._forks: dict[str, frozenset[str]] = {}
         # By file and identity of the ranges, which belong to specs: the answer, and the ranges to keep them alive.
         self._holds: dict[str, dict[int, tuple[bool | None, Mapping[str, str]]]] = {}
 
     def declared(self, path: str) -> Versions:
         """What the project of a file says."""
         if path not in self._declared:
-            self._declared[path] = self._versions_for(path)
+            versions = self._versions_for(path)
+            for library in list(self._in_doubt(path, versions)):
+                versions = versions.without(library)
+            self._declared[path] = versions
         return self._declared[path]
+
+    def _in_doubt(self, path: str, versions: Versions) -> Iterator[str]:
+        """Libraries of which a file hardly uses the copy in the project: it imports what that version lacks, or only appends
+        to `sys.path` where a checkout may lie."""
+        survey = self._surveys[path]
+        rows = [row for node in survey.shows if isinstance(node, ir.Import) for row in imported(node)]
+        for library in self._store.libraries:
+            copy = versions.copied(library)
+            missing = (row for row in rows if copy and row.library == library)
+            if (copy == "checkout" and survey.appends) or any(versions.affected(library, r.gone) for r in missing):
+                yield library
 
     def holds(self, path: str, versions: Mapping[str, str]) -> bool | None:
         """Whether a range holds for the versions the file runs with. An unknown version is taken to be a new one: a range
@@ -84,19 +105,36 @@ class Targets:
         return known[key][0]
 
     def _one(self, path: str, library: str, specifier: str) -> bool | None:
+        ended = "<" in specifier or "==" in specifier
+        if library in self._forked(path):
+            return not ended  # no release: what one did once, or does no more, is not assumed
         dated = self._with_evidence(path)
         answer = dated.affected(library, specifier)
-        ended = "<" in specifier or "==" in specifier
         if answer is None and (dated.before_release(library) or (ended and dated.newest_likely(library))):
             return False
         if answer is None and not ended and dated.affected(library, _NEWEST) is not False:
             return True
         return answer
 
+    def undecided(self, path: str, versions: Mapping[str, str]) -> bool:
+        """Whether a file runs with a state before a release, which may be as in a range or not."""
+        dated = self._with_evidence(path)
+        return any(
+            dated.before_release(library) and dated.affected(library, specifier) is None
+            for library, specifier in versions.items()
+        )
+
     def may_predate(self, path: str, versions: Mapping[str, str]) -> bool:
         """Whether what a file runs with may be older than the first version of a range: some commit, of nobody knows when."""
         began = [library for library, specifier in versions.items() if ">" in specifier]
         return any(self._with_evidence(path).some_commit(library) for library in began)
+
+    def _forked(self, path: str) -> frozenset[str]:
+        """Libraries of which a file, or one linked with it, uses what only a fork has."""
+        if path not in self._forks:
+            linked = (path, *self._linker.neighbours(path))
+            self._forks[path] = frozenset().union(*(forks(self._surveys[one].imports) for one in linked))
+        return self._forks[path]
 
     def _with_evidence(self, path: str) -> Versions:
         if path not in self._dated:
@@ -127,7 +165,8 @@ class Targets:
         arguments that their own releases do not."""
         if path not in self._patched:
             libraries = {name for one in (path, *self._linker.neighbours(path)) for name in self._linker.libraries(one)}
-            self._patched[path] = frozenset().union(*(renames().patched_by(name) for name in libraries))
+            patched = frozenset().union(*(renames().patched_by(name) for name in libraries))
+            self._patched[path] = patched | self._forked(path)
         return self._patched[path]
 
 
