@@ -103,10 +103,12 @@ class TargetVersions:
         target = self.targets.get(str(canonicalize_name(library)))
         return target.copy if target is not None else ""
 
-    def without(self, library: str) -> TargetVersions:
-        """The same with nothing said of one library."""
+    def doubted(self, library: str, wholly: bool) -> TargetVersions:
+        """The same where a library may as well be of any version, or (wholly) where nothing is said of it."""
         name = str(canonicalize_name(library))
         kept = {key: target for key, target in self.targets.items() if key != name}
+        if not wholly and name in self.targets:
+            kept[name] = replace(self.targets[name], choices=(*self.targets[name].choices, _ANY))
         return replace(self, targets=kept, _answers={})
 
     def before_release(self, library: str) -> bool:
@@ -114,7 +116,10 @@ class TargetVersions:
         may be in it or not."""
         name = str(canonicalize_name(library))
         target = self.targets.get(name)
-        pins = [exact_version(choice & self._shown(name)) for choice in (target.choices if target else (_ANY,))]
+        choices = target.choices if target is not None else (_ANY,)
+        if target is not None and target.copy:  # in doubt or not
+            choices = tuple(choice for choice in choices if str(choice))
+        pins = [exact_version(choice & self._shown(name)) for choice in choices]
         return all(pin is not None and pin.is_prerelease for pin in pins)
 
     def describe(self, library: str) -> str | None:

@@ -41,8 +41,8 @@ class Versions(Protocol):
     def copied(self, library: str) -> str:
         """How the project carries a copy that gives a library its version: "beside", "checkout", or "" when it does not."""
 
-    def without(self, library: str) -> Versions:
-        """The same with nothing said of one library."""
+    def doubted(self, library: str, wholly: bool) -> Versions:
+        """The same where a library may as well be of any version, or (wholly) where nothing is said of it."""
 
     def describe(self, library: str) -> str | None:
         """The target as text, None when nothing is known."""
@@ -77,21 +77,21 @@ class Targets:
         """What the project of a file says."""
         if path not in self._declared:
             versions = self._versions_for(path)
-            for library in list(self._in_doubt(path, versions)):
-                versions = versions.without(library)
+            for library, wholly in list(self._in_doubt(path, versions)):
+                versions = versions.doubted(library, wholly)
             self._declared[path] = versions
         return self._declared[path]
 
-    def _in_doubt(self, path: str, versions: Versions) -> Iterator[str]:
-        """Libraries of which a file hardly uses the copy in the project: it imports what that version lacks, or only appends
-        to `sys.path` where a checkout may lie."""
+    def _in_doubt(self, path: str, versions: Versions) -> Iterator[tuple[str, bool]]:
+        """Libraries of which a file may not use the copy in the project, as it only appends to `sys.path` where a checkout may
+        lie, or certainly does not (True): it imports what that version lacks."""
         survey = self._surveys[path]
         rows = [row for node in survey.shows if isinstance(node, ir.Import) for row in imported(node)]
         for library in self._store.libraries:
             copy = versions.copied(library)
-            missing = (row for row in rows if copy and row.library == library)
-            if (copy == "checkout" and survey.appends) or any(versions.affected(library, r.gone) for r in missing):
-                yield library
+            lacks = any(row.library == library and versions.affected(library, row.gone) for row in rows)
+            if copy and (lacks or (copy == "checkout" and survey.appends)):
+                yield library, lacks
 
     def holds(self, path: str, versions: Mapping[str, str]) -> bool | None:
         """Whether a range holds for the versions the file runs with. An unknown version is taken to be a new one: a range
