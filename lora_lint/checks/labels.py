@@ -33,15 +33,17 @@ def eos_masked_as_padding(event: Event, trace: Trace) -> Iterator[Report]:
         seen.append(collator)
         cause = _pads_with_end(tokenizer, trace) if isinstance(tokenizer, Obj) else None
         if cause is not None and isinstance(tokenizer, Obj):
-            maybe = _may_bring_padding(tokenizer)
+            maybe, endless = _may_bring_padding(tokenizer), given(tokenizer.facts, "encodes") and not trace.ends()
             yield Report(
                 collator.site,
                 "masks the end token: padding and end are one token, and this collator takes padding out of the labels, "
-                "so the model never learns to stop" + (" (where the checkpoint has no padding token)" if maybe else ""),
+                "so the model never learns to stop"
+                + (" (where the checkpoint has no padding token)" if maybe else "")
+                + (" (where the texts bring an end token: nothing here puts one behind them)" if endless else ""),
                 help="use a padding token of its own, or make labels yourself and pad them by position (DataCollatorForSeq2Seq)",
                 story=((cause, "the padding token becomes the end token here"), (training, "trained here")),
                 plan=_own_padding(cause, tokenizer, training),
-                severity=Severity.INFO if maybe else None,
+                severity=Severity.INFO if maybe or endless else None,
                 unless=elsewhere,
             )
     yield from _masked_by_hand(training, trace)

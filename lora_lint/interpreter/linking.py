@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from lora_lint.apis.store import ApiStore
 from lora_lint.interpreter.survey import Survey
+from lora_lint.interpreter.text_ends import may_end
 from lora_lint.modules import ModuleIndex, top_without_repository
 from lora_lint.syntax import ir
 
@@ -60,6 +61,7 @@ class Linker:
         self._found: dict[tuple[str, str, int], str | None] = {}
         self._store = store
         self._copies: dict[str, bool] = {}
+        self._ends: dict[str, bool] = {}
 
     def find(self, importer: str, module: str, level: int) -> str | None:
         """Path of the module that `importer` imports, None when it is not a file of the project."""
@@ -115,6 +117,20 @@ class Linker:
                     self._linked[one].add(other)
                     self._linked[other].add(one)
         return frozenset(self._linked[path])
+
+    def may_end_texts(self, path: str) -> bool:
+        """Whether a file, or what it imports at any remove, may put an end token behind texts."""
+        seen, stack = {path}, [path]
+        while stack:
+            one = stack.pop()
+            if one not in self._ends:
+                self._ends[one] = may_end(self._units[one].body)
+            if self._ends[one]:
+                return True
+            fresh = set(self._imports(one)) - seen
+            seen |= fresh
+            stack += fresh
+        return False
 
     def libraries(self, path: str) -> frozenset[str]:
         """Top-level names of what a file imports, wherever in it."""

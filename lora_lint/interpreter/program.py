@@ -269,6 +269,7 @@ class Program:
 
         def follow(oracle: Oracle) -> Outcome:
             run = Run(self, oracle, patience)
+            run.trace.ends = lambda: self.linker.may_end_texts(path)
             reports = self._subscribe(run)
             try:
                 body(run)

@@ -186,10 +186,11 @@ Subscriber = Callable[[Event], None]
 
 class Trace:
     """The events of one path through the program, newest last. left: whether one of the commands that start it leaves an
-    option at its default; None when none is known."""
+    option at its default; None when none is known. ends: whether its code may put an end token behind texts."""
 
     def __init__(self) -> None:
         self.left: Callable[[str], bool | None] = lambda option: None
+        self.ends: Callable[[], bool] = lambda: True
         self.events: list[Event] = []
         self.objects: list[Obj] = []
         self.skipped: list[Guard] = []  # conditions whose other arm does something to the lifecycle

@@ -238,3 +238,47 @@ def test_clipping_in_a_branch_that_is_off_by_default(amp: str, severities: list[
     text = LOOP + CLIP.format(amp=amp, enabled="True", used="amp")
     found = analyse_texts({str(tmp_path / "loop.py"): text}, {}, tmp_path)
     assert [one.severity.value for one in found if one.code == "LL503"] == severities
+
+
+TEXTS = """
+from datasets import load_dataset
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForLanguageModeling, Trainer, TrainingArguments
+
+tokenizer = AutoTokenizer.from_pretrained("meta-llama/Llama-2-7b-hf"{options})
+tokenizer.{pad}
+model = AutoModelForCausalLM.from_pretrained("meta-llama/Llama-2-7b-hf")
+model = get_peft_model(model, LoraConfig(r=8, target_modules=["q_proj"], task_type="CAUSAL_LM"))
+data = load_dataset("json", data_files="train.jsonl", split="train")
+data = data.map(lambda row: tokenizer(row["text"]{end}, truncation=True))
+collator = DataCollatorForLanguageModeling(tokenizer, mlm=False)
+Trainer(model, TrainingArguments("out"), train_dataset=data, data_collator=collator).train()
+print(tokenizer.decode(model.generate(eos_token_id=tokenizer.eos_token_id)[0], skip_special_tokens=True))
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "pad", "end", "severity"),
+    [
+        ("", "pad_token = tokenizer.eos_token", "", "info"),
+        ("", 'add_special_tokens({"pad_token": tokenizer.eos_token})', "", "info"),
+        (", add_eos_token=False", "pad_token_id = tokenizer.eos_token_id", "", "info"),
+        (", add_eos_token=True", "pad_token = tokenizer.eos_token", "", "warning"),
+        ("", "pad_token = tokenizer.eos_token", " + tokenizer.eos_token", "warning"),
+        ("", "pad_token = tokenizer.eos_token", " + '</s>'", "warning"),
+    ],
+)
+def test_texts_without_an_end_token_have_none_to_mask(
+    options: str, pad: str, end: str, severity: str, tmp_path: Path
+) -> None:
+    texts = {"train.py": TEXTS.format(options=options, pad=pad, end=end)}
+    assert [one.severity.value for one in analyse_texts(texts, {}, tmp_path) if one.code == "LL404"] == [severity]
+
+
+def test_an_end_put_there_in_another_file_counts(tmp_path: Path) -> None:
+    helper = "def ended(row, tokenizer):\n    return row['text'] + tokenizer.eos_token\n"
+    text = TEXTS.format(options="", pad="pad_token = tokenizer.eos_token", end="")
+    text = "from helper import ended\n" + text.replace('row["text"]', "ended(row, tokenizer)")
+    files = {str(tmp_path / "train.py"): text, str(tmp_path / "helper.py"): helper}
+    found = analyse_texts(files, {}, tmp_path)
+    assert [one.severity.value for one in found if one.code == "LL404"] == ["warning"]
