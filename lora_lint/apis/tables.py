@@ -70,6 +70,7 @@ class Architectures:
     roles: PyMapping[str, tuple[str, ...]]
     connectors: PyMapping[str, tuple[str, ...]]
     seeing: PyMapping[str, tuple[str, ...]]
+    refused: PyMapping[str, tuple[str, ...]]
     towers: PyMapping[str, frozenset[str]]
     _asked: dict[tuple[str, str], Family | None] = field(default_factory=dict, compare=False, repr=False)
 
@@ -94,7 +95,8 @@ class Architectures:
             return None
         seeing = self.seeing["families"] if short in self.seeing["classes"] else None
         possible = (family for family in self.families if seeing is None or family.name in seeing)
-        return next((family for family in possible if family.checkpoints.search(checkpoint.lower())), None)
+        found = next((family for family in possible if family.checkpoints.search(checkpoint.lower())), None)
+        return found if found is None or found.name not in self.refused.get(short, ()) else None
 
     def role(self, module: str) -> frozenset[str]:
         """What a module of this name may do in a layer; empty for names that we do not know."""
@@ -154,6 +156,7 @@ _ARCHITECTURE_KEYS = frozenset(
         "roles",
         "connectors",
         "seeing",
+        "refused",
         "towers",
     ]
 )
@@ -199,5 +202,6 @@ def architectures() -> Architectures:
         roles={key: names(value) for key, value in table.data["roles"].data.items()},
         connectors={key: names(value) for key, value in table.data["connectors"].data.items()},
         seeing={key: names(value) for key, value in table.data["seeing"].data.items()},
+        refused={key: names(value) for key, value in table.data["refused"].data.items()},
         towers={key: frozenset(names(value)) for key, value in table.data["towers"].data.items()},
     )
