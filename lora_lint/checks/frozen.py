@@ -79,12 +79,13 @@ def freeze_after_injection(event: Event, trace: Trace) -> Iterator[Report]:
 
 
 def _came_frozen(model: Obj, adapter: Adapter) -> bool:
-    """Whether an adapter was loaded frozen and never trained since: a freeze changes nothing then."""
+    """Whether an adapter was loaded frozen and nothing is known to have thawed it: a freeze changes nothing then."""
     if not adapter.loaded:
         return False
     ops = [op for member, one in adapters_of(model) if one is adapter for op in member.model.ops]
     since = [op for op in ops if op.event.seq >= adapter.event.seq and op.adapter in (None, adapter)]
-    return any(op.event is adapter.event for op in since) and all(op.parts.get(Part.ADAPTER, Tri.NO).no for op in since)
+    answers = [op.parts[Part.ADAPTER] for op in since if Part.ADAPTER in op.parts]
+    return bool(answers) and answers[0].no and Tri.YES not in answers
 
 
 def _others_thawed(model: Obj, freeze: Event) -> bool:
