@@ -342,13 +342,8 @@ def _write_object(run: Run, value: Obj, name: str, new: Value, node: ir.Attr) ->
         run.use(new)  # a part of the model from now on
     if value.kind is Kind.TOKENIZER and not name.startswith("_"):
         run.emit(Ev.TOKENS, node, {"tokenizer": value}, {"name": name, "value": new})
-    if (
-        isinstance(new, Obj)
-        and new.kind is Kind.ADAPTER_CONFIG
-        and value.kind is not Kind.OBJECT
-        and value.user_class is None
-    ):
-        run.witnesses.add(("config-used", new.site))
+    if value.kind is not Kind.OBJECT and value.user_class is None:
+        items.use_configs(run, [new])
     if value.kind is Kind.ADAPTER_CONFIG:
         value.facts[records.fact_name(name)] = new
         value.facts[f"set:{records.fact_name(name)}"] = run.statement

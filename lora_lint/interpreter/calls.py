@@ -186,8 +186,7 @@ def escape(run: Run, args: Args, node: ir.Node) -> None:
         elif isinstance(value, Obj):
             run.witnesses.add(("escaped", value.root.site))
             if value.user_class is not None:
-                held = (v for v in value.attrs.values() if isinstance(v, Obj) and v.kind is Kind.ADAPTER_CONFIG)
-                run.witnesses.update(("config-used", v.site) for v in held)
+                item_access.use_configs(run, value.attrs.values())
             if value.kind is Kind.ADAPTER_CONFIG:
                 run.witnesses.add(("config-used", value.site))
             elif value.kind is Kind.MODEL:

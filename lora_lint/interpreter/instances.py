@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lora_lint.interpreter.calls as calls
+import lora_lint.interpreter.items as item_access
 import lora_lint.interpreter.specs as specs
 from lora_lint.interpreter import class_calls, enums, losses, records
 from lora_lint.interpreter.arguments import Args
@@ -67,5 +68,4 @@ def _note_tuner(run: Run, args: Args) -> None:
     own, a changed copy of peft's classes."""
     given = list(losses.leaves(args.values()))
     if any(isinstance(value, Obj) and value.kind is Kind.MODEL for value in given):
-        configs = (value for value in given if isinstance(value, Obj) and value.kind is Kind.ADAPTER_CONFIG)
-        run.witnesses.update(("config-used", config.site) for config in configs)
+        item_access.use_configs(run, given)

@@ -6,6 +6,7 @@ import lora_lint.interpreter.attributes as attributes
 import lora_lint.interpreter.calls as calls
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.evaluate as evaluation
+import lora_lint.interpreter.items as item_access
 import lora_lint.interpreter.iteration as iteration
 from lora_lint.interpreter import encodings, rows, tensors
 from lora_lint.interpreter.describe import variable
@@ -40,8 +41,8 @@ def bind(run: Run, target: ir.Item, value: Value, scope: Scope) -> None:
     elif isinstance(container, Sym) and (isinstance(index, Const) or container.loader is not None):
         container.loader = None  # not the batch that came out of the loader any more
         container.attrs[f"[{key_of(index)}]"] = value
-    elif isinstance(value, Obj) and value.kind is Kind.ADAPTER_CONFIG:
-        run.witnesses.add(("config-used", value.site))
+    else:
+        item_access.use_configs(run, [value])
 
 
 def _into_object(run: Run, container: Obj, index: Value, value: Value, target: ir.Item) -> None:
@@ -63,8 +64,8 @@ def _into_object(run: Run, container: Obj, index: Value, value: Value, target: i
             _into_dict(held, index, value)
         else:
             _into_list(held, index, value)
-    elif isinstance(value, Obj) and value.kind is Kind.ADAPTER_CONFIG:
-        run.witnesses.add(("config-used", value.site))
+    else:
+        item_access.use_configs(run, [value])
 
 
 def _into_dict(container: DictVal, index: Value, value: Value) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from functools import reduce
 
 import lora_lint.interpreter.attributes as attributes
@@ -11,7 +11,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import encodings, factories, found_modules
+from lora_lint.interpreter import encodings, factories, found_modules, losses
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.keys import compound, joined, one_of_texts
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName, ParamSet
@@ -141,6 +141,15 @@ def unknown_entry(run: Run, value: DictVal, index: Value, node: ir.Node) -> Sym:
     if configs:
         return Sym((_ENTRY, tuple(configs), key_of(index), run.loc(node)))
     return run.fresh(node, data=_holds_numbers(value))
+
+
+def use_configs(run: Run, values: Iterable[Value]) -> None:
+    """Something is made of what is in these values: each adapter config that is one of them, or may be, counts as used."""
+    for value in losses.leaves(values):
+        if isinstance(value, Obj) and value.kind is Kind.ADAPTER_CONFIG:
+            run.witnesses.add(("config-used", value.site))
+        elif isinstance(value, Sym):
+            use_entry(run, value)
 
 
 def use_entry(run: Run, value: Sym) -> None:

@@ -69,7 +69,7 @@ def apply_call(
     env.scope = scope
     site = Site(env, node, scope, len(run.trace.events), name)
     result = _run_effects(run, spec.effects, site)
-    _use_configs(run, args)
+    item_access.use_configs(run, args.values())
     return Const(None) if result is UNSET and spec.effects else run.fresh(node) if result is UNSET else result
 
 
@@ -128,19 +128,6 @@ def _choose(run: Run, specs: tuple[CallSpec, ...]) -> CallSpec | None:
             return spec
     gone = (spec for spec in specs if any("<" in one or "==" in one for one in spec.versions.values()))
     return next(gone, None)
-
-
-def _use_configs(run: Run, args: Args) -> None:
-    """Adapter configs handed to a call that makes something of them count as used."""
-    for value in args.values():
-        if isinstance(value, Obj) and value.kind is Kind.ADAPTER_CONFIG:
-            run.witnesses.add(("config-used", value.site))
-        elif isinstance(value, Sym):
-            item_access.use_entry(run, value)
-        elif isinstance(value, (SeqVal, DictVal)):
-            for item in value.items if isinstance(value, SeqVal) else value.items.values():
-                if isinstance(item, Obj) and item.kind is Kind.ADAPTER_CONFIG:
-                    run.witnesses.add(("config-used", item.site))
 
 
 def _apply(run: Run, effect: Effect, site: Site) -> Value:

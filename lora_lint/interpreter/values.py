@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lora_lint.interpreter.class_order import linear
 from lora_lint.interpreter.turns import Turn
 from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.vocabulary import Kind
 from lora_lint.location import Location
 
 if TYPE_CHECKING:
@@ -362,7 +363,9 @@ def join(a: Value, b: Value) -> Value:
             out.append(value)
     if len(out) == 1:
         return out[0]
-    if len(out) > 6 or any(isinstance(value, (SeqVal, DictVal)) for value in out):
+    # Each adapter config is remembered: which ones are applied refutes that they never are.
+    too_many = len(out) > 6 and not all(isinstance(v, Obj) and v.kind is Kind.ADAPTER_CONFIG for v in out)
+    if too_many or any(isinstance(value, (SeqVal, DictVal)) for value in out):
         return Sym(object(), "")
     return Choice(tuple(out))
 
