@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 
 from lora_lint.checks.base import Report, check
 from lora_lint.checks.common import (
@@ -27,7 +27,7 @@ from lora_lint.findings import (
     Unwrap,
 )
 from lora_lint.lifecycle.heap import Copy, Obj, trainable
-from lora_lint.lifecycle.trace import GRADIENT_READ, MODE_WRITTEN, Event, Tensor, Trace
+from lora_lint.lifecycle.trace import GRADIENT_READ, MODE_WRITTEN, Event, Guard, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Mode, Tri
 from lora_lint.location import Location
 
@@ -55,7 +55,7 @@ def loss_detached(event: Event, trace: Trace) -> Iterator[Report]:
     loss = _loss(event)
     if loss is None or loss.graph is not Graph.DETACHED or loss.cut_at is None or loss.hack_at is not None:
         return
-    if loss.cut in _HOW:
+    if loss.cut in _HOW and not _of_one_turn(loss.cut_guards, event):
         name = f"`{loss.name}`" if loss.name else "the loss"
         story: list[tuple[Event, str]] = [(source, "forward here") for source in loss.sources[:1]]
         yield Report(
@@ -69,6 +69,14 @@ def loss_detached(event: Event, trace: Trace) -> Iterator[Report]:
             plan=_keep_attached(loss),
             guards=loss.cut_guards,
         )
+
+
+def _of_one_turn(guards: Iterable[Guard], backward: Event) -> bool:
+    """Whether something happens in some turns only of a loop that is over when the backward comes: the turn whose values
+    are left, the last one, may be another (a sampler that records gradients in its last step alone)."""
+    places = (backward.location, *backward.chain)
+    loops = (guard.varies for guard in guards if guard.varies is not None)
+    return any(not any(map(loop.covers, places)) for loop in loops)
 
 
 @check("LL201", on=Ev.END)
@@ -133,7 +141,9 @@ def _adapted_forwards(
                 for e in trace.of(Ev.FORWARD)
                 if start < e.seq < backward.seq and e.model and e.model.root is part.root and not _passes_by(e, part)
             ]
-            if not any(guard.turns and not guard.default for e in forwards for guard in e.guards):
+            in_turns = any(guard.turns and not guard.default for e in forwards for guard in e.guards)
+            chosen = [guard for e in forwards for guard in e.args.get("grad_guards", ())]
+            if not in_turns and not _of_one_turn(chosen, backward):
                 yield part, certain, forwards
 
 
@@ -202,6 +212,8 @@ def training_under_no_grad(event: Event, trace: Trace) -> Iterator[Report]:
     """The forward that the loss comes from ran without recording gradients."""
     loss = _loss(event)
     if loss is None or loss.cut is not Cut.NO_GRAD or loss.graph is not Graph.DETACHED or loss.cut_at is None:
+        return
+    if _of_one_turn(loss.cut_guards, event):
         return
     yield Report(
         loss.context_at or loss.cut_at,

@@ -9,6 +9,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.sharing as sharing
+import lora_lint.interpreter.varying as varying
 from lora_lint.interpreter import walk
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.parameter_values import ParamIter, ParamSet
@@ -29,11 +30,12 @@ def if_(run: Run, node: ir.If, scope: Scope) -> None:
     """Follow an `if`: the arm that is known, the one that this path takes, or both."""
     answer = conditions.test(run, node.test, scope, node)
     if answer.known:
-        guard = conditions.behind(run, node)
-        with run.guarded(guard):
+        guard, varies = conditions.behind(run, node), varying.known(run, node, answer.yes)
+        with run.guarded(guard), varying.passed(run, varies):
             _arm(run, node.body if answer.yes else node.orelse, scope, guard is not None)
         if guard is not None and _skips(node.orelse if answer.yes else node.body):
             run.guards.append(guard)
+        varying.rest_of_turn(run, varies, node.orelse if answer.yes else node.body)
         return
     remembered = run.last_condition
     if run.param_loops:
@@ -59,7 +61,9 @@ def if_(run: Run, node: ir.If, scope: Scope) -> None:
         with run.guarded(guard):
             _arm(run, taken, scope, True)
         if other_leaves == "returns":
-            run.guards.append(Guard(guard.key, guard.text, guard.arm, True))  # the rest of this function
+            rest = Guard(guard.key, guard.text, guard.arm, True, varies=guard.varies)
+            run.guards.append(rest)  # the rest of this function
+        varying.rest_of_turn(run, guard, node.orelse if guard.arm else node.body)
         return
     _join_arms(run, node, scope)
 
@@ -97,9 +101,12 @@ def _go_on(run: Run, node: ir.If, remembered: tuple[ir.Node, Value] | None, arm:
         run.oracle.assume(value.key, arm)
     if run.loop is not None and isinstance(other[-1], (ir.Jump, ir.Return)):
         run.witnesses.add((BROKEN_OFF, run.loop))
-    execution.block(run, node.body if arm else node.orelse, scope)
+    key = value.key if isinstance(value, Sym) else None
+    guard = Guard(key, describe(node.test), arm, True, varies=varying.loop_of(run, node.test, key))
+    with varying.passed(run, guard):
+        execution.block(run, node.body if arm else node.orelse, scope)
+    varying.rest_of_turn(run, guard, other)
     if isinstance(value, Sym) and _skips(other):
-        guard = Guard(value.key, describe(node.test), arm, True)
         conditions.remember(run, value.key, guard)
         run.guards.append(guard)
 
@@ -168,7 +175,7 @@ def _touches_objects(run: Run, node: ir.If, scope: Scope) -> bool:
 def _join_arms(run: Run, node: ir.If, scope: Scope) -> None:
     """Run both arms of a condition that decides nothing about the lifecycle, and join what they assign."""
     body = (*node.body, *node.orelse)
-    places: list[tuple[dict[str, Value], str]] = [(scope.names, name) for name in _assigned(body)]
+    places: list[tuple[dict[str, Value], str]] = [(scope.names, name) for name in assigned(body)]
     for owner, name in _attributes(body, scope):
         run.keep(owner.attrs, name)
         places.append((owner.attrs, name))
@@ -245,7 +252,7 @@ def _either(a: Value, b: Value) -> Value:
     return join(a, b)
 
 
-def _assigned(body: Iterable[ir.Stmt]) -> list[str]:
+def assigned(body: Iterable[ir.Stmt]) -> list[str]:
     """Names that statements bind, nested blocks included."""
     return list(dict.fromkeys(target.id for target in _targets(body) if isinstance(target, ir.Name)))
 

@@ -147,7 +147,7 @@ def unknown_call(run: Run, callee: Value, args: Args, node: ir.Node) -> Value:
                 Cut.NO_GRAD,
                 run.loc(node),
                 run.statement,
-                tuple(run.guards),
+                run.conditions(),
                 context_at=run.grad[-1].at,
             )
         losses.note_computed(run, args.values(), node)

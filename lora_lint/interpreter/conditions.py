@@ -8,6 +8,7 @@ from functools import reduce
 
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.items as item_access
+import lora_lint.interpreter.varying as varying
 from lora_lint.interpreter import config_files, fallbacks, filters, masks, module_classes, rows, sentinels, tensors
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import compound, never_empty, never_none, question
@@ -185,7 +186,8 @@ def choose(run: Run, node: ir.Expr, owner: ir.Node, default: bool | None = None,
     value = remembered[1] if remembered is not None and remembered[0] is owner else run.fresh(owner)
     arm, natural = decide(run, value, owner, default, rank)
     key = value.key if isinstance(value, Sym) else ("at", run.module.path, owner.loc)
-    guard = Guard(key, describe(node), arm, natural, _counts(run, key), fallbacks.takes(run, value, arm))
+    unset = fallbacks.takes(run, value, arm)
+    guard = Guard(key, describe(node), arm, natural, _counts(run, key), unset, varying.loop_of(run, node, key))
     remember(run, key, guard)
     return guard
 

@@ -18,7 +18,7 @@ import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import gathering, generators, probes, tensors
+from lora_lint.interpreter import gathering, generators, probes, tensors, varying
 from lora_lint.interpreter.keys import joined
 from lora_lint.interpreter.parameter_values import PARAMETERS, Element, ParamIter, ParamSet
 from lora_lint.interpreter.relevance import called_names
@@ -193,6 +193,7 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
     outer, run.loop = run.loop, run.loc(node)
     around, run.alone = run.alone, node.body[0] if len(node.body) == 1 else None
     run.loops.append(run.loop)
+    varying.note(run, node)
     try:
         if isinstance(iterable, Generator):
             turns = generators.loop(run, node, iterable, scope, generators.turns(iterable, node, limit))
@@ -224,7 +225,7 @@ def _told(run: Run, item: Value) -> bool:
 
 def _turn(run: Run, body: tuple[ir.Stmt, ...], scope: Scope, more: bool = True) -> bool:
     """One turn of a loop; False when it broke out. more: whether there may be more turns than are run."""
-    guards, outer = len(run.guards), run.turn
+    guards, passed, outer = len(run.guards), len(run.passed), run.turn
     if more:
         run.turns += 1
         run.turn = run.turns
@@ -242,12 +243,14 @@ def _turn(run: Run, body: tuple[ir.Stmt, ...], scope: Scope, more: bool = True) 
     finally:
         run.turn = outer
         del run.guards[guards:]
+        del run.passed[passed:]
     return True
 
 
 def _while(run: Run, node: ir.While, scope: Scope) -> None:
     outer, run.loop = run.loop, run.loc(node)
     run.loops.append(run.loop)
+    varying.note(run, node)
     run.witnesses.add((BROKEN_OFF, run.loop))
     try:
         for _ in range(iteration.LOOP_TURNS if run.program.hot_block(node.body) else 1):

@@ -7,17 +7,20 @@ from typing import Any
 
 from lora_lint.interpreter.values import ModuleVal, SeqVal
 from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import Guard
 from lora_lint.lifecycle.vocabulary import Tri
 from lora_lint.location import Location
 
 
 @dataclass(slots=True)
 class GradMode:
-    """Whether gradients are recorded here, and the block or decorator that says so."""
+    """Whether gradients are recorded here, the block or decorator that says so, and the conditions under which its context
+    was made."""
 
     on: Tri
     at: Location | None = None
     form: str = ""  # "block" (a with block) or "decorator", "" for a statement
+    guards: tuple[Guard, ...] = ()
 
 
 @dataclass(slots=True)

@@ -173,7 +173,7 @@ def enter_context(run: Run, context: Obj, at: Location, stack: ExitStack, form: 
     """Enter a context object: grad mode, a named context, a model whose adapters are off inside."""
     stack.enter_context(run.inside(context))
     if "grad" in context.facts:
-        stack.enter_context(run.grad_mode(grad_answer(context), at, form))
+        stack.enter_context(run.grad_mode(grad_answer(context), at, form, context.guards))
     name = context.facts.get("context")
     if isinstance(name, Const):
         name = name.value

@@ -114,6 +114,7 @@ class Program:
         self._steps: Counter[str] = Counter()  # taken so far, by the file that was started from
         self.places: dict[ir.Node, Location] = {}  # of nodes that a run asked for
         self.arms: dict[ir.If, tuple[tuple[str, ...], tuple[str, ...]]] = {}  # names in conditions' arms (branches.py)
+        self.sets: dict[Location, frozenset[str]] = {}  # names that loops set (varying.py)
         self._flips = Flips()
         self._outlines: dict[str, ModuleVal] = {}
         self._tests: dict[str, bool] = {}

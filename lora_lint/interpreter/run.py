@@ -52,6 +52,7 @@ class Run:
         self.stack: list[object] = []  # paths of modules, frames of functions
         self.callee: ir.FunctionDef | ir.Lambda | None = None  # the function called last that still runs
         self.guards: list[Guard] = []
+        self.passed: list[Guard] = []  # conditions of this turn of a loop that matter to what loses its graph alone
         self.contexts: list[str] = []
         self.within: list[Obj] = []
         self.entered: Entered | None = None
@@ -226,6 +227,7 @@ class Run:
         if kind is Ev.FORWARD:
             mode = self.grad[-1]
             event.args["grad"], event.args["grad_at"], event.args["grad_form"] = mode.on, mode.at, mode.form
+            event.args["grad_guards"] = mode.guards
             event.args["entered"] = self.entered
         if "forked" in self.contexts:
             event.adapters = ()  # it happens to a copy of the objects
@@ -280,6 +282,11 @@ class Run:
         for value in args.values():
             self.use(value)
 
+    def conditions(self) -> tuple[Guard, ...]:
+        """The conditions under which something loses its graph here."""
+        chosen = () if self.grad[-1].on.yes else self.grad[-1].guards
+        return tuple(dict.fromkeys((*self.guards, *self.passed, *chosen)))
+
     # --- nesting ---
 
     def guarded(self, guard: Guard | None) -> AbstractContextManager[None]:
@@ -332,9 +339,9 @@ class Run:
             self.entered = before
 
     @contextmanager
-    def grad_mode(self, on: Tri, at: Location | None, form: str = "") -> Iterator[None]:
-        """Everything inside runs with this grad mode."""
-        self.grad.append(GradMode(on, at, form))
+    def grad_mode(self, on: Tri, at: Location | None, form: str = "", guards: tuple[Guard, ...] = ()) -> Iterator[None]:
+        """Everything inside runs with this grad mode. guards: the conditions under which it is this one."""
+        self.grad.append(GradMode(on, at, form, guards))
         depth = len(self.grad)
         try:
             yield

@@ -12,7 +12,7 @@ import lora_lint.interpreter.items as item_access
 import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.param_loops as param_loops
 from lora_lint.apis.spec import CallSpec, Effect, Ref, TypeSpec
-from lora_lint.interpreter import generators, losses, outdated, spec_tests, step_hooks
+from lora_lint.interpreter import generators, losses, outdated, spec_tests, step_hooks, varying
 from lora_lint.interpreter.arguments import Args, Bindings, bind_spec
 from lora_lint.interpreter.environment import UNSET, Env, Unset
 from lora_lint.interpreter.forms import Spread, evaluate_test, form_value, term, type_of
@@ -242,6 +242,8 @@ def _new(run: Run, fields: dict[str, Any], env: Env, node: ir.Node) -> None:
     elif not obj.type:
         obj.type = type_name
     _set_facts(run, obj, fields.get("facts", {}), env, node)
+    if obj.kind is Kind.CONTEXT:
+        obj.guards = (*obj.guards, *varying.behind(run, env.values.values()))
     env.values[fields["new"]] = obj
 
 

@@ -90,7 +90,7 @@ def _under_grad_mode(run: Run, tensor: Tensor, node: ir.Node) -> Tensor:
             Cut.NO_GRAD,
             run.loc(node),
             run.statement,
-            tuple(run.guards),
+            run.conditions(),
             context_at=mode.at,
             context_form=mode.form,
             device=tensor.device,
@@ -147,7 +147,8 @@ def combine(run: Run, values: Iterable[Value], node: ir.Node, receiver: Tensor |
         result.only = None if doubt else _only_cut(tensors, first_cut, node)
     elif first_cut is not None:
         result = Tensor(Graph.DETACHED, sources)
-        _copy_cut(first_cut, result)
+        _copy_cut(first_cut, result)  # that nothing has a graph hangs on the conditions of all cuts
+        result.cut_guards = tuple(dict.fromkeys((*first_cut.cut_guards, *(g for t in cuts for g in t.cut_guards))))
         result.number = all(t.number or t.graph is Graph.PLAIN for t in tensors)
     else:  # what is computed from a number in a tensor of its own is one again
         result = Tensor(Graph.PLAIN, cut=next((t.cut for t in tensors if t.cut is Cut.REBUILT), None))
@@ -306,7 +307,7 @@ def cut(run: Run, value: Value, kind: Cut, node: ir.Node) -> Value:
             if kind is not Cut.REBUILT or value.cut is Cut.NO_GRAD:
                 return result
     result.cut, result.cut_at, result.cut_statement = kind, run.loc(node), run.statement
-    result.cut_guards, result.cut_inner = tuple(run.guards), run.inner(node)
+    result.cut_guards, result.cut_inner = run.conditions(), run.inner(node)
     return result
 
 

@@ -21,7 +21,7 @@ class Guard:
     """A condition under which an event happened: its text, the arm taken, and whether that is the default arm
     (the value the user's own defaults give it). turns: it asks which turn of a loop this is, so other turns of the same
     loop take the other arm. unset: whether it is the arm that is taken as long as nobody sets what it asks for, by a fallback
-    or as a configuration file says; None where that is not known."""
+    or as a configuration file says; None where that is not known. varies: the loop whose turns may each answer otherwise."""
 
     key: object
     text: str
@@ -29,6 +29,7 @@ class Guard:
     default: bool
     turns: bool = False
     unset: bool | None = field(default=None, compare=False)
+    varies: Location | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
