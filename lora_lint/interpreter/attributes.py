@@ -374,12 +374,10 @@ def _write_requires_grad(run: Run, value: Value, new: Value, node: ir.Attr, scop
             answer = Tri.UNKNOWN  # a parameter of its own name, or a module
         kind = Ev.THAW if answer.yes else Ev.FREEZE
         run.emit(kind, node, {"model": value}, {"value": answer, "text": variable(node.value)})
-    elif isinstance(value, Tensor):
-        if answer.yes:
-            tensors.hacked(run, value, node)
-    elif isinstance(value, Sym) and answer.yes and not value.data and isinstance(node.value, ir.Name):
-        replacement = tensors.hacked(run, value, node)
-        scope.bind(node.value.id, replacement)
+    elif answer.yes and (
+        isinstance(value, Tensor) or (isinstance(value, Sym) and not value.data and isinstance(node.value, ir.Name))
+    ):
+        tensors.hacked_in_place(run, value, node, node.value, scope, called=False)
     elif isinstance(value, (ParamIter, ParamSet)):
         param_loops.write_all(run, value, answer, node)
 

@@ -371,8 +371,8 @@ _FORMS: dict[str, Callable[..., Any]] = {
     "wrapped": _wrapped,
     "saved": _saved,
     "cut": _cut,
-    "hack": lambda run, f, env, node: tensors.hacked(
-        run, form_value(run, f["hack"], env, node), node, _at(run, f["hack"], env)
+    "hack": lambda run, f, env, node: tensors.hacked_in_place(
+        run, form_value(run, f["hack"], env, node), node, env.exprs.get(f["hack"].name), env.scope
     ),
     "place": lambda run, f, env, node: _at(run, f["place"], env) or UNSET,
     "unpack": _unpack,

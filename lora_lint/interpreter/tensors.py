@@ -8,7 +8,7 @@ from lora_lint.interpreter import losses
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import Choice, Const, DictVal, SeqVal, Sym, Value
+from lora_lint.interpreter.values import Choice, Const, DictVal, Scope, SeqVal, Sym, Value
 from lora_lint.lifecycle.heap import Obj, adapters_of
 from lora_lint.lifecycle.trace import GRADIENT_HOOKED, GRADIENT_READ, Event, Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Kind
@@ -337,6 +337,17 @@ def hacked(run: Run, value: Value, node: ir.Node, inner: Location | None = None)
     if isinstance(value, Sym) and not value.data:
         return Tensor(Graph.UNKNOWN, hack_at=run.loc(node), hack_statement=run.statement, hack_inner=inner)
     return Tensor(Graph.ATTACHED, leaf=True)
+
+
+def hacked_in_place(
+    run: Run, value: Value, node: ir.Node, expr: ir.Expr | None, scope: Scope | None, called: bool = True
+) -> Value:
+    """The same, and what the variable holds from then on. expr: what the user wrote for the value; called: in a call."""
+    inner = run.loc(expr) if called and expr is not None else None
+    result = hacked(run, value, node, inner)
+    if isinstance(expr, ir.Name) and scope is not None:
+        scope.bind(expr.id, result)
+    return result
 
 
 def filled(run: Run, tensor: Tensor, value: Value, node: ir.Node) -> None:
