@@ -54,7 +54,8 @@ def if_(run: Run, node: ir.If, scope: Scope) -> None:
     if hot_then or hot_else or leaves_then or leaves_else or _touches_objects(run, node, scope):
         run.last_condition = remembered
         default = False if leaves_then and not leaves_else else True if leaves_else and not leaves_then else None
-        guard = conditions.choose(run, node.test, node, default, rank=0 if hot_then or hot_else else 1)
+        rank = 0 if hot_then or hot_else else 1
+        guard = conditions.choose(run, node.test, node, default, rank, _awaited(run, node))
         taken, other_leaves = (node.body, leaves_else) if guard.arm else (node.orelse, leaves_then)
         if hot_else if guard.arm else hot_then:
             run.trace.skipped.append(guard)
@@ -66,6 +67,12 @@ def if_(run: Run, node: ir.If, scope: Scope) -> None:
         varying.rest_of_turn(run, guard, node.orelse if guard.arm else node.body)
         return
     _join_arms(run, node, scope)
+
+
+def _awaited(run: Run, node: ir.If) -> bool | None:
+    """The arm that alone does what other code may be said never to do."""
+    then, otherwise = map(run.program.relevance.awaited_in, (node.body, node.orelse))
+    return then if then != otherwise else None
 
 
 def _arm(run: Run, body: tuple[ir.Stmt, ...], scope: Scope, open_: bool) -> None:

@@ -118,12 +118,19 @@ def _behind(run: Run, key: Hashable) -> Guard | None:
     return None
 
 
-def decide(run: Run, value: Value, node: ir.Node, default: bool | None = None, rank: int = 0) -> tuple[bool, bool]:
+def decide(
+    run: Run,
+    value: Value,
+    node: ir.Node,
+    default: bool | None = None,
+    rank: int = 0,
+    awaited: bool | None = None,
+) -> tuple[bool, bool]:
     """The arm an unknown value takes on this path, and whether that is the default arm."""
     key = value.key if isinstance(value, Sym) else ("at", run.module.path, node.loc, run.fresh(node).key)
     natural = value.default if isinstance(value, Sym) else _agreed(value)
     preferred = default if natural is None else bool(natural.value)
-    arm = run.oracle.decide(key, True if preferred is None else preferred, rank, id(node))
+    arm = run.oracle.decide(key, True if preferred is None else preferred, rank, id(node), awaited)
     if isinstance(value, Sym) and value.fixed and arm != preferred:
         run.hypothetical = True
     _note(run, key, arm)
@@ -180,23 +187,19 @@ def decided(run: Run, node: ir.Expr, scope: Scope, owner: ir.Node, default: bool
         yield guard.arm
 
 
-def choose(run: Run, node: ir.Expr, owner: ir.Node, default: bool | None = None, rank: int = 0) -> Guard:
-    """The guard of the arm that the condition evaluated last for `owner` takes. rank: how late its other arm is tried."""
+def choose(
+    run: Run, node: ir.Expr, owner: ir.Node, default: bool | None = None, rank: int = 0, awaited: bool | None = None
+) -> Guard:
+    """The guard of the arm that the condition evaluated last for `owner` takes. rank: how late its other arm is tried;
+    awaited: the arm that comes before those of other conditions."""
     remembered = run.last_condition
     value = remembered[1] if remembered is not None and remembered[0] is owner else run.fresh(owner)
-    arm, natural = decide(run, value, owner, default, rank)
+    arm, natural = decide(run, value, owner, default, rank, awaited)
     key = value.key if isinstance(value, Sym) else ("at", run.module.path, owner.loc)
     unset = fallbacks.takes(run, value, arm)
-    guard = Guard(key, describe(node), arm, natural, _counts(run, key), unset, varying.loop_of(run, node, key))
+    guard = Guard(key, describe(node), arm, natural, varying.counts(run, key), unset, varying.loop_of(run, node, key))
     remember(run, key, guard)
     return guard
-
-
-def _counts(run: Run, key: Hashable) -> bool:
-    """Whether the counter of a loop is part of a key."""
-    if key in run.counters:
-        return True
-    return isinstance(key, tuple) and any(_counts(run, part) for part in key)
 
 
 def remember(run: Run, key: Hashable, guard: Guard) -> None:

@@ -89,8 +89,9 @@ class Oracle:
             self.journal.excluded.read((key, constant), answer)
         return bool(answer)
 
-    def decide(self, key: Hashable, default: bool, rank: int = 0, place: int = 0) -> bool:
-        """The arm for this key, decided now unless it was before. rank, place: see Decision."""
+    def decide(self, key: Hashable, default: bool, rank: int = 0, place: int = 0, awaited: bool | None = None) -> bool:
+        """The arm for this key, decided now unless it was before. rank, place: see Decision. awaited: the arm that is tried
+        before those of other conditions where it is not taken."""
         known = self.known(key)
         if known is not None:
             return known
@@ -99,7 +100,7 @@ class Oracle:
             self._arms[key] = default
             return default
         arm = self._prescribed.get(stable, default)
-        decision = Decision(stable, arm, rank, place)
+        decision = Decision(stable, arm, -1 if awaited is not None and arm != awaited else rank, place)
         self._arms[key] = arm
         self.taken.append(decision)
         if self.journal is not None:

@@ -54,6 +54,8 @@ _COLD_EVENTS = frozenset(
 )
 # Of these, what refutes what paths without them say: "the scaler is never updated".
 _REFUTING_EVENTS = frozenset({Ev.SCALER_UPDATE})
+# What most of what "never happens" waits for: an arm that does it is tried before others.
+_AWAITED_EVENTS = frozenset({Ev.STEP, Ev.INJECT})
 _HOT_KINDS = frozenset(
     {Kind.MODEL, Kind.ADAPTER_CONFIG, Kind.QUANT_CONFIG, Kind.OPTIMIZER, Kind.TRAINER, Kind.CONTEXT, Kind.PROCESS}
     | {Kind.SCALER}  # a loop without one scales nothing
@@ -80,6 +82,11 @@ class Heat:
             tuple(name.split(".")[-2:])
             for name, specs in store.specs.calls.items()
             if any(effect.event in _REFUTING_EVENTS for spec in specs for effect in spec.effects)
+        )
+        self.awaited = frozenset(
+            name.rsplit(".", 1)[-1]
+            for name, specs in store.specs.calls.items()
+            if any(effect.event in _AWAITED_EVENTS for spec in specs for effect in spec.effects)
         )
         self._cold: dict[str, bool] = {}
 
@@ -117,6 +124,7 @@ class Relevance:
             for name in (spec.name, *spec.match)
         )
         self._memo: dict[int, bool] = {}
+        self._awaited, self._awaiting = heat.awaited, dict[int, bool]()
         self._keep: list[object] = []  # memo keys are identities: keep their objects alive
         surveys = list(surveys)
         self._cold = frozenset(call for survey in surveys for call in survey.cold)
@@ -165,6 +173,15 @@ class Relevance:
         if found is None:
             found = any(map(self.node, body))
             self._memo[key] = found
+            self._keep.append(body)
+        return found
+
+    def awaited_in(self, body: tuple[ir.Stmt, ...]) -> bool:
+        """Whether statements call what "never" findings wait for: a step, an injection."""
+        key = id(body)
+        found = self._awaiting.get(key)
+        if found is None:
+            found = self._awaiting[key] = not self._awaited.isdisjoint(self._called(body))
             self._keep.append(body)
         return found
 

@@ -35,6 +35,11 @@ def loop_of(run: Run, test: ir.Expr, key: Hashable) -> Location | None:
     return _made_in(run, key)
 
 
+def counts(run: Run, key: Hashable) -> bool:
+    """Whether the counter of a loop is part of a key."""
+    return key in run.counters or (isinstance(key, tuple) and any(counts(run, part) for part in key))
+
+
 def behind(run: Run, values: Iterable[object]) -> Iterator[Guard]:
     """The conditions that other turns answer otherwise, among the values that something is made of."""
     for value in values:

@@ -121,3 +121,32 @@ def test_recursion_under_a_condition(tmp_path: Path) -> None:
 def test_odd_programs(text: str, tmp_path: Path) -> None:
     """Odd but valid programs are analysed without an exception."""
     assert analyse_texts({str(tmp_path / "train.py"): text}, {}, tmp_path) == []
+
+
+@pytest.mark.parametrize("steps", [True, False])
+def test_the_step_in_one_arm_of_a_large_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: bool) -> None:
+    """Before the steps of the analysis are used up, the arm is tried that holds the only step of the optimizer."""
+    flags = "\n".join(f"if settings.flag{i}:\n    model.train()" for i in range(8))
+    table = "\n".join(f"table[{i}] = lookup({i})" for i in range(900))
+    text = f"""
+import settings
+import torch
+from registry import lookup
+from transformers import AutoModelForCausalLM
+model = AutoModelForCausalLM.from_pretrained("x")
+optimizer = torch.optim.AdamW(model.parameters())
+table = {{}}
+{flags}
+{table}
+for batch in torch.utils.data.DataLoader(torch.load("data.pt")):
+    model(**batch).loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    if not torch.isfinite(norm):
+        print("not finite:", norm)
+        optimizer.zero_grad()
+    else:
+        {"optimizer.step()" if steps else "print(norm)"}
+    optimizer.zero_grad()
+"""
+    findings, _ = steps_of(text, tmp_path, monkeypatch)
+    assert [f.code for f in findings] == ([] if steps else ["LL304"])

@@ -72,3 +72,17 @@ def test_conditions_behind_a_flip_are_flipped() -> None:
 
     list(explore(run, 100, (1000, 1000)))
     assert seen == {("a", "b", "c"), ("b", "c", "inner"), ("a", "c"), ("a", "b"), ("b", "c", "outer")}
+
+
+def test_the_arm_that_others_wait_for_is_tried_first() -> None:
+    """Where the steps do not suffice for all flips."""
+    seen = []
+
+    def run(oracle: Oracle) -> Outcome:
+        arms = [oracle.decide(name, True) for name in "abc"]
+        seen.append((*arms, oracle.decide("steps", False, awaited=True)))
+        oracle.trail = tuple(seen)
+        return Outcome(60, frozenset({Ev.BACKWARD}))
+
+    list(explore(run, 100, (100, 100)))
+    assert seen == [(True, True, True, False), (True, True, True, True)]
