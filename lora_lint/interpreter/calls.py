@@ -16,7 +16,7 @@ import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.methods as methods
 import lora_lint.interpreter.specs as specs
 import lora_lint.interpreter.step_hooks as step_hooks
-from lora_lint.interpreter import builtin, containers, encodings, losses, outdated, records, tensors
+from lora_lint.interpreter import builtin, containers, encodings, looks, losses, outdated, records, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import compound
@@ -47,12 +47,10 @@ from lora_lint.lifecycle.trace import GRADIENT_TAKEN, Tensor
 from lora_lint.lifecycle.vocabulary import Cut, Ev, Graph, Kind
 from lora_lint.syntax import ir
 
-_LOOKS = frozenset({"print", "type", "repr", "id", "isinstance", "hasattr", "len"})
-
 
 def call(run: Run, node: ir.Call, scope: Scope) -> Value:
     """The value of a call expression."""
-    if not run.inspecting and _only_looks(run, node):
+    if not run.inspecting and looks.only_looks(run, node):
         with run.looking(True):
             return call(run, node, scope)
     func = _attribute(node.func)
@@ -72,16 +70,6 @@ def _attribute(func: ir.Expr) -> ir.Expr:
         return func
     name = named_by_string(func)
     return ir.Attr(func.loc, func.args[0].value, name) if name and isinstance(func.func, ir.Name) else func
-
-
-def _only_looks(run: Run, node: ir.Call) -> bool:
-    """Whether a call only shows something about its arguments: it makes no use of an object."""
-    if isinstance(node.func, ir.Name):
-        return node.func.id in _LOOKS
-    if not isinstance(node.func, ir.Attr):
-        return False
-    named = isinstance(node.func.value, (ir.Name, ir.Attr))  # what makes an object in the same breath uses others
-    return node.func.name.startswith("print_") or (named and run.store.only_counts(node.func.name))
 
 
 def evaluate_args(run: Run, node: ir.Call, scope: Scope) -> Args:

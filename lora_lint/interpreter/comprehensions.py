@@ -11,7 +11,7 @@ import lora_lint.interpreter.execute as execution
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import encodings, gathering, mentions, records
+from lora_lint.interpreter import encodings, gathering, looks, mentions, records
 from lora_lint.interpreter.parameter_values import PARAMETERS, Element, LazyFilter, ParamIter, ParamName, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, DictVal, Scope, SeqVal, Sym, Value
@@ -27,7 +27,11 @@ MAX_CONSTANTS = 40  # items of a known list that a comprehension goes over
 
 def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
     """A comprehension: over parameters by representatives, over anything else by its first items."""
-    with run.looking(_only_measures(node)):
+    clause = node.clauses[0]
+    counts = node.kind == "generator" and len(node.clauses) == 1
+    with run.looking(
+        counts and looks.only_measures(run, clause.target, clause.iter, (node.element, *clause.conditions))
+    ):
         first = evaluation.evaluate(run, node.clauses[0].iter, scope)
     if isinstance(first, ParamSet) and len(first.captures) == 1:
         first = params.iterators(first)[0][0]
@@ -65,28 +69,6 @@ def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
         return copy
     whole = iteration.modules_of(first) if _unchanged(node) else None
     return SeqVal("set" if node.kind == "set" else "list", values, opened, whole)
-
-
-_MEASURES = frozenset(
-    {"device", "dtype", "element_size", "nelement", "ndim", "numel", "requires_grad", "shape", "size"}
-)
-
-
-def _only_measures(node: ir.Comp) -> bool:
-    """Whether a generator only counts what a model holds: `sum(p.numel() for p in model.parameters() if p.requires_grad)`."""
-    clause = node.clauses[0]
-    target = clause.target.items[-1] if isinstance(clause.target, ir.Seq) and clause.target.items else clause.target
-    source = clause.iter.func if isinstance(clause.iter, ir.Call) else None
-    plain = isinstance(source, ir.Attr) and isinstance(source.value, (ir.Name, ir.Attr))
-    if node.kind != "generator" or len(node.clauses) > 1 or not plain or not isinstance(target, ir.Name):
-        return False
-    inside = [*nodes_in(node.element), *(each for condition in clause.conditions for each in nodes_in(condition))]
-    asked = sum(isinstance(n, ir.Attr) and n.name in _MEASURES and _is_name(n.value, target.id) for n in inside)
-    return asked == sum(_is_name(n, target.id) for n in inside)
-
-
-def _is_name(node: ir.Node, name: str) -> bool:
-    return isinstance(node, ir.Name) and node.id == name
 
 
 def _numbers(iterable: Value, node: ir.Comp) -> list[Value]:

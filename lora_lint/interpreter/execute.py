@@ -18,7 +18,7 @@ import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.managers as managers
 import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import gathering, generators, probes, tensors, varying
+from lora_lint.interpreter import gathering, generators, looks, probes, tensors, varying
 from lora_lint.interpreter.keys import joined
 from lora_lint.interpreter.parameter_values import PARAMETERS, Element, ParamIter, ParamSet
 from lora_lint.interpreter.relevance import called_names
@@ -167,7 +167,8 @@ def _for(run: Run, node: ir.For, scope: Scope) -> None:
     if counted is not None:
         param_loops.loop(run, node, counted, scope, by="place")
         return
-    iterable = iteration.given_by(run, evaluation.evaluate(run, node.iter, scope), node.iter)
+    with run.looking(looks.only_measures(run, node.target, node.iter, node.body)):
+        iterable = iteration.given_by(run, evaluation.evaluate(run, node.iter, scope), node.iter)
     one_of = run.one_of(choices(iterable))
     if isinstance(iterable, Choice):
         iterable = next((v for v in iterable.values if not isinstance(v, Const)), iterable)
