@@ -17,6 +17,7 @@ from lora_lint.lifecycle.heap import (
     Obj,
     TrainOp,
     adapters_of,
+    apart,
     partial_freezes,
     trainable,
 )
@@ -90,7 +91,7 @@ def changes_since_injection(member: Obj, adapter: Adapter) -> list[TrainOp]:
 
 def _learns_again(op: TrainOp, later: TrainOp) -> bool:
     """Whether some of the adapter's parameters that a loop froze by name may be trainable after another change."""
-    if later.parts[Part.ADAPTER].no:
+    if later.parts[Part.ADAPTER].no or apart(later.path, op.path):
         return False
     written = later.event.args.get("layers") or {}
     frozen = [name for name, answer in (op.event.args.get("layers") or {}).items() if answer is Tri.NO]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from lora_lint.interpreter.describe import variable
-from lora_lint.interpreter.values import DictVal, SeqVal, Value
+from lora_lint.interpreter.values import DictVal, SeqVal, Sym, Value
 from lora_lint.syntax import ir
 
 
@@ -77,6 +77,8 @@ class Args:
                 self.open_keywords = self.open_keywords or value.open
                 self.options = self.options or value.options
             else:
+                put = value.put if isinstance(value, Sym) else {}
+                self.keywords.update((key, (item, None)) for key, item in put.items())
                 self.open_keywords = True
                 self.unpacked = (*self.unpacked, (value, variable(arg.value)))
         elif arg.name is not None:

@@ -10,7 +10,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.param_loops as param_loops
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import containers, encodings, fallbacks, found_modules, generators, tensors
+from lora_lint.interpreter import containers, encodings, fallbacks, found_modules, gathering, generators, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.keys import compound
 from lora_lint.interpreter.parameter_values import PARAMETERS, LazyFilter, ParamIter, ParamSet
@@ -52,7 +52,9 @@ def _to_list(kind: str) -> Handler:
             return params.materialise(run, value, node)
         if kind == "list" and isinstance(value, Tensor) and value.ids is not None:
             return replace(value)  # ids are a list or a tensor: both become the same labels
-        return SeqVal(kind, *items_of(run, value, node), iteration.modules_of(value), born=run.turns)
+        return SeqVal(
+            kind, *items_of(run, value, node), iteration.modules_of(value) or gathering.grouped(value), born=run.turns
+        )
 
     return handler
 

@@ -67,7 +67,9 @@ def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
     values = [value for _, value in out]
     if isinstance(first, Tensor) and (copy := encodings.rows_copied(first, node, values)) is not None:
         return copy
-    whole = iteration.modules_of(first) if _unchanged(node) else None
+    whole: Value | None = iteration.modules_of(first) if _unchanged(node) else None
+    if len(node.clauses) == 1 and not node.clauses[0].conditions:
+        whole = whole or gathering.grouped(first)
     return SeqVal("set" if node.kind == "set" else "list", values, opened, whole)
 
 
@@ -202,6 +204,8 @@ def _limit(iterable: Value) -> int:
     """How many items of an iterable a comprehension goes over: constants cost little."""
     if not isinstance(iterable, SeqVal):
         return MAX_CONSTANTS if isinstance(iterable, DictVal) else 3
+    if gathering.grouped(iterable) is not None:
+        return MAX_CONSTANTS
     pairs = (item.items if isinstance(item, SeqVal) else [item] for item in iterable.items)
     parts = [part for pair in pairs for part in (pair[:1] if len(pair) == 2 else pair)]  # of an entry, its key
     return MAX_CONSTANTS if all(map(records.is_known, parts)) else 3

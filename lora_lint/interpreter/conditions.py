@@ -9,7 +9,17 @@ from functools import reduce
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.items as item_access
 import lora_lint.interpreter.varying as varying
-from lora_lint.interpreter import config_files, fallbacks, filters, masks, module_classes, rows, sentinels, tensors
+from lora_lint.interpreter import (
+    config_files,
+    fallbacks,
+    filters,
+    gathering,
+    masks,
+    module_classes,
+    rows,
+    sentinels,
+    tensors,
+)
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import compound, never_empty, never_none, question
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName, ParamSet, among
@@ -337,6 +347,8 @@ def _compare_known(run: Run, op: str, left: Value, right: Value, turn: Turn | No
         if isinstance(right, DictVal) and isinstance(left, Sym):
             if (planned := item_access.planned(right, left)) is not None:
                 return bool(planned)
+            if run.param_loops and gathering.are_groups(right):
+                return ("unknown", key_of(left)) in right.items
             # In another turn of a loop the same unknown may stand for another key.
             return None if right.items or right.open else False
         if isinstance(right, DictVal) and isinstance(left, Const):

@@ -99,7 +99,8 @@ def _list_method(run: Run, value: SeqVal, name: str, args: Args, node: ir.Node) 
         if len(value.items) < 200:
             value.items.insert(0 if name == "appendleft" else len(value.items), item)
         gathering.note_growth(run, value)
-        if run.param_loops and (isinstance(value.whole, ParamIter) or not isinstance(given[0], Element)):
+        one = isinstance(given[0], Element) or gathering.is_group(given[0])
+        if run.param_loops and (isinstance(value.whole, ParamIter) or not one):
             value.open = True  # the loop runs over samples: a model has more names than these
         return _mutated(run, name, args, node)
     if name in ("pop", "popleft", "clear", "remove"):
@@ -148,13 +149,14 @@ def _dict_method(run: Run, value: DictVal, name: str, args: Args, node: ir.Node)
         return held if held.named else run.fresh(node)  # a comprehension may have made something else of them
     if name in ("items", "values") and value.listed is not None:
         return value.listed if name == "items" else gathering.values_of(value.listed)
+    whole = value if value.keyed else None
     if name == "items":
         pairs: list[Value] = [SeqVal("tuple", [key_value(k), v]) for k, v in value.items.items()]
-        return SeqVal("list", pairs, value.open)
+        return SeqVal("list", pairs, value.open, whole)
     if name == "values":
-        return SeqVal("list", list(value.items.values()), value.open)
+        return SeqVal("list", list(value.items.values()), value.open, whole)
     if name == "keys":
-        return SeqVal("list", [key_value(k) for k in value.items], value.open)
+        return SeqVal("list", [key_value(k) for k in value.items], value.open, whole)
     if name == "copy":
         return DictVal(dict(value.items), value.open)
     if name == "update":
@@ -163,6 +165,7 @@ def _dict_method(run: Run, value: DictVal, name: str, args: Args, node: ir.Node)
             value.open = value.open or key.open
         elif key is not None:
             value.open = True
+        value.keyed = False
         for keyword, (item, _) in args.keywords.items():
             value.items[keyword] = item
         return Const(None)
@@ -194,7 +197,7 @@ def _entry(run: Run, value: DictVal, name: str, key: Value | None, args: Args, n
         if unknown in value.items:
             return value.items[unknown]
         if name == "setdefault":
-            value.items[unknown], value.open = fallback, True
+            gathering.put_under(run, value, key, fallback)
             return fallback
     if name != "get" or key is None:
         return run.fresh(node)

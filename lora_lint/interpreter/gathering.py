@@ -7,7 +7,7 @@ from dataclasses import replace
 import lora_lint.interpreter.params as params
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName, ParamSet
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import SeqVal, Value
+from lora_lint.interpreter.values import DictVal, SeqVal, Value, key_of
 from lora_lint.syntax import ir
 
 
@@ -44,6 +44,38 @@ def _closed(run: Run, held: SeqVal, node: ir.Node) -> None:
     rest = SeqVal(held.kind, [item for item in held.items if not isinstance(item, ParamSet)], whole=held.whole)
     if (iterator := params.of_list(run, rest)) is not None:
         held.items[:] = [*sets, params.materialise(run, iterator, node)]
+
+
+def put_under(run: Run, held: DictVal, key: Value, item: Value) -> None:
+    """Put an item into a dict under a key that is not known."""
+    held.keyed = bool(run.param_loops) and (held.keyed or not held.open)
+    held.items["unknown", key_of(key)], held.open = item, True
+
+
+def grouped(value: Value) -> DictVal | None:
+    """The dict of parameters under keys that are not known of which a value holds everything: its values, its pairs, its
+    keys, or a list of these."""
+    for _ in range(_DEPTH):
+        if not isinstance(value, SeqVal):
+            break
+        value = value.whole
+    return value if isinstance(value, DictVal) and value.keyed else None
+
+
+_DEPTH = 4  # list(sorted(groups.items()))
+
+
+def are_groups(held: DictVal) -> bool:
+    """Whether a dict holds nothing but lists of parameters, or groups of them for an optimizer."""
+    found = [item.items.get("params") if isinstance(item, DictVal) else item for item in held.items.values()]
+    return bool(found) and all(isinstance(item, SeqVal) and isinstance(item.whole, ParamIter) for item in found)
+
+
+def is_group(item: Value) -> bool:
+    """Whether an item is a group for an optimizer of one parameter that a loop is at: `{"params": [p], "lr": 1e-4}`."""
+    held = item.items.get("params") if isinstance(item, DictVal) else None
+    one = held.items[0] if isinstance(held, SeqVal) and len(held.items) == 1 else held
+    return isinstance(one, Element) and not one.module
 
 
 def note_growth(run: Run, held: SeqVal) -> None:

@@ -8,7 +8,7 @@ import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.items as item_access
 import lora_lint.interpreter.iteration as iteration
-from lora_lint.interpreter import encodings, rows, tensors
+from lora_lint.interpreter import encodings, gathering, rows, tensors
 from lora_lint.interpreter.describe import variable
 from lora_lint.interpreter.parameter_values import ParamIter
 from lora_lint.interpreter.run import Run
@@ -35,12 +35,14 @@ def bind(run: Run, target: ir.Item, value: Value, scope: Scope) -> None:
             encodings.note_labels(run, value, target, variable(target.value))
         if container.group_of is not None and not (isinstance(index, Const) and index.value != "params"):
             container.group_of.facts["escaped"] = True  # it holds others from now on
-        _into_dict(container, index, value)
+        _into_dict(run, container, index, value)
     elif isinstance(container, SeqVal):
         _into_list(container, index, value)
     elif isinstance(container, Sym) and (isinstance(index, Const) or container.loader is not None):
         container.loader = None  # not the batch that came out of the loader any more
         container.attrs[f"[{key_of(index)}]"] = value
+        if isinstance(index, Const) and isinstance(index.value, str):
+            container.put[index.value] = value
     else:
         item_access.use_configs(run, [value])
 
@@ -61,20 +63,22 @@ def _into_object(run: Run, container: Obj, index: Value, value: Value, target: i
     elif held is not None:
         run.use(value)  # a part of the model from now on
         if isinstance(held, DictVal):
-            _into_dict(held, index, value)
+            _into_dict(run, held, index, value)
         else:
             _into_list(held, index, value)
     else:
         item_access.use_configs(run, [value])
 
 
-def _into_dict(container: DictVal, index: Value, value: Value) -> None:
-    key = index.value if isinstance(index, Const) else ("unknown", key_of(index))
+def _into_dict(run: Run, container: DictVal, index: Value, value: Value) -> None:
+    container.listed = None
+    if not isinstance(index, Const):
+        gathering.put_under(run, container, index, value)
+        return
     try:
-        container.items[key] = value
+        container.items[index.value] = value
     except TypeError:
-        container.open = True
-    container.open, container.listed = container.open or not isinstance(index, Const), None
+        container.open, container.keyed = True, False
 
 
 def _into_list(container: SeqVal, index: Value, value: Value) -> None:

@@ -11,7 +11,7 @@ import lora_lint.interpreter.conditions as conditions
 import lora_lint.interpreter.elements as elements
 import lora_lint.interpreter.iteration as iteration
 import lora_lint.interpreter.params as params
-from lora_lint.interpreter import encodings, factories, found_modules, losses
+from lora_lint.interpreter import encodings, factories, found_modules, gathering, losses
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.keys import compound, joined, one_of_texts
 from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName, ParamSet
@@ -124,6 +124,13 @@ def _of_dict(run: Run, value: DictVal, index: Value, node: ir.Node) -> Value:
             return run.fresh(node)
     elif (kept := value.items.get(("unknown", key_of(index)))) is not None:
         return kept
+    elif (
+        isinstance(index, Sym)
+        and isinstance(index.key, tuple)
+        and index.key[:1] == ("key",)
+        and index.key[1] in value.items
+    ):
+        return value.items[index.key[1]]  # one of its own keys
     if isinstance(index, Choice) and (found := _one_of_keys(run, value, index, node)) is not None:
         return found
     if value.factory is not None:
@@ -172,10 +179,13 @@ def _made_on_demand(run: Run, value: DictVal, index: Value, node: ir.Node) -> Va
     """What a defaultdict gives for a key that it may not have yet. Once keys are in it that are not known, what it makes for
     another key may be there already, with more in it."""
     made = calls.call_value(run, value.factory, Args(), node, run.module.scope)
-    if value.open and isinstance(made, (SeqVal, DictVal)):
+    if value.open and not (value.keyed and run.param_loops) and isinstance(made, (SeqVal, DictVal)):
         made.open = True
-    value.items[index.value if isinstance(index, Const) else ("unknown", key_of(index))] = made
-    value.open = value.open or not isinstance(index, Const) or bool(run.param_loops)
+    if isinstance(index, Const):
+        value.keyed = value.keyed or (bool(run.param_loops) and not value.open)
+        value.items[index.value], value.open = made, value.open or bool(run.param_loops)
+    else:
+        gathering.put_under(run, value, index, made)
     return made
 
 

@@ -182,7 +182,9 @@ def captures_of(run: Run, value: Value, node: ir.Node) -> list[Capture] | None:
             if inner is None:
                 return None
             out.extend(inner)
-        return None if value.open or (value.items and not others) else out  # weights on their own are of no model
+        if value.open and gathering.grouped(value) is None:
+            return None
+        return None if value.items and not others else out  # weights on their own are of no model
     if isinstance(value, DictVal):
         return captures_of(run, value.items["params"], node) if "params" in value.items else None
     if isinstance(value, Generator):

@@ -55,7 +55,8 @@ class Sym:
     a loop, the turn it counts. size: how many parts its key is made of. fixed: the default is what holds in this project,
     anything else is another configuration of it. some: never None, as what `str` makes of it. option: the option of the command
     line it is: without one of this name there, it is the default. read_of: what it is an attribute of, and its name there:
-    calling it is calling that method. fallback: what it is where nothing of its name is there (`fallbacks`).
+    calling it is calling that method. fallback: what it is where nothing of its name is there (`fallbacks`). put: what was put
+    under keys that are texts.
     """
 
     key: Hashable
@@ -73,6 +74,7 @@ class Sym:
     option: str = ""
     read_of: tuple[Value, str] | None = None
     fallback: Const | None = None
+    put: dict[str, Value] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -277,7 +279,8 @@ class DictVal:
     with the name of the variable. dotted: its items are read as attributes too. origin: the configuration file it is read
     from, and where it stands in there. factory: makes what a missing key gets, as in a defaultdict. listed: its items as
     a list, where those are known to go over modules. options: what more there may be comes from the command line alone.
-    group_of: the optimizer whose parameters these are."""
+    group_of: the optimizer whose parameters these are.
+    keyed: it is open only because a loop over parameters put them under keys that are not known; all it holds is here."""
 
     items: dict[object, Value]
     open: bool = False
@@ -288,12 +291,13 @@ class DictVal:
     listed: SeqVal | None = None
     options: bool = False
     group_of: Obj | None = None
+    keyed: bool = False
 
     def forget(self, key: Value) -> None:
         """`del value[key]`: where the key is not known, some other one is gone."""
         if isinstance(key, Const) and isinstance(key.value, Hashable):
             self.items.pop(key.value, None)
-        self.open = True
+        self.open, self.keyed = True, False
 
 
 @dataclass(slots=True, eq=False)

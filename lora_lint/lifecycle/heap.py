@@ -249,6 +249,7 @@ def _partial(op: TrainOp, adapter: Adapter, answer: Tri) -> Tri | None:
 
 def partial_freezes(state: ModelState, adapter: Adapter) -> Iterator[TrainOp]:
     """Freezes of a submodule that happened after the adapter was injected and that nothing thawed since."""
+    thawed: list[str] = []
     for op in reversed(state.ops):
         if op.event is adapter.event:
             return
@@ -256,9 +257,16 @@ def partial_freezes(state: ModelState, adapter: Adapter) -> Iterator[TrainOp]:
         if answer is None or (op.adapter is not None and op.adapter is not adapter):
             continue
         if not answer.no:
-            return
-        if not covers(op.path, adapter.path).known:
+            thawed.append(op.path)
+        elif not covers(op.path, adapter.path).known and all(apart(path, op.path) for path in thawed):
             yield op
+
+
+def apart(one: str, other: str) -> bool:
+    """Whether two submodules certainly have nothing in common: `*` and `[*]` stand for any item of a list."""
+    pairs = ([s for s in path.split(".") if s and s not in HOLDERS] for path in (one, other))
+    wild = (EACH, SOME)
+    return any(a != b and a not in wild and b not in wild for a, b in zip(*pairs, strict=False))
 
 
 def havoc(obj: Obj, event: Event) -> None:
@@ -289,6 +297,7 @@ __all__ = [
     "TrainOp",
     "UnknownName",
     "adapters_of",
+    "apart",
     "covers",
     "havoc",
     "partial_freezes",
