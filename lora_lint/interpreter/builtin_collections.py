@@ -13,7 +13,7 @@ import lora_lint.interpreter.params as params
 from lora_lint.interpreter import containers, encodings, fallbacks, found_modules, gathering, generators, tensors
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.keys import compound
-from lora_lint.interpreter.parameter_values import PARAMETERS, LazyFilter, ParamIter, ParamSet
+from lora_lint.interpreter.parameter_values import PARAMETERS, Element, LazyFilter, ParamIter, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.turns import Turn
 from lora_lint.interpreter.values import (
@@ -67,7 +67,10 @@ def items_of(run: Run, value: Value, node: ir.Node) -> tuple[list[Value], bool]:
     if isinstance(value, DictVal):
         return [containers.key_value(k) for k in value.items], value.open
     if isinstance(value, Generator):
-        produced = generators.collect(run, value, node, iteration.MAX_STORED)
+        produced = generators.collect(run, value, node, max(iteration.MAX_STORED, 50))
+        if produced and all(isinstance(item, Element) and not item.module for item in produced):
+            return produced, False  # they stand for all that there are
+        produced = produced[: iteration.MAX_STORED]
         every = all(map(iteration.is_known, produced)) and len({key_of(item) for item in produced}) == len(produced)
         return (produced, False) if every and produced else (produced[:4], True)
     if isinstance(value, Const) and isinstance(value.value, (str, tuple)) and len(value.value) < 50:
