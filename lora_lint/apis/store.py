@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -49,7 +49,7 @@ class ApiStore:
         self.folds = self._listed(lambda spec: spec.folds)
         self.conforms = self._listed(lambda spec: spec.conforms)
         self.default = lru_cache(maxsize=8192)(self._default)
-        self.only_counts = lru_cache(maxsize=8192)(self._only_counts)
+        self._counting = frozenset(self._only_counting())
 
     @classmethod
     def bundled(cls, extra: tuple[Path, ...] = ()) -> ApiStore:
@@ -136,11 +136,16 @@ class ApiStore:
                 return tuple(found)
         return ()
 
-    def _only_counts(self, method: str) -> bool:
+    def only_counts(self, method: str) -> bool:
         """Whether every method of this name that specs know does no more than count parameters."""
-        found = [spec for name, specs in self.specs.calls.items() if name.endswith(f".{method}") for spec in specs]
-        events = {effect.event for spec in found for effect in spec.effects} - {None}
-        return events == {Ev.COUNTED}
+        return method in self._counting
+
+    def _only_counting(self) -> Iterator[str]:
+        events: dict[str, set[Ev | None]] = {}
+        for name, specs in self.specs.calls.items():
+            happens = events.setdefault(name.rpartition(".")[2], set())
+            happens.update(effect.event for spec in specs for effect in spec.effects)
+        return (method for method, happens in events.items() if happens - {None} == {Ev.COUNTED})
 
     def _listed(self, globs: Callable[[TypeSpec], tuple[str, ...]]) -> Callable[[str, str], bool]:
         """Whether a method of a type is among those that its specs, or those of its bases, list under a key (see TypeSpec)."""

@@ -142,9 +142,7 @@ def _of_unknown(run: Run, value: Sym, name: str) -> Value:
 
 
 def _of_super(run: Run, value: Super, name: str, node: ir.Node) -> Value:
-    chain = (
-        list(value.receiver.user_class.mro()) if isinstance(value.receiver, Obj) and value.receiver.user_class else []
-    )
+    chain = value.receiver.user_class.mro() if isinstance(value.receiver, Obj) and value.receiver.user_class else []
     after = chain[chain.index(value.owner) + 1 :] if value.owner in chain else []
     for cls in after:
         found = cls.attrs.get(name)

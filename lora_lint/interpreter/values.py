@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -197,10 +197,13 @@ class ClassVal:
     bases: tuple[Value, ...]
     attrs: dict[str, Value]
     is_dataclass: bool = False
+    _order: list[ClassVal] | None = field(default=None, init=False)
 
-    def mro(self) -> Iterator[ClassVal]:
+    def mro(self) -> list[ClassVal]:
         """This class and its user-defined bases, in the order of Python."""
-        yield from linear(self, lambda cls: [base for base in cls.bases if isinstance(base, ClassVal)])
+        if self._order is None:
+            self._order = linear(self, lambda cls: [base for base in cls.bases if isinstance(base, ClassVal)])
+        return self._order
 
     def find(self, name: str) -> Value | None:
         """A class attribute, through user-defined bases."""
