@@ -6,23 +6,21 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from functools import reduce
 
+import lora_lint.interpreter.comparisons as comparisons
 import lora_lint.interpreter.evaluate as evaluation
-import lora_lint.interpreter.items as item_access
 import lora_lint.interpreter.varying as varying
 from lora_lint.interpreter import (
     config_files,
     fallbacks,
     filters,
-    gathering,
     masks,
-    module_classes,
     rows,
     sentinels,
     tensors,
 )
 from lora_lint.interpreter.describe import describe
-from lora_lint.interpreter.keys import compound, never_empty, never_none, question
-from lora_lint.interpreter.parameter_values import Element, ParamIter, ParamName, ParamSet, among
+from lora_lint.interpreter.keys import compound, never_empty, question
+from lora_lint.interpreter.parameter_values import ParamIter, ParamName, ParamSet
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.turns import Turn
 from lora_lint.interpreter.values import (
@@ -302,7 +300,7 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
     if isinstance(left, ParamName) or isinstance(right, ParamName):
         left, right = filters.sides(left, right)
         filters.compared(run, op, left, right, node)
-    if (known := _compare_known(run, op, left, right, _turn(left))) is not None:
+    if (known := comparisons.known(run, op, left, right, _turn(left))) is not None:
         return Const(known)
     if any(isinstance(v, Tensor) for v in values):
         return masks.compared(op, values, tensors.cut(run, tensors.combine(run, values, node), Cut.COMPARED, node))
@@ -314,7 +312,7 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
         return compare(run, op, [right, left], node)
     default = None
     if isinstance(left, Sym) and left.default is not None and isinstance(right, Const):
-        outcome = _compare_known(run, op, left.default, right)
+        outcome = comparisons.known(run, op, left.default, right)
         default = None if outcome is None else Const(outcome)
     asked = question(op, left, right)
     return _with_default(compound(asked, [left, right], describe(node) if isinstance(node, ir.Op) else ""), default)
@@ -322,91 +320,3 @@ def compare(run: Run, op: str, values: list[Value], node: ir.Node) -> Value:
 
 def _turn(value: Value) -> Turn | None:
     return value.turn if isinstance(value, Sym) else None
-
-
-def _compare_known(run: Run, op: str, left: Value, right: Value, turn: Turn | None = None) -> bool | None:
-    if isinstance(left, Const) and isinstance(right, Const):
-        return compare_constants(op, left.value, right.value)
-    if (asked := module_classes.compared(op, left, right)).known:
-        return asked.yes
-    if op in ("==", "is"):
-        for one, other in ((left, right), (right, left)):
-            if isinstance(other, Const) and other.value is None and _never_none(one):
-                return False
-        if isinstance(left, Choice) or isinstance(right, Choice):
-            answers = {_compare_known(run, op, a, b) for a in _values(left) for b in _values(right)}
-            return answers.pop() if len(answers) == 1 else None
-        if isinstance(left, Obj) and isinstance(right, Obj):
-            return left is right
-        if isinstance(left, (ClassVal, FuncVal, LibRef)) and isinstance(right, (ClassVal, FuncVal, LibRef)):
-            return key_of(left) == key_of(right)
-    if op == "in":
-        if isinstance(right, SeqVal) and not right.open and isinstance(left, Const):
-            if (answer := among(left, right.items)) is not None:
-                return answer
-        if isinstance(right, DictVal) and isinstance(left, Sym):
-            if (planned := item_access.planned(right, left)) is not None:
-                return bool(planned)
-            if run.param_loops and gathering.are_groups(right):
-                return ("unknown", key_of(left)) in right.items
-            # In another turn of a loop the same unknown may stand for another key.
-            return None if right.items or right.open else False
-        if isinstance(right, DictVal) and isinstance(left, Const):
-            try:
-                return True if left.value in right.items else None if right.open else False
-            except TypeError:
-                return None
-    return turn.compared(op, key_of(right)) if turn is not None else None
-
-
-def _values(value: Value) -> tuple[Value, ...]:
-    return value.values if isinstance(value, Choice) else (value,)
-
-
-def _never_none(value: Value) -> bool:
-    if isinstance(value, Sym):
-        return never_none(value)
-    return isinstance(
-        value,
-        (
-            Obj,
-            FuncVal,
-            ClassVal,
-            LibRef,
-            Bound,
-            LibMethod,
-            SeqVal,
-            DictVal,
-            Tensor,
-            ParamIter,
-            ParamSet,
-            Element,
-            Partial,
-        ),
-    )
-
-
-def compare_constants(op: str, left: object, right: object) -> bool | None:
-    """What a comparison of two constants gives, None where they cannot be compared."""
-    try:
-        if op == "==":
-            return left == right
-        if op == "is":
-            return (
-                left is right
-                if isinstance(left, (bool, type(None))) or isinstance(right, (bool, type(None)))
-                else left == right
-            )
-        if op == "in":
-            return bool(left in right)  # type: ignore[operator]
-        if op == "<":
-            return bool(left < right)  # type: ignore[operator]
-        if op == ">":
-            return bool(left > right)  # type: ignore[operator]
-        if op == "<=":
-            return bool(left <= right)  # type: ignore[operator]
-        if op == ">=":
-            return bool(left >= right)  # type: ignore[operator]
-    except TypeError:
-        return None
-    return None

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import replace
 from typing import Any
 
-import lora_lint.interpreter.conditions as conditions
+import lora_lint.interpreter.comparisons as comparisons
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Const, Sym, Value
 from lora_lint.syntax import ir
@@ -101,6 +101,6 @@ def _computed(op: Hashable, values: list[Any]) -> Any:
     if op == "and":
         return second
     if isinstance(op, str) and op in _COMPARES:
-        answer = conditions.compare_constants(op, first, second)
+        answer = comparisons.constants(op, first, second)
         return _UNKNOWN if answer is None else answer
     return first if op == "max" and all(each == first for each in values) else _UNKNOWN
