@@ -33,5 +33,7 @@ EXCEPTIONS = (
     Known(
         ("loops_that_count",), "LL103", "LL103", "a counted generator of parameters is not filtered by its conditions"
     ),
+    Known(("loops_with_a_bar",), "LL203", "LL203", "which turn a loop over a bar ends with is not known"),
+    Known(("made_by_functions",), "LL115", "LL115", "what a function returns counts as used"),
     Known(("result_kept",), "LL203", "LL203", "set_grad_enabled(False) that is kept may be a context for later"),
 )
