@@ -25,7 +25,9 @@ _BACKBONES = """bert roberta deberta distilbert electra albert longformer mpnet 
     layoutlm layoutlmv2 layoutlmv3 convbert nystromformer canine biogpt rwkv gpt_neox vit deit beit swin swinv2 dinov2 convnext
     convnextv2 segformer resnet videomae timesformer vivit wav2vec2 wav2vec2_bert wav2vec2_conformer hubert wavlm unispeech
     unispeech_sat data2vec_text data2vec_audio data2vec_vision audio_spectrogram_transformer"""
-HOLDERS = WHOLE_PATHS | frozenset(_BACKBONES.split())
+# Where sentence-transformers holds the network: in its first module, and under a name of its own.
+_OF_FIRST_MODULE = "auto_model"
+HOLDERS = WHOLE_PATHS | frozenset(_BACKBONES.split()) | {_OF_FIRST_MODULE, "transformers_model"}
 # A step of a submodule path: every item of a list of modules in turn, where "*" is one of them.
 EACH = "[*]"
 SOME = "*"
@@ -211,15 +213,21 @@ class Obj:
 def covers(op_path: str, adapter_path: str) -> Tri:
     """Whether an operation on submodule `op_path` touches all (YES), none (NO) or some (UNKNOWN) of an adapter that was
     injected at `adapter_path`."""
-    steps = [s for s in op_path.split(".") if s]
+    steps = _steps(op_path)
     while steps and steps[0] in HOLDERS:
         steps.pop(0)
-    where = [s for s in adapter_path.split(".") if s and s not in HOLDERS]
+    where = [s for s in _steps(adapter_path) if s not in HOLDERS]
     if not steps or steps == where[: len(steps)]:
         return Tri.YES
     if where and steps[: len(where)] != where:
         return Tri.NO
     return Tri.UNKNOWN
+
+
+def _steps(path: str) -> list[str]:
+    """The steps of a path; without the one to the first module of a SentenceTransformer, where that holds the network."""
+    steps = [s for s in path.split(".") if s]
+    return steps[1:] if steps[1:2] == [_OF_FIRST_MODULE] and steps[0] in (SOME, "0") else steps
 
 
 def trainable(state: ModelState, adapter: Adapter) -> tuple[Tri, Event | None]:
