@@ -21,7 +21,7 @@ from lora_lint.checks.common import (
 from lora_lint.findings import Applicability, FixPlan, MoveStatement, RemoveStatement
 from lora_lint.lifecycle.captures import Capture
 from lora_lint.lifecycle.heap import Adapter, Obj, adapters_of, trainable
-from lora_lint.lifecycle.trace import GRADIENT_WRITTEN, Event, Trace
+from lora_lint.lifecycle.trace import GRADIENT_WRITTEN, ONE_OF, Event, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Part
 from lora_lint.location import Location
 
@@ -175,6 +175,8 @@ def _of_an_earlier_stage(backward: Event, step: Event) -> bool:
 
 
 def _wipes(zero: Event, optimizer: Obj) -> bool:
+    if ONE_OF in zero.contexts:  # opts[other].zero_grad()
+        return False
     return clears(zero, optimizer) and not (zero.model is not None and zero.model.full_path)
 
 

@@ -7,6 +7,7 @@ from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
 from lora_lint.interpreter.values import Bound, Const, DictVal, FuncVal, Partial, SeqVal, Sym, Value, key_of
 from lora_lint.lifecycle.heap import Obj
+from lora_lint.lifecycle.trace import ONE_OF
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
 from lora_lint.syntax import ir
 
@@ -18,7 +19,7 @@ _GIVEN, _TEXTS = "texts given", "texts"  # facts of a dataset: what a function j
 def make(run: Run, dataset: Value, node: ir.Node) -> Obj:
     """A row of a dataset (of something unknown: then only what is read of it is known)."""
     row = run.make(Kind.ROW, "", node)
-    known = isinstance(dataset, Obj) and dataset.kind is Kind.DATASET and "one-of" not in run.contexts
+    known = isinstance(dataset, Obj) and dataset.kind is Kind.DATASET and ONE_OF not in run.contexts
     row.facts["dataset"] = dataset if known else None
     row.facts["own"] = set()
     return row

@@ -16,7 +16,7 @@ from lora_lint.interpreter.sharing import Import
 from lora_lint.interpreter.values import ModuleVal, OutOfBudget, Setting, Sym, Value
 from lora_lint.lifecycle import effects
 from lora_lint.lifecycle.heap import Obj
-from lora_lint.lifecycle.trace import GRADIENT_WRITTEN, Entered, Event, Guard, Tensor, Trace
+from lora_lint.lifecycle.trace import GRADIENT_WRITTEN, ONE_OF, Entered, Event, Guard, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
 from lora_lint.location import Location
 from lora_lint.syntax import ir
@@ -315,7 +315,7 @@ class Run:
     def one_of(self, values: Iterable[Value]) -> AbstractContextManager[None]:
         """Everything inside happens to one of these, and nobody knows to which."""
         several = sum(isinstance(value, Obj) for value in values) > 1
-        return self.context("one-of") if several else nullcontext()
+        return self.context(ONE_OF) if several else nullcontext()
 
     @contextmanager
     def inside(self, obj: Obj) -> Iterator[None]:

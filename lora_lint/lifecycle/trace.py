@@ -136,6 +136,8 @@ MODE_WRITTEN = "mode-written"
 SHARED_CONFIG = "shared-config"
 # Witness: functions run as soon as a gradient is there; they may step an optimizer, or clear gradients.
 GRADIENT_HOOKED = "gradient-hooked"
+# The context of what happens to one of several objects, and nobody knows to which.
+ONE_OF = "one-of"
 
 
 @dataclass(eq=False, slots=True)
