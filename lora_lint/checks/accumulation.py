@@ -197,7 +197,7 @@ def wiped_within_inner_loop(event: Event, trace: Trace) -> Iterator[Report]:
             {
                 (BROKEN_OFF, loop),
                 (GRADIENT_TAKEN,),
-                (GRADIENT_HOOKED,),
+                (GRADIENT_HOOKED, zero.location.path),
                 (Ev.STEP.value, optimizer.root.site, loop),
                 *(("escaped", site) for site in sites),
             }
@@ -287,7 +287,7 @@ def optimizer_never_steps(event: Event, trace: Trace) -> Iterator[Report]:
                         (Ev.STEP.value, site),
                         (Ev.STEP.value, backward.location.path),
                         ("escaped", site),
-                        (GRADIENT_HOOKED,),
+                        (GRADIENT_HOOKED, backward.location.path),
                     }
                 ),
             )
@@ -324,7 +324,7 @@ def gradients_never_zeroed(event: Event, trace: Trace) -> Iterator[Report]:
         places = [optimizer.root.site, last.location.path, *models]
         where = loop if cleared else "again"
         unless: set[object] = {(Ev.ZERO_GRAD.value, place, where) for place in places}
-        unless |= {("escaped", optimizer.root.site), (GRADIENT_HOOKED,)}
+        unless |= {("escaped", optimizer.root.site), (GRADIENT_HOOKED, last.location.path)}
         yield Report(
             last,
             "the gradients are never cleared: every step uses the sum of all batches so far"

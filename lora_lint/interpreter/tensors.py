@@ -383,7 +383,7 @@ def note_write(run: Run, value: Value, node: ir.Node, augmented: bool = False) -
 def note_hook(run: Run, receiver: Value, name: str) -> None:
     """Note that a function of the user's gets the gradient of a tensor or parameter: it may step, or clear."""
     if name in HOOKS and not isinstance(receiver, Obj):
-        run.witnesses.add((GRADIENT_HOOKED,))
+        run.witnesses.update((GRADIENT_HOOKED, path) for path in run.modules)
 
 
 def note_method(run: Run, tensor: Tensor, name: str, node: ir.Node) -> None:

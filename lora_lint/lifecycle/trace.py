@@ -134,7 +134,8 @@ VALUES_HANDLED = "values-handled"
 MODE_WRITTEN = "mode-written"
 # Witness, with the place of a config: it is for adapters of models of several kinds.
 SHARED_CONFIG = "shared-config"
-# Witness: functions run as soon as a gradient is there; they may step an optimizer, or clear gradients.
+# Witness, with the files of the program: functions run as soon as a gradient is there; they may step an optimizer, or clear
+# gradients.
 GRADIENT_HOOKED = "gradient-hooked"
 # The context of what happens to one of several objects, and nobody knows to which.
 ONE_OF = "one-of"
