@@ -382,7 +382,7 @@ def note_write(run: Run, value: Value, node: ir.Node, augmented: bool = False) -
 
 def note_hook(run: Run, receiver: Value, name: str) -> None:
     """Note that a function of the user's gets the gradient of a tensor or parameter: it may step, or clear."""
-    if name in HOOKS and not isinstance(receiver, Obj):
+    if name in HOOKS:
         run.witnesses.update((GRADIENT_HOOKED, path) for path in run.modules)
 
 
