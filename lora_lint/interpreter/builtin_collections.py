@@ -130,7 +130,7 @@ def _range(run: Run, args: Args, node: ir.Node, scope: Scope) -> Value:
     whole_numbers = [number for number in numbers if type(number) is int]
     if numbers and len(whole_numbers) == len(numbers) <= 3 and 0 not in whole_numbers[2:]:
         whole = range(*whole_numbers)
-        if len(whole) <= 2:
+        if not whole[2:]:  # len() takes no longer ones than memory could hold
             return SeqVal("list", [Const(i) for i in whole])
     if not 1 <= len(values) <= 2 or args.open_positional:
         return run.fresh(node)

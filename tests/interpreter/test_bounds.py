@@ -150,3 +150,8 @@ for batch in torch.utils.data.DataLoader(torch.load("data.pt")):
 """
     findings, _ = steps_of(text, tmp_path, monkeypatch)
     assert [f.code for f in findings] == ([] if steps else ["LL304"])
+
+
+def test_ranges_longer_than_a_list_can_be(tmp_path: Path) -> None:
+    text = "for i in range(2**70):\n    print(i)\nfor i in range(-(10**30), 10**30, 7):\n    print(i)\n"
+    assert analyse_texts({"train.py": text}, {}, tmp_path) == []
