@@ -153,10 +153,9 @@ def clip_before_unscale(event: Event, trace: Trace) -> Iterator[Report]:
         if other.kind is Ev.UNSCALE and other.role("optimizer") in (optimizer, None):
             clips.clear()
             unscaled = other
-        elif (
-            other.kind is Ev.CLIP and _clips(other, optimizer, trace) and event.location not in other.chain
-        ):  # not in a hook
-            clips.append(other)
+        elif other.kind is Ev.CLIP and _clips(other, optimizer, trace):
+            if event.location not in other.chain:  # a hook of the step runs when that has unscaled them
+                clips.append(other)
         elif other.kind is Ev.BACKWARD and feeds(other, optimizer):
             loss = loss_of(other)
             if loss is None or loss.scaler is not scaler:

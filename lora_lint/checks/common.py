@@ -313,9 +313,9 @@ def call_site(event: Event, other: Event) -> Event | Location:
 def own_line(event: Event, others: Iterable[Event]) -> Location:
     """Where to show what a helper of the user's does to whatever it is given: the innermost line, out of it through its calls,
     that is this event's own. A line is not where other calls make one of the other events happen there."""
-    lines, apart = (*event.chain, event.location), list(others)
+    lines, rest = (*event.chain, event.location), list(others)
     for depth in range(len(lines) - 1, -1, -1):
-        if not any(_elsewhere(lines[depth], lines[:depth], other) for other in apart):
+        if not any(_elsewhere(lines[depth], lines[:depth], other) for other in rest):
             return lines[depth]
     return event.location
 

@@ -15,7 +15,7 @@ from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri
 
 
 @check("LL408", on=Ev.LOADER)
-def pinning_cudatensors_in(event: Event, trace: Trace) -> Iterator[Report]:
+def pinning_cuda_tensors(event: Event, trace: Trace) -> Iterator[Report]:
     """A loader pins tensors that are on the GPU already."""
     trainer, arguments = event.role("trainer"), event.role("arguments")
     pinned = event.args.get("pin")

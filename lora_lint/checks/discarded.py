@@ -6,18 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from lora_lint.checks.base import Report, check
-from lora_lint.checks.common import (
-    TRAINING,
-    name_of,
-    trained,
-    variable_of,
-)
+from lora_lint.checks.common import TRAINING, name_of, trained, variable_of
 from lora_lint.checks.values import MISSING, literal
-from lora_lint.findings import (
-    Applicability,
-    BindResult,
-    FixPlan,
-)
+from lora_lint.findings import Applicability, BindResult, FixPlan
 from lora_lint.lifecycle.heap import WHOLE_PATHS, Obj
 from lora_lint.lifecycle.trace import Event, Tensor, Trace
 from lora_lint.lifecycle.vocabulary import Ev, Kind, Tri

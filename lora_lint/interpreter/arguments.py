@@ -77,8 +77,8 @@ class Args:
                 self.open_keywords = self.open_keywords or value.open
                 self.options = self.options or value.options
             else:
-                put = value.put if isinstance(value, Sym) else {}
-                self.keywords.update((key, (item, None)) for key, item in put.items())
+                put = value.put if isinstance(value, Sym) else None
+                self.keywords.update((key, (item, None)) for key, item in (put or {}).items())
                 self.open_keywords = True
                 self.unpacked = (*self.unpacked, (value, variable(arg.value)))
         elif arg.name is not None:

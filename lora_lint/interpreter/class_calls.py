@@ -48,7 +48,7 @@ def _field_names(given: Value) -> list[str] | None:
 def plain_dict(run: Run, cls: ClassVal, args: Args, node: ir.Node) -> Value | None:
     """What an instance of a `TypedDict` is, a dict, and one of a class that only lets the items of a dict be read as
     attributes too; None for other classes, and where not all items are known."""
-    bases = {base.name for each in cls.mro() for base in each.bases if isinstance(base, LibRef)}
+    bases = cls.library_bases()
     typed = not bases.isdisjoint(_TYPED_DICT)
     if not typed and bases.isdisjoint(_DICTS):
         return None

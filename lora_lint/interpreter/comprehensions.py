@@ -53,11 +53,13 @@ def comprehension(run: Run, node: ir.Comp, scope: Scope) -> Value:
         return some
     local = Scope({}, scope.module, scope)
     out: list[tuple[Value, Value]] = []
-    if (numbers := _numbers(first, node)) and not _clauses(run, node, 0, SeqVal("list", numbers), local, out):
-        if all(iteration.is_known(value) for _, value in out):
-            first = SeqVal("list", numbers)
-    out.clear()
-    opened = _clauses(run, node, 0, first, local, out)
+    numbers = SeqVal("list", _numbers(first, node))
+    opened = not numbers.items or _clauses(run, node, 0, numbers, local, out)
+    if opened or not all(iteration.is_known(value) for _, value in out):
+        out.clear()
+        opened = _clauses(run, node, 0, first, local, out)
+    else:
+        first = numbers
     if node.kind == "dict":
         items: dict[object, Value] = {}
         for key, value in out:

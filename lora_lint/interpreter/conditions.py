@@ -9,15 +9,7 @@ from functools import reduce
 import lora_lint.interpreter.comparisons as comparisons
 import lora_lint.interpreter.evaluate as evaluation
 import lora_lint.interpreter.varying as varying
-from lora_lint.interpreter import (
-    config_files,
-    fallbacks,
-    filters,
-    masks,
-    rows,
-    sentinels,
-    tensors,
-)
+from lora_lint.interpreter import config_files, fallbacks, filters, masks, rows, sentinels, tensors
 from lora_lint.interpreter.describe import describe
 from lora_lint.interpreter.keys import compound, never_empty, question
 from lora_lint.interpreter.parameter_values import ParamIter, ParamName, ParamSet

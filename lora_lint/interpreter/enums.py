@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import lora_lint.interpreter.calls as calls
-from lora_lint.interpreter.values import Bound, ClassVal, Const, FuncVal, LibRef, Member, Value
+from lora_lint.interpreter.values import Bound, ClassVal, Const, FuncVal, Member, Value
 
 if TYPE_CHECKING:
     from lora_lint.interpreter.run import Run
@@ -23,12 +23,12 @@ class Auto(Const):
 
 def is_enum(cls: ClassVal) -> bool:
     """Whether a class of the user is an enum."""
-    return any(isinstance(base, LibRef) and base.name in _BASES for each in cls.mro() for base in each.bases)
+    return not _BASES.isdisjoint(cls.library_bases())
 
 
 def fill(cls: ClassVal) -> None:
     """Turn the constants in the body of an enum into its members. `auto()` counts on, or is the name in lower case."""
-    texts = any(isinstance(base, LibRef) and base.name in _TEXTS for each in cls.mro() for base in each.bases)
+    texts = not _TEXTS.isdisjoint(cls.library_bases())
     last: object = 0
     for name, value in cls.attrs.items():
         if not isinstance(value, Const) or name.startswith("_"):

@@ -42,7 +42,7 @@ def bind(run: Run, target: ir.Item, value: Value, scope: Scope) -> None:
         container.loader = None  # not the batch that came out of the loader any more
         container.attrs[f"[{key_of(index)}]"] = value
         if isinstance(index, Const) and isinstance(index.value, str):
-            container.put[index.value] = value
+            container.put = {**(container.put or {}), index.value: value}
     else:
         item_access.use_configs(run, [value])
 

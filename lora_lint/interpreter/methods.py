@@ -292,9 +292,8 @@ def _of_unknown(
         return answer
     containers.note_device(run, name, args, node)
     if name in ("to", "cuda", "update", "pop"):
-        receiver.loader = (
-            None  # a batch of a class of its own may move in place; what it holds may be something else now
-        )
+        # A batch of a class of its own may move in place; what it holds may be something else now.
+        receiver.loader = None
     if name == "requires_grad_" and param_loops.write_drawn(run, receiver, node):
         return receiver
     shown = None if receiver.data else promotion.shown(receiver, name)

@@ -24,7 +24,7 @@ def is_record(cls: ClassVal) -> bool:
 
 def is_tuple(cls: ClassVal) -> bool:
     """Whether a class is a named tuple."""
-    return any(isinstance(base, LibRef) and base.name == TUPLE for each in cls.mro() for base in each.bases)
+    return TUPLE in cls.library_bases()
 
 
 def fields(cls: ClassVal) -> list[str]:

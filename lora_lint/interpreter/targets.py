@@ -88,10 +88,10 @@ class Targets:
         survey = self._surveys[path]
         rows = [row for node in survey.shows if isinstance(node, ir.Import) for row in imported(node)]
         for library in self._store.libraries:
-            copy = versions.copied(library)
-            lacks = any(row.library == library and versions.affected(library, row.gone) for row in rows)
-            if copy and (lacks or (copy == "checkout" and survey.appends)):
-                yield library, lacks
+            if copy := versions.copied(library):
+                lacks = any(row.library == library and versions.affected(library, row.gone) for row in rows)
+                if lacks or (copy == "checkout" and survey.appends):
+                    yield library, lacks
 
     def holds(self, path: str, versions: Mapping[str, str]) -> bool | None:
         """Whether a range holds for the versions the file runs with. An unknown version is taken to be a new one: a range

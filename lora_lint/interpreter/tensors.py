@@ -289,9 +289,8 @@ def cut(run: Run, value: Value, kind: Cut, node: ir.Node) -> Value:
         return plain()  # labels, as a rule
     if isinstance(value, Sym) and kind is Cut.REBUILT:
         behind = losses.cuts_behind(run, value)
-        return (
-            combine(run, behind, node) if behind else Tensor(Graph.PLAIN, cut=kind)
-        )  # torch.tensor of something unknown
+        # torch.tensor of something unknown: data, unless it is known what that was computed from
+        return combine(run, behind, node) if behind else Tensor(Graph.PLAIN, cut=kind)
     if isinstance(value, Const):
         return Tensor(Graph.PLAIN, fill=value.value)
     if isinstance(value, Sym) and value.data:

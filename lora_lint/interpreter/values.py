@@ -74,7 +74,7 @@ class Sym:
     option: str = ""
     read_of: tuple[Value, str] | None = None
     fallback: Const | None = None
-    put: dict[str, Value] = field(default_factory=dict)
+    put: dict[str, Value] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -219,6 +219,10 @@ class ClassVal:
                 if isinstance(base, LibRef) and base.name not in ("abc.ABC", "typing.Generic", "builtins.object"):
                     return base.name
         return ""
+
+    def library_bases(self) -> set[str]:
+        """Qualified names of all library classes that it or its user-defined bases are made of."""
+        return {base.name for cls in self.mro() for base in cls.bases if isinstance(base, LibRef)}
 
     def opaque(self) -> bool:
         """Whether a base is a class we cannot see."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import lora_lint.interpreter.calls as calls
 from lora_lint.interpreter.arguments import Args
 from lora_lint.interpreter.run import Run
-from lora_lint.interpreter.values import ClassVal, Const, FuncVal, Generator, LibRef, Scope, Sym, Value
+from lora_lint.interpreter.values import ClassVal, Const, FuncVal, Generator, Scope, Sym, Value
 from lora_lint.lifecycle.heap import Obj
 from lora_lint.syntax import ir
 
@@ -28,10 +28,7 @@ def decorate(run: Run, made: Value, value: FuncVal, decorator: ir.Expr, scope: S
 
 
 def _is_context_decorator(made: Obj) -> bool:
-    if made.user_class is None:
-        return False
-    bases = (base for cls in made.user_class.mro() for base in cls.bases)
-    return any(isinstance(base, LibRef) and base.name in _CONTEXT_DECORATORS for base in bases)
+    return made.user_class is not None and not _CONTEXT_DECORATORS.isdisjoint(made.user_class.library_bases())
 
 
 def _inside(manager: Value, function: FuncVal, decorator: ir.Expr, scope: Scope) -> FuncVal:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lora_lint.lifecycle.heap import SOME, WHOLE_PATHS, Adapter, ModelState, Obj, TrainOp, covers, trainable
+from lora_lint.lifecycle.heap import SOME, WHOLE_PATHS, Adapter, ModelState, Obj, TrainOp, apart, trainable
 from lora_lint.lifecycle.trace import Event
 from lora_lint.lifecycle.vocabulary import ADAPTER_PARTS, ALL_PARTS, BASE_PARTS, Ev, Mode, Part, Quant, Tri
 
@@ -77,7 +77,7 @@ def _inject(event: Event, model: Obj) -> None:
 def _meet(path: str, other: str) -> bool:
     """Whether two adapters in parts of a model have modules in common: one part lies in the other. Those of two turns of a
     loop over a list of modules have none."""
-    return SOME not in path + other and not (covers(path, other).no or covers(other, path).no)
+    return SOME not in path + other and not apart(path, other)
 
 
 def _has(state: ModelState, name: object) -> bool:

@@ -142,3 +142,8 @@ install("trl")
         (9, "pip install"),
     )
     assert source_from_bytes(b"import os\nos.system('pip install x' +\n", "a.py").shell_lines == ()
+
+
+def test_a_long_file_without_installations_is_no_work() -> None:
+    text = "import os\n" + "x = os.path.join(a, b)\n" * 40_000
+    assert source_from_text(text, "a.py").shell_lines == ()
